@@ -1,0 +1,219 @@
+"""The graph between locations: one function per method, one way in.
+
+Shapes: N locations, E edges.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from torch_geometric.data import Data
+
+from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.graph.edges import Edges
+from stemdist.graph.positions import location_positions
+from stemdist.registry import Registry
+
+GraphMethod = Callable[[xr.Dataset, "GraphSettings"], Edges]
+
+GRAPH_METHODS: Registry[GraphMethod] = Registry(
+    "graph",
+    {
+        "grid": "stemdist.graph.grid:grid_edges",
+        "knn": "stemdist.graph.spatial:knn_edges",
+        "distance": "stemdist.graph.spatial:distance_edges",
+        "correlation": "stemdist.graph.correlation:correlation_edges",
+        "adjacency": "stemdist.graph.adjacency:adjacency_edges",
+    },
+    group="stemdist.graphs",
+)
+
+_OPTIONS = ("cutoff_km", "sigma_km", "file")
+_OPTIONS_USED = {
+    "grid": (),
+    "knn": ("cutoff_km", "sigma_km"),
+    "distance": ("cutoff_km", "sigma_km", "file"),
+    "correlation": (),
+    "adjacency": ("file",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphSettings:
+    """How the graph between locations is made.
+
+    Parameters
+    ----------
+    method : str
+        ``"grid"`` (the 4 or 8 surrounding points of a grid, weight 1), ``"knn"`` (nearest by
+        distance), ``"distance"`` (all within a cut-off), ``"correlation"`` (most correlated
+        series), ``"adjacency"`` (given in a file), or ``"auto"``: ``adjacency`` if a file is
+        given, else ``grid`` if the series is a grid, else ``knn`` if positions are known, else
+        ``correlation``.
+    neighbours : int
+        Incoming neighbours per location for ``knn`` and ``correlation`` (at most ``N - 1``:
+        larger numbers are clipped); 4 or 8 for ``grid``.
+    cutoff_km : float, optional
+        Farther locations are not neighbours (``knn``, ``distance``), in kilometres.
+    sigma_km : float, optional
+        Length of the Gaussian kernel ``exp(-(d / sigma)**2)`` in kilometres. By default the
+        mean (``knn``) or the standard deviation (``distance``) of the distances found.
+    file : str, optional
+        The adjacency (``adjacency``) or the list of distances (``distance``).
+
+    Raises
+    ------
+    InputError
+        If a value is out of range or an option is given that the method does not use.
+
+    Examples
+    --------
+    >>> GraphSettings(method="knn", neighbours=4).neighbours
+    4
+    """
+
+    method: str = "auto"
+    neighbours: int = 8
+    cutoff_km: float | None = None
+    sigma_km: float | None = None
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        check_count("neighbours", self.neighbours)
+        for name in ("cutoff_km", "sigma_km"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} is {value!r}: it must be a distance above 0, in km")
+        if self.method == "auto":
+            return
+        names = GRAPH_METHODS.names()
+        if self.method not in names:
+            raise unknown_name("graph", self.method, ["auto", *names])
+        used = _OPTIONS_USED.get(self.method, _OPTIONS)
+        for name in _OPTIONS:
+            if getattr(self, name) is not None and name not in used:
+                users = [method for method, options in _OPTIONS_USED.items() if name in options]
+                raise InputError(
+                    f"{name} is {getattr(self, name)!r}, but the graph {self.method!r} does not "
+                    f"use it: leave it out, or choose one of: {', '.join(users)}"
+                )
+        if self.method == "grid" and self.neighbours not in (4, 8):
+            raise InputError(
+                f"neighbours is {self.neighbours}: a grid graph has 4 or 8 neighbours per point; "
+                "for another number use method='knn'"
+            )
+        if self.method == "adjacency" and self.file is None:
+            raise InputError(
+                "the graph 'adjacency' needs file: a CSV (N x N, or source,target,weight) "
+                "or an .npz"
+            )
+
+
+def build_graph(
+    series: xr.Dataset, settings: GraphSettings, *, train_steps: int | None = None
+) -> Data:
+    """Build the graph between the locations of a canonical series.
+
+    Parameters
+    ----------
+    series : xarray.Dataset
+        Canonical series, dims ``(time, location)``; its first variable is the target.
+    settings : GraphSettings
+        Method and parameters.
+    train_steps : int, optional
+        Only the first so many time steps are looked at (the training part), so that a
+        correlation graph knows nothing of validation and test. Default: all.
+
+    Returns
+    -------
+    torch_geometric.data.Data
+        ``edge_index (2, E)`` int64 as (source, target), sorted by target and then source,
+        without duplicates or self loops; ``edge_weight (E,)`` float32; ``num_nodes = N``;
+        where known ``pos (N, 2)`` float32 and ``coordinates``, ``"lat lon"`` (degrees) or
+        ``"x y"`` (metres), saying what ``pos`` holds; ``method``, the method used.
+
+    Raises
+    ------
+    InputError
+        If the series or the file does not fit the method.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> series = xr.Dataset(
+    ...     {"t": (("time", "location"), np.zeros((2, 3)))},
+    ...     coords={"lat": ("location", [0.0, 0.0, 0.0]), "lon": ("location", [0.0, 1.0, 3.0])},
+    ... )
+    >>> graph = build_graph(series, GraphSettings(method="knn", neighbours=1))
+    >>> graph.edge_index.tolist()
+    [[1, 0, 1], [0, 1, 2]]
+    """
+    if "location" not in series.dims or not series.data_vars:
+        raise InputError(
+            f"a graph needs a series with a 'location' dimension and a variable; this one has "
+            f"the dimensions {list(series.dims)} and the variables {list(series.data_vars)}"
+        )
+    method = _automatic_method(series, settings) if settings.method == "auto" else settings.method
+    settings = dataclasses.replace(settings, method=method)
+    size = series.sizes["location"]
+    if size == 1 and settings.file is None:  # nothing to connect
+        none = np.zeros(0, dtype=np.int64)
+        edges = Edges(none, none, np.zeros(0))
+    else:
+        edges = GRAPH_METHODS.get(method)(_training_part(series, train_steps), settings)
+    graph = _to_data(edges, size)
+    graph.method = method
+    positions = location_positions(series)
+    if positions is not None:
+        graph.pos = torch.from_numpy(positions.values.astype(np.float32))  # (N, 2)
+        graph.coordinates = positions.kind
+    return graph
+
+
+def _automatic_method(series: xr.Dataset, settings: GraphSettings) -> str:
+    if settings.file is not None:
+        return "adjacency"
+    if "grid_dims" in series.attrs:
+        return "grid"
+    return "correlation" if location_positions(series) is None else "knn"
+
+
+def _training_part(series: xr.Dataset, train_steps: int | None) -> xr.Dataset:
+    if train_steps is None:
+        return series
+    check_count("train_steps", train_steps)
+    steps = series.sizes["time"]
+    if train_steps > steps:
+        raise InputError(f"train_steps is {train_steps}, but the series has {steps} time steps")
+    return series.isel(time=slice(0, train_steps))
+
+
+def _to_data(edges: Edges, size: int) -> Data:
+    """Drop self loops, sort by target and source, refuse duplicates and bad weights."""
+    kept = edges.source != edges.target
+    source, target, weight = (part[kept] for part in edges)
+    if len(weight) and not (np.isfinite(weight).all() and weight.min() >= 0):
+        bad = weight[~(np.isfinite(weight) & (weight >= 0))][0]
+        raise InputError(
+            f"the graph has an edge of weight {bad}: weights must be finite and at least 0"
+        )
+    order = np.lexsort((source, target))
+    source, target, weight = source[order], target[order], weight[order]
+    twice = np.flatnonzero((np.diff(source) == 0) & (np.diff(target) == 0))
+    if len(twice):
+        raise InputError(
+            f"the graph has {len(twice)} edges that are given twice, e.g. from location number "
+            f"{source[twice[0]]} to {target[twice[0]]}: give each edge once"
+        )
+    return Data(
+        edge_index=torch.from_numpy(np.stack([source, target]).astype(np.int64)),  # (2, E)
+        edge_weight=torch.from_numpy(weight.astype(np.float32)),  # (E,)
+        num_nodes=size,
+    )

@@ -1,0 +1,350 @@
+"""Clusters of locations whose series are alike.
+
+Shapes: T time steps, N locations, F features, K clusters, t steps of one block.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.cluster import AgglomerativeClustering, KMeans, MiniBatchKMeans
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils import check_random_state
+
+from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.graph._blocks import (
+    Labels,
+    Repeatable,
+    Source,
+    checked_mask,
+    checked_series,
+    prepare_block,
+    sketch_of,
+    survey,
+)
+from stemdist.graph._lloyd import block_means, fill_empty, lloyd, own_distances
+
+
+class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
+    """Group locations by their scaled series, so that K clusters stand for N locations.
+
+    Distances are mean squared differences over the entries that both sides have observed.
+
+    Parameters
+    ----------
+    n_clusters : int
+        Number of clusters K.
+    method : str
+        ``"kmeans"``: exact Lloyd iterations, one pass over the time blocks each, with
+        ``N * K`` numbers in memory besides a block. ``"minibatch"``: a fixed four passes, for
+        series larger than memory: mini-batch k-means on a random projection of the series, then
+        one Lloyd iteration. ``"ward"``: regions of touching locations (needs ``connectivity``;
+        compares the projection, missing entries set to their step's mean).
+        ``"random"``: equal parts at random, a control.
+    representative : str
+        What stands for a cluster: ``"medoid"``, the real location nearest to the mean, or
+        ``"mean"``.
+    random_state : int, numpy.random.RandomState or None
+        Seed of the projection, of the starting points and of random clusters.
+    batch_steps : int
+        Time steps per block.
+    max_iter : int
+        Most Lloyd iterations of ``"kmeans"``.
+
+    Attributes
+    ----------
+    labels_ : (N,) int64
+        Cluster of each location; clusters are numbered by their first location.
+    sizes_ : (K,) int64
+        Locations per cluster, all at least 1: empty clusters get half of the largest one.
+    centroids_ : (T, K) or (T, K, F) float
+        Mean series of each cluster, in the units of ``X``; NaN where nothing is observed.
+    medoids_ : (K,) int64
+        The member nearest to the mean. Members with less than half of the observed entries of
+        the best observed one are passed over: a short series is near by chance.
+    inertia_ : float
+        Sum of squared differences between locations and their cluster's mean.
+    n_iter_ : int
+        Lloyd iterations.
+
+    Notes
+    -----
+    k-means on windows and on the series they are cut from is the same but for the steps at
+    either end (distillation by clusters: Kwon et al., ICDE 2026). k-means starts from k-means++
+    on a Gaussian random projection of the time axis to 256 numbers per location (Johnson and
+    Lindenstrauss, 1984), or on the series itself if that is shorter.
+
+    Examples
+    --------
+    >>> series = np.array([[0.0, 0.1, 5.0, 5.1], [1.0, 1.1, 7.0, 7.3]])
+    >>> clustering = LocationClustering(2, random_state=0).fit(series)
+    >>> clustering.labels_.tolist()
+    [0, 0, 1, 1]
+    >>> clustering.representative_series(series).tolist()
+    [[0.0, 5.0], [1.0, 7.0]]
+    """
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        method: str = "kmeans",
+        representative: str = "medoid",
+        random_state: Any = None,
+        batch_steps: int = 512,
+        max_iter: int = 50,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.method = method
+        self.representative = representative
+        self.random_state = random_state
+        self.batch_steps = batch_steps
+        self.max_iter = max_iter
+
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: None = None,
+        *,
+        observed: npt.ArrayLike | None = None,
+        connectivity: sp.sparray | None = None,
+    ) -> LocationClustering:
+        """Cluster the locations of a series in memory.
+
+        Parameters
+        ----------
+        X : (T, N) or (T, N, F) array
+            Scaled series; NaN is missing. Locations are columns.
+        y : None
+            Not used; there by scikit-learn's convention.
+        observed : bool array of the shape of X or (T, N), optional
+            Which values are observed. Default: all that are not NaN.
+        connectivity : sparse (N, N), optional
+            Which locations touch, for ``method="ward"``.
+
+        Raises
+        ------
+        InputError
+            If a parameter or the data cannot be used.
+        """
+        self._check_parameters()
+        series = checked_series(X)
+        mask = None if observed is None else checked_mask(observed, series)
+
+        def parts() -> Iterator[Any]:
+            for start in range(0, len(series), self.batch_steps):
+                steps = slice(start, start + self.batch_steps)
+                yield series[steps] if mask is None else (series[steps], mask[steps])
+
+        return self.fit_blocks(Repeatable(parts), connectivity=connectivity)
+
+    def fit_blocks(
+        self, blocks: Iterable[Any], *, connectivity: sp.sparray | None = None
+    ) -> LocationClustering:
+        """Cluster the locations of a series that comes in time blocks.
+
+        Parameters
+        ----------
+        blocks : iterable, not an iterator
+            Gives, each time it is iterated over, the same arrays ``(t, N)`` or ``(t, N, F)`` in
+            order of time, or pairs of such an array and its mask. Of these only one is in memory
+            at a time; the block length is theirs, not ``batch_steps``.
+        connectivity : sparse (N, N), optional
+            Which locations touch, for ``method="ward"``.
+
+        Raises
+        ------
+        InputError
+            If a parameter or the data cannot be used.
+        """
+        self._check_parameters()
+        if isinstance(blocks, Iterator):
+            raise InputError(
+                "blocks can be read only once, but clustering passes over them several times: "
+                "give a list, or an object whose __iter__ starts again"
+            )
+        source = survey(blocks)
+        if self.n_clusters > source.n_locations:
+            raise InputError(
+                f"n_clusters is {self.n_clusters}, but there are only {source.n_locations} "
+                "locations"
+            )
+        labels, self.n_iter_ = _METHODS[self.method](self, source, connectivity)
+        self._describe(source, _in_order(labels))
+        return self
+
+    def representative_series(
+        self, X: npt.ArrayLike, observed: npt.ArrayLike | None = None
+    ) -> npt.NDArray[np.floating]:
+        """Return the series that stand for the clusters.
+
+        Parameters
+        ----------
+        X : (T', N) or (T', N, F) array
+            Any series of the clustered locations, e.g. in physical units; NaN is missing.
+        observed : bool array of the shape of X or (T', N), optional
+            Which values are observed.
+
+        Returns
+        -------
+        (T', K) or (T', K, F) array
+            In the units of ``X``: medoids or means by ``representative``; NaN where missing.
+        """
+        if not hasattr(self, "labels_"):
+            raise NotFittedError("this LocationClustering is not fitted yet: call fit first")
+        series = checked_series(X)
+        if series.shape[1] != len(self.labels_):
+            raise InputError(
+                f"X has {series.shape[1]} locations, but {len(self.labels_)} were clustered"
+            )
+        mask = None if observed is None else checked_mask(observed, series)
+        return _REPRESENTATIVES[self.representative](self, series, mask)
+
+    def _check_parameters(self) -> None:
+        for name in ("n_clusters", "batch_steps", "max_iter"):
+            check_count(name, getattr(self, name))
+        if self.method not in _METHODS:
+            raise unknown_name("clustering method", self.method, _METHODS)
+        if self.representative not in _REPRESENTATIVES:
+            raise unknown_name("representative", self.representative, _REPRESENTATIVES)
+
+    def _describe(self, source: Source, labels: Labels) -> None:
+        squares, counts, means = own_distances(source.blocks, labels, self.n_clusters)
+        self.labels_ = labels
+        self.sizes_ = np.bincount(labels, minlength=self.n_clusters)
+        self.inertia_ = float(squares.sum())
+        self.medoids_ = _medoids(labels, squares, counts, self.n_clusters)
+        series = [part.reshape(self.n_clusters, -1, source.n_features) for part in means]
+        centroids = np.concatenate(series, axis=1).swapaxes(0, 1)  # (T, K, F)
+        self.centroids_ = centroids if source.has_feature_axis else centroids[..., 0]
+
+
+def _start(
+    kind: type[KMeans] | type[MiniBatchKMeans], settings: LocationClustering, source: Source
+) -> Labels:
+    """Cluster the sketch."""
+    random = check_random_state(settings.random_state)
+    sketch = sketch_of(source, random)
+    estimator = kind(settings.n_clusters, n_init=1, random_state=random)
+    with warnings.catch_warnings():
+        # fewer different series than clusters: the empty ones are filled here
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        labels = estimator.fit_predict(sketch).astype(np.int64)
+    distance = np.linalg.norm(sketch - estimator.cluster_centers_[labels], axis=1)
+    return fill_empty(labels, distance, settings.n_clusters)
+
+
+def _kmeans(
+    settings: LocationClustering, source: Source, connectivity: sp.sparray | None
+) -> tuple[Labels, int]:
+    _refuse(settings, connectivity)
+    labels = _start(KMeans, settings, source)
+    return lloyd(source.blocks, labels, settings.n_clusters, settings.max_iter)
+
+
+def _minibatch(
+    settings: LocationClustering, source: Source, connectivity: sp.sparray | None
+) -> tuple[Labels, int]:
+    _refuse(settings, connectivity)
+    labels = _start(MiniBatchKMeans, settings, source)
+    return lloyd(source.blocks, labels, settings.n_clusters, 1)
+
+
+def _ward(
+    settings: LocationClustering, source: Source, connectivity: sp.sparray | None
+) -> tuple[Labels, int]:
+    size = source.n_locations
+    if connectivity is None or connectivity.shape != (size, size):
+        found = None if connectivity is None else connectivity.shape
+        raise InputError(
+            f"connectivity is {found}: the method 'ward' needs a sparse {size} x {size} matrix of "
+            "touching locations, e.g. stemdist.graph.connectivity(graph)"
+        )
+    sketch = sketch_of(source, check_random_state(settings.random_state))
+    estimator = AgglomerativeClustering(settings.n_clusters, connectivity=connectivity)
+    with warnings.catch_warnings():
+        # parts of the graph that do not touch (islands) are joined where they are most alike
+        warnings.filterwarnings("ignore", message="the number of connected components")
+        return estimator.fit_predict(sketch).astype(np.int64), 0
+
+
+def _random(
+    settings: LocationClustering, source: Source, connectivity: sp.sparray | None
+) -> tuple[Labels, int]:
+    _refuse(settings, connectivity)
+    order = check_random_state(settings.random_state).permutation(source.n_locations)
+    return (order % settings.n_clusters).astype(np.int64), 0
+
+
+def _refuse(settings: LocationClustering, connectivity: sp.sparray | None) -> None:
+    if connectivity is not None:
+        raise InputError(
+            f"connectivity is given, but the method {settings.method!r} does not use it: leave "
+            "it out, or choose method='ward'"
+        )
+
+
+def _in_order(labels: Labels) -> Labels:
+    """Renumber clusters by their first location."""
+    _, first, slot = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[slot]
+
+
+def _medoids(
+    labels: Labels,
+    squares: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.float64],
+    n_clusters: int,
+) -> Labels:
+    most = np.zeros(n_clusters)
+    np.maximum.at(most, labels, counts)
+    distance = np.where(counts >= most[labels] / 2, squares / counts, np.inf)
+    order = np.lexsort((distance, labels))  # by cluster, nearest first
+    return order[np.unique(labels[order], return_index=True)[1]]
+
+
+def _medoid_series(
+    clustering: LocationClustering,
+    series: npt.NDArray[Any],
+    mask: npt.NDArray[np.bool_] | None,
+) -> npt.NDArray[np.floating]:
+    chosen = series[:, clustering.medoids_]
+    return chosen if mask is None else np.where(mask[:, clustering.medoids_], chosen, np.nan)
+
+
+def _mean_series(
+    clustering: LocationClustering,
+    series: npt.NDArray[Any],
+    mask: npt.NDArray[np.bool_] | None,
+) -> npt.NDArray[np.floating]:
+    count = clustering.n_clusters
+    cube = (*series.shape[:2], -1)
+    block = prepare_block(series.reshape(cube), None if mask is None else mask.reshape(cube))
+    mean, known = block_means(block, clustering.labels_, count)
+    mean = np.where(known > 0, mean + block.step_mean, np.nan)  # (K, T' * F)
+    return (
+        mean.reshape(count, len(series), -1)
+        .swapaxes(0, 1)
+        .reshape(len(series), count, *series.shape[2:])
+    )
+
+
+_METHODS: dict[
+    str,
+    Callable[[LocationClustering, Source, sp.sparray | None], tuple[Labels, int]],
+] = {"kmeans": _kmeans, "minibatch": _minibatch, "ward": _ward, "random": _random}
+_REPRESENTATIVES: dict[
+    str,
+    Callable[
+        [LocationClustering, npt.NDArray[Any], npt.NDArray[np.bool_] | None],
+        npt.NDArray[np.floating],
+    ],
+] = {"medoid": _medoid_series, "mean": _mean_series}

@@ -1,0 +1,82 @@
+"""Neighbours on a regular grid, with dropped points honoured.
+
+Shapes: N locations (points of the grid that were kept).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from stemdist.errors import InputError
+from stemdist.graph.edges import Edges
+
+if TYPE_CHECKING:
+    from stemdist.graph.build import GraphSettings
+
+_SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
+_CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+
+
+def grid_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:
+    """Connect each point with the 4 or 8 points around it, weight 1.
+
+    A grid that goes round the earth is closed: its first and last meridian are neighbours.
+
+    Raises
+    ------
+    InputError
+        If the series does not come from a grid of two dimensions.
+    """
+    dims = str(series.attrs.get("grid_dims", "")).split()
+    if len(dims) != 2 or any(dim not in series.coords for dim in dims):
+        raise InputError(
+            "the graph 'grid' needs a series that comes from a grid of two spatial dimensions; "
+            f"this one has the grid dimensions {dims}: use method='knn' or 'correlation'"
+        )
+    axes = [np.atleast_1d(np.asarray(series.coords[dim].values, dtype=np.float64)) for dim in dims]
+    row, column = (_steps_along(axis) for axis in axes)  # (N,) each
+    period = _period(series, axes[1], column)
+    width = int(column.max()) + 3  # room for a step over either edge, so that no key is shared
+    keys = row * width + column + 1
+    order = np.argsort(keys)
+    if (np.diff(keys[order]) == 0).any():
+        raise InputError(f"two locations are at the same point of the grid {dims}")
+    found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+    for down, right in _SIDES if settings.neighbours == 4 else _SIDES + _CORNERS:
+        beside = column + right
+        if period is not None:
+            beside = beside % period
+        wanted = (row + down) * width + beside + 1
+        slot = np.searchsorted(keys[order], wanted).clip(max=len(keys) - 1)
+        there = np.flatnonzero(keys[order][slot] == wanted)
+        found.append((order[slot[there]], there))
+    source = np.concatenate([pair[0] for pair in found])
+    target = np.concatenate([pair[1] for pair in found])
+    if period is not None and period < 3:  # left and right are the same point
+        source, target = np.unique(np.stack([source, target]), axis=1)
+    return Edges(source, target, np.ones(len(source)))
+
+
+def _steps_along(axis: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return the row numbers of a grid; a row whose points were all dropped still counts."""
+    values, rank = np.unique(axis, return_inverse=True)
+    if len(values) == 1:
+        return rank.astype(np.int64)
+    steps = (axis - values[0]) / np.diff(values).min()
+    regular = np.abs(steps - steps.round()).max() < 0.05  # float32 coordinates are not exact
+    return (steps.round() if regular else rank).astype(np.int64)
+
+
+def _period(
+    series: xr.Dataset, axis: npt.NDArray[np.float64], column: npt.NDArray[np.int64]
+) -> int | None:
+    """Return the number of columns if they go once round the earth, else ``None``."""
+    last = int(column.max())
+    if last == 0 or "lon" not in series.coords or not np.allclose(series.coords["lon"], axis):
+        return None
+    once_round = (axis.max() - axis.min()) * (last + 1) / last
+    return last + 1 if abs(once_round - 360.0) < 0.01 else None

@@ -1,0 +1,123 @@
+"""Downloading the files that the catalogues name, once, each checked by its SHA-256."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pooch
+import requests
+
+from stemdist.data.catalogue import dataset_recipe, graph_recipe
+from stemdist.data.recipe import Source
+from stemdist.errors import InputError, OutputError, StemdistError
+
+CACHE_VARIABLE = "STEMDIST_CACHE"
+
+
+class DownloadError(StemdistError, OSError):
+    """A file could not be downloaded, or what arrived is not the file that was promised."""
+
+
+def cache_folder() -> Path:
+    """Return the folder that downloads go to: ``STEMDIST_CACHE``, else the user's cache.
+
+    Examples
+    --------
+    >>> cache_folder().is_absolute()
+    True
+    """
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen or pooch.os_cache("stemdist")).expanduser().absolute()
+
+
+def fetch(name: str, folder: str | Path | None = None, progress: bool = True) -> Path:
+    """Download the file of a catalogued data set, and that of its graph, unless already there.
+
+    A file already in ``folder`` with the right SHA-256 is not downloaded again, so fetching
+    works offline from then on. A download appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    name : str
+        A data set in the catalogue.
+    folder : str or Path, optional
+        Where to put the files; by default :func:`cache_folder`.
+    progress : bool
+        Show a progress bar, if standard error is a terminal.
+
+    Returns
+    -------
+    Path
+        The data set's file; the graph's file, where it has one, lies beside it.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set, it is simulated, or the user must bring the file; the
+        message then says how.
+    DownloadError
+        If the server cannot be reached or sends something else.
+    OutputError
+        If the file cannot be written.
+    """
+    recipe = dataset_recipe(name)
+    if recipe.kind == "simulator":
+        raise InputError(
+            f"{name!r} is simulated: nothing needs fetching, use the name itself, "
+            f"e.g. stemdist distill {name}"
+        )
+    if recipe.source is None:
+        raise InputError(
+            f"{name!r} cannot be downloaded automatically. {(recipe.instructions or '').strip()}"
+        )
+    target = cache_folder() if folder is None else Path(folder).expanduser().absolute()
+    path = _download(recipe.source, target, progress)
+    graph = graph_recipe(recipe.graph)
+    if graph.source is not None:
+        _download(graph.source, target, progress)
+    return path
+
+
+def _download(source: Source, folder: Path, progress: bool) -> Path:
+    """Download one file; pooch writes beside the target and moves it there when it is right."""
+    pooch.get_logger().setLevel("WARNING")  # its INFO lines would break up our progress bars
+    place = folder / source.file_name
+    try:
+        return Path(
+            pooch.retrieve(
+                source.url,
+                known_hash=f"sha256:{source.sha256}",
+                fname=source.file_name,
+                path=folder,
+                progressbar=progress and sys.stderr.isatty(),
+            )
+        )
+    except requests.RequestException as error:
+        raise DownloadError(
+            f"cannot download {source.url}: {_reason(error)}. Check the connection and try again, "
+            f"or get the file another way and save it as {place}"
+        ) from error
+    except ValueError as error:
+        raise DownloadError(
+            f"{source.url} sent something other than the file with SHA-256 {source.sha256}. "
+            f"Nothing was kept. Try again; if it happens again, the file has changed at its "
+            f"source: save the right one as {place}"
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {place} ({source.size_bytes / 1e6:.1f} MB): "
+            f"{error.strerror or error}. Nothing was kept there; free some space, or choose "
+            f"another folder with {CACHE_VARIABLE}"
+        ) from error
+
+
+def _reason(error: requests.RequestException) -> str:
+    if error.response is not None:
+        return f"the server answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return "the server did not answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke off before the end of the file"
+    return "the server cannot be reached"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pooch
 import requests
+from tqdm import tqdm
 
 from stemdist.data.catalogue import dataset_recipe, graph_recipe
 from stemdist.data.recipe import Source
 from stemdist.errors import InputError, OutputError, StemdistError
 
 CACHE_VARIABLE = "STEMDIST_CACHE"
+
+_TIMEOUT_SECONDS = 30
+_CHUNK_BYTES = 1 << 16
 
 
 class DownloadError(StemdistError, OSError):
@@ -91,7 +95,7 @@ def _download(source: Source, folder: Path, progress: bool) -> Path:
                 known_hash=f"sha256:{source.sha256}",
                 fname=source.file_name,
                 path=folder,
-                progressbar=progress and sys.stderr.isatty(),
+                downloader=lambda url, part, _: _transfer(url, part, progress),
             )
         )
     except requests.RequestException as error:
@@ -111,6 +115,28 @@ def _download(source: Source, folder: Path, progress: bool) -> Path:
             f"{error.strerror or error}. Nothing was kept there; free some space, or choose "
             f"another folder with {CACHE_VARIABLE}"
         ) from error
+
+
+def _transfer(url: str, part: str, progress: bool) -> None:
+    """Write what ``url`` sends to ``part``; pooch's own downloader leaves sockets open."""
+    # Compressed transfers would make the progress bar's total meaningless.
+    headers = {"Accept-Encoding": "identity"}
+    with (
+        requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response,
+        open(part, "wb") as stream,
+    ):
+        response.raise_for_status()
+        size = response.headers.get("Content-Length")
+        with tqdm(
+            desc=PurePosixPath(url).name,
+            total=None if size is None else int(size),
+            unit="B",
+            unit_scale=True,
+            disable=not (progress and sys.stderr.isatty()),
+        ) as bar:
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                stream.write(chunk)
+                bar.update(len(chunk))
 
 
 def _reason(error: requests.RequestException) -> str:

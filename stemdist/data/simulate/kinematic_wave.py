@@ -55,7 +55,10 @@ class Movements:
 
 @dataclass(frozen=True, kw_only=True)
 class FundamentalDiagram:
-    """Triangular relation of flow and density: ``q(k) = min(v k, Q, w (k_jam - k))``.
+    """Relation of flow q and density k: free up to the critical density, then jammed.
+
+    ``q(k) = v k (1 - a k / k_c)`` below the critical density ``k_c = Q / (v (1 - a))`` and
+    ``w (k_jam - k)`` above it (Smulders, *Transp. Res. B* 24, 1990); a triangle for a = 0.
 
     Parameters
     ----------
@@ -65,22 +68,37 @@ class FundamentalDiagram:
         (C,) capacity Q, vehicles/h over all lanes.
     jam_per_km : numpy.ndarray
         (C,) jam density, vehicles/km over all lanes.
+    slowing : float
+        Share a of the free-flow speed that is lost at capacity, 0 to 0.5.
     """
 
     free_km_h: Floats
     capacity_per_h: Floats
     jam_per_km: Floats
+    slowing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.slowing <= 0.5:
+            raise InputError(
+                f"slowing is {self.slowing!r}: it must be between 0 and 0.5, beyond which more "
+                "vehicles would mean less flow before the critical density"
+            )
+
+    @property
+    def critical_per_km(self) -> Floats:
+        """(C,) density k_c of greatest flow, vehicles/km."""
+        return self.capacity_per_h / (self.free_km_h * (1 - self.slowing))
 
     @property
     def wave_km_h(self) -> Floats:
-        """(C,) speed w at which a jam moves upstream: ``Q / (k_jam - Q / v)``."""
-        return self.capacity_per_h / (self.jam_per_km - self.capacity_per_h / self.free_km_h)
+        """(C,) speed w at which a jam moves upstream: ``Q / (k_jam - k_c)``."""
+        return self.capacity_per_h / (self.jam_per_km - self.critical_per_km)
 
 
 class CellTransmission:
     r"""Godunov scheme for :math:`\partial_t k + \partial_x q(k) = 0` on a network.
 
-    Per step of length dt every cell offers ``S = min(v k, Q) dt`` vehicles and has room for
+    Per step of length dt every cell offers ``S = q(min(k, k_c)) dt`` vehicles and has room for
     ``R = min(Q, w (k_jam - k)) dt``. Movement e from i wants ``share_e S_i``. A cell wanted by
     more than it has room for admits the fraction ``a_j = R_j / sum of wants`` of each (fair
     merge). Where ways part each movement has lanes of its own, so that a jam in one does not
@@ -148,9 +166,16 @@ class CellTransmission:
         self._target = np.concatenate([target, movements.entries])
         unbounded = np.full(n_entries + 1, np.inf)
         self._release = np.concatenate([diagram.free_km_h * hours / cell_km, np.ones(n_entries)])
+        critical = diagram.critical_per_km * cell_km
+        self._critical = np.concatenate([critical, unbounded[:-1]])
+        self._slowing = np.concatenate([diagram.slowing / critical, np.zeros(n_entries)])
         self._room = np.concatenate([diagram.wave_km_h * hours / cell_km, np.ones(n_entries + 1)])
         self._jam = np.concatenate([diagram.jam_per_km * cell_km, unbounded])
-        limits = [diagram.capacity_per_h * hours, entry_capacity_per_h * hours, [np.inf]]
+        limits: list[Floats] = [
+            diagram.capacity_per_h * hours,
+            entry_capacity_per_h * hours,
+            unbounded[:1],
+        ]
         self._capacity = np.concatenate(limits)
         self.share = np.ones(len(movements.source))
 
@@ -192,13 +217,15 @@ class CellTransmission:
 
     def _move(self, vehicles: Floats, capacity: Floats, share: Floats) -> Floats:
         sink = self._sink
-        sending = np.minimum(vehicles[:sink] * self._release, capacity[:sink])
+        freely = np.minimum(vehicles[:sink], self._critical)
+        sending = freely * self._release * (1 - freely * self._slowing)
+        sending = np.minimum(sending, capacity[:sink])
         receiving = np.minimum((self._jam - vehicles) * self._room, capacity)
         wanted = sending[self._source] * share  # (E + R,)
         demand = np.bincount(self._target, wanted, sink + 1)
         admitted = np.minimum(receiving / (demand + _TINY), 1.0)
         moved = wanted * admitted[self._target]
-        left: Floats = np.bincount(self._source, moved, sink)  # (C + R,)
+        left = np.bincount(self._source, moved, sink).astype(np.float64, copy=False)  # (C + R,)
         vehicles += np.bincount(self._target, moved, sink + 1)
         vehicles[:sink] -= left
         return left

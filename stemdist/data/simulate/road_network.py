@@ -56,7 +56,8 @@ class RoadNetwork:
     @property
     def lon(self) -> Floats:
         """(C,) longitude, degrees east."""
-        return self.position_km[:, 0] / (KM_PER_DEGREE * np.cos(np.radians(CENTRE_LAT)))
+        east: Floats = self.position_km[:, 0] / (KM_PER_DEGREE * np.cos(np.radians(CENTRE_LAT)))
+        return east
 
 
 def random_road_network(n_cells: int, cell_km: float, rng: np.random.Generator) -> RoadNetwork:

@@ -30,6 +30,7 @@ CELL_KM = 0.8
 FREE_KM_H = (95.0, 112.0)  # free-flow speed of a road is drawn from here
 LANE_CAPACITY_PER_H = 2000.0
 LANE_JAM_PER_KM = 120.0
+SLOWING = 0.2  # share of the free-flow speed lost at capacity
 MEAN_LANES, LEAST_LANES, MOST_LANES = 2.8, 2, 6
 RAMP_CAPACITY = 1.3  # of a ramp, over its planned peak inflow
 OUTAGE_MINUTES = 120.0  # mean length of a sensor's outage
@@ -43,8 +44,8 @@ class TrafficSimulation(Simulation):
     """Traffic on a random motorway network, seen by loop detectors.
 
     The kinematic-wave model (Lighthill & Whitham 1955; Richards 1956) conserves vehicles,
-    ``dk/dt + dq(k)/dx = 0``, with a triangular flow-density relation, solved by cell
-    transmission (Daganzo 1994, 1995) on cells of 0.8 km; the step follows from the CFL
+    ``dk/dt + dq(k)/dx = 0``, with the flow-density relation of Smulders (1990), solved
+    by cell transmission (Daganzo 1994, 1995) on cells of 0.8 km; the step follows from the CFL
     condition. See :class:`~stemdist.data.simulate.kinematic_wave.CellTransmission`.
     On-ramps follow a daily profile: on weekdays a morning peak, strongest at the edge and
     heading for the centre, and an evening peak the other way round; one flat hump at weekends.
@@ -82,7 +83,7 @@ class TrafficSimulation(Simulation):
     step_minutes: int = 5
     n_sensors: int = 100
     cells_per_sensor: int = 3
-    demand: float = 1.1
+    demand: float = 1.35
     incidents_per_100_km_day: float = 3.0
     noise: float = 1.0
     missing_share: float = 0.02
@@ -225,13 +226,14 @@ class _Roads:
             free_km_h=rng.uniform(*FREE_KM_H, road.max() + 1)[road],
             capacity_per_h=capacity,
             jam_per_km=lanes * LANE_JAM_PER_KM,
+            slowing=SLOWING,
         )
         return cls(entry_per_h=entry * scale, diagram=diagram)
 
 
 def _weights(centrality: Floats) -> tuple[Floats, Floats]:
     """(R,) weight of the morning and the evening peak of a ramp."""
-    return 1.5 - centrality, 0.5 + centrality
+    return 1.5 - centrality, 0.8 + centrality
 
 
 class _Demand:
@@ -254,7 +256,7 @@ class _Demand:
         weekend = not bool(np.is_busday(day))
         morning, evening, rest = daily_profile(hour, weekend)
         self._drift()
-        wander = np.exp(0.15 * self._local + 0.06 * self._regional)
+        wander = np.exp(0.2 * self._local + 0.06 * self._regional)
         inflow = (self._morning * morning + self._evening * evening + rest) * wander
         inward = 1 / (1 + math.exp((hour - 12.5) / 1.5))
         return inward, self._entry * inflow

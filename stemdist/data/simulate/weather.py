@@ -24,15 +24,15 @@ EARTH_RADIUS_M = 6.371e6
 EARTH_SPIN_PER_S = 7.292e-5
 HALO = 6  # grid points simulated around the output, so that its edge has upstream weather
 MEAN_TEMPERATURE_K = 285.0
-GRADIENT_K_PER_DEGREE = 0.8  # cooling polewards of the climate
+GRADIENT_K_PER_DEGREE = 0.6  # cooling polewards of the climate
 DIFFUSIVITY_M2_S = 5e4
-RELAXATION_DAYS = 6.0  # memory of air mass temperature
+RELAXATION_DAYS = 3.0  # memory of air mass temperature
 ZONAL_WIND_M_S = 9.0
 N_WAVES = 12
 WAVE_DAYS = 3.0  # memory of a wave's amplitude
-WAVE_WIND_M_S = 10.0  # root mean square wind of all waves together
+WAVE_WIND_M_S = 8.0  # root mean square wind of all waves together
 LAPSE_K_PER_M = 0.0065
-HEATING_K_PER_H = 3.5  # of clear land under an overhead sun
+HEATING_K_PER_H = 4.0  # of clear land under an overhead sun
 SURFACE_HOURS = 6.0  # memory of the surface's excess temperature
 SEA_SHARE = 0.15  # of the land's heating that the sea shows
 SOLAR_DECLINATION_DEG = 10.0
@@ -147,23 +147,24 @@ class WeatherSimulation(Simulation):
 
     def _axes(self) -> tuple[Floats, Floats]:
         """Latitudes (Y,) and longitudes (X,) with the halo, degrees."""
-        lat, lon = (
-            centre + (np.arange(-HALO, count + HALO) - (count - 1) / 2) * self.spacing_degrees
-            for centre, count in ((self.centre_lat, self.n_lat), (self.centre_lon, self.n_lon))
-        )
-        return lat, lon
+
+        def axis(centre: float, count: int) -> Floats:
+            number = np.arange(-HALO, count + HALO, dtype=np.float64)
+            return centre + (number - (count - 1) / 2) * self.spacing_degrees
+
+        return axis(self.centre_lat, self.n_lat), axis(self.centre_lon, self.n_lon)
 
     def _terrain(self) -> tuple[Floats, Floats]:
         """Height in m and share of land, (Y, X): a smooth random field, the sea where low."""
         shape = (self.n_lat + 2 * HALO, self.n_lon + 2 * HALO)
         rough = self.generator("terrain").standard_normal(shape)
         field = sum(
-            width * gaussian_filter(rough, width / self.spacing_degrees, mode="wrap")
+            width**1.5 * gaussian_filter(rough, width / self.spacing_degrees, mode="wrap")
             for width in (1.0, 2.0, 4.0)
         )
         field = (field - np.mean(field)) / (np.std(field) + 1e-12)
-        land = 1 / (1 + np.exp(-8 * (field + 0.3)))
-        return 600.0 * np.maximum(field + 0.3, 0.0), land
+        land = 1 / (1 + np.exp(-8 * (field + 0.5)))
+        return 600.0 * np.maximum(field + 0.5, 0.0), land
 
     def frames(self) -> Iterator[tuple[Array, ...]]:
         """Yield the temperature (n_lat, n_lon) of one step after the other, K."""
@@ -223,8 +224,8 @@ class Sun:
         hours = float((start - midnight) / np.timedelta64(1, "h")) + seconds / 3600
         hour_angle = np.radians((hours - 12) * 15 + self.lon)  # local solar time
         lat, tilt = np.radians(self.lat)[:, None], math.radians(SOLAR_DECLINATION_DEG)
-        height: Floats = np.sin(lat) * math.sin(tilt)
-        height = height + np.cos(lat) * math.cos(tilt) * np.cos(hour_angle)
+        tilted = np.cos(lat) * math.cos(tilt) * np.cos(hour_angle)
+        height: Floats = np.sin(lat) * math.sin(tilt) + tilted
         return height
 
 

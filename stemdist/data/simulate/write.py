@@ -104,7 +104,7 @@ def _write_zarr(simulation: Simulation, path: Path, block_steps: int) -> None:
         {
             name: (
                 ("time", *variable.dims),
-                dask.array.full(
+                dask.array.full(  # type: ignore[no-untyped-call]
                     (simulation.n_steps, *(skeleton.sizes[dim] for dim in variable.dims)),
                     np.nan,
                     dtype=np.float32,

@@ -82,12 +82,12 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 
     Examples
     --------
-    >>> series = np.array([[0.0, 0.1, 5.0, 5.1], [1.0, 1.1, 7.0, 7.3]])
+    >>> series = np.array([[0.0, 1.0, 3.0, 8.0, 9.0, 9.5]])
     >>> clustering = LocationClustering(2, random_state=0).fit(series)
     >>> clustering.labels_.tolist()
-    [0, 0, 1, 1]
+    [0, 0, 0, 1, 1, 1]
     >>> clustering.representative_series(series).tolist()
-    [[0.0, 5.0], [1.0, 7.0]]
+    [[1.0, 9.0]]
     """
 
     def __init__(

@@ -32,6 +32,8 @@ LANE_CAPACITY_PER_H = 2000.0
 LANE_JAM_PER_KM = 120.0
 SLOWING = 0.2  # share of the free-flow speed lost at capacity
 MEAN_LANES, LEAST_LANES, MOST_LANES = 2.8, 2, 6
+MEMORY_MINUTES = (150.0, 600.0)  # of the demand fluctuations per ramp, and of the region
+LOCAL_SPREAD, REGIONAL_SPREAD = 0.35, 0.15  # their standard deviations, in log demand
 RAMP_CAPACITY = 1.3  # of a ramp, over its planned peak inflow
 OUTAGE_MINUTES = 120.0  # mean length of a sensor's outage
 INCIDENT_MINUTES = 40.0  # mean duration of an incident
@@ -81,10 +83,11 @@ class TrafficSimulation(Simulation):
 
     days: int = 14
     step_minutes: int = 5
+    start: str = "2024-01-05"  # a Friday: the last days, often the test part, are working days
     n_sensors: int = 100
     cells_per_sensor: int = 3
-    demand: float = 1.35
-    incidents_per_100_km_day: float = 3.0
+    demand: float = 1.3
+    incidents_per_100_km_day: float = 6.0
     noise: float = 1.0
     missing_share: float = 0.02
 
@@ -256,14 +259,14 @@ class _Demand:
         weekend = not bool(np.is_busday(day))
         morning, evening, rest = daily_profile(hour, weekend)
         self._drift()
-        wander = np.exp(0.2 * self._local + 0.06 * self._regional)
+        wander = np.exp(LOCAL_SPREAD * self._local + REGIONAL_SPREAD * self._regional)
         inflow = (self._morning * morning + self._evening * evening + rest) * wander
         inward = 1 / (1 + math.exp((hour - 12.5) / 1.5))
         return inward, self._entry * inflow
 
     def _drift(self) -> None:
-        """Move the fluctuations on: stationary, unit variance, memory of 90 min and 10 h."""
-        local, regional = (math.exp(-self._minutes / memory) for memory in (90.0, 600.0))
+        """Move the fluctuations on: stationary, unit variance."""
+        local, regional = (math.exp(-self._minutes / memory) for memory in MEMORY_MINUTES)
         fresh = self._rng.standard_normal(len(self._local) + 1)
         self._local = local * self._local + math.sqrt(1 - local**2) * fresh[1:]
         self._regional = regional * self._regional + math.sqrt(1 - regional**2) * float(fresh[0])

@@ -26,6 +26,7 @@ HALO = 6  # grid points simulated around the output, so that its edge has upstre
 MEAN_TEMPERATURE_K = 285.0
 GRADIENT_K_PER_DEGREE = 0.6  # cooling polewards of the climate
 DIFFUSIVITY_M2_S = 5e4
+SPIN_UP_DAYS = 8  # until the start is forgotten
 RELAXATION_DAYS = 3.0  # memory of air mass temperature
 ZONAL_WIND_M_S = 9.0
 N_WAVES = 12
@@ -178,7 +179,7 @@ class WeatherSimulation(Simulation):
         heating = HEATING_K_PER_H * (land + (1 - land) * SEA_SHARE)
         air = np.repeat(climate[:, None], len(lon), axis=1)
         surface = np.zeros_like(air)
-        spin_up = round(10 * 86400 / seconds)  # days until the start is forgotten
+        spin_up = round(SPIN_UP_DAYS * 86400 / seconds)
         for step in range(-spin_up, self.n_steps):
             if step >= 0:
                 values = air + surface - LAPSE_K_PER_M * height

@@ -153,7 +153,9 @@ def test_network_shares_sum_to_one_and_roads_are_strongly_connected():
 
 
 def test_an_unstable_step_is_refused():
-    with pytest.raises(InputError, match=r"step of 20 s is too long .* longest stable step is 18 s"):
+    with pytest.raises(
+        InputError, match=r"step of 20 s is too long .* longest stable step is 18 s"
+    ):
         model_of(straight(3), step_s=20.0)
 
 
@@ -168,5 +170,5 @@ def test_unsorted_movements_are_refused():
 
 
 def test_an_impossible_slowing_is_refused():
-    with pytest.raises(InputError, match="slowing is 0.7"):
+    with pytest.raises(InputError, match=r"slowing is 0\.7"):
         diagram(2, slowing=0.7)

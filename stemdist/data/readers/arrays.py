@@ -209,6 +209,8 @@ def npz_array(path: Path, key: str) -> npt.NDArray[Any]:
             _check_numeric(path, key, dtype)
             info = archive.getinfo(f"{key}.npy")
             if info.compress_type == zipfile.ZIP_STORED and prod(shape) > 0:
+                if info.file_size != member.tell() + prod(shape) * dtype.itemsize:
+                    raise ValueError(f"{info.file_size} bytes do not hold shape {shape} of {dtype}")
                 offset = _data_offset(path, info) + member.tell()
                 order: Literal["F", "C"] = "F" if column_major else "C"
                 mapped: npt.NDArray[Any] = np.memmap(path, dtype, "r", offset, shape, order)

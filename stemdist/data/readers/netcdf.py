@@ -158,6 +158,10 @@ def _is_consolidated(path: Path) -> bool:
     if (path / ".zmetadata").is_file():
         return True
     document = path / "zarr.json"
-    return document.is_file() and bool(
-        json.loads(document.read_text(encoding="utf-8")).get("consolidated_metadata")
-    )
+    try:
+        content = json.loads(document.read_text(encoding="utf-8")) if document.is_file() else {}
+    except ValueError as error:
+        raise InputError(
+            f"{str(document)!r} is not JSON ({error}): download or write the store again"
+        ) from error
+    return isinstance(content, dict) and bool(content.get("consolidated_metadata"))

@@ -186,7 +186,7 @@ def _is_row_number(table: pd.DataFrame) -> bool:
 
 
 def _parse_times(path: Path, column: pd.Series[Any]) -> npt.NDArray[np.datetime64]:
-    text = column.astype(str)
+    text = column.astype(str).fillna("")
     if not text.str.match(_YEAR_FIRST).all():
         bad = text[~text.str.match(_YEAR_FIRST)]
         raise InputError(

@@ -54,22 +54,21 @@ class WindowsNpzReader(Reader):
     def _open(self, path: Path, options: ReaderOptions) -> xr.Dataset:
         parts: list[FloatArray] = []
         begins = [0]  # of each part, in steps of the original series
-        last_x, window_shapes = np.empty(0), ()
+        last: tuple[FloatArray, FloatArray] | None = None
         for split in _SPLITS:
             x, y = _windows(path, split)
-            if parts and (x.shape[1:], y.shape[1:]) != window_shapes:
-                raise InputError(
-                    f"the windows x, y of {split}.npz in {str(path)!r} have shapes "
-                    f"{x.shape[1:]}, {y.shape[1:]}, those of the part before "
-                    f"{window_shapes[0]}, {window_shapes[1]}: they must agree"
-                )
-            if parts:
+            if last is not None:
+                if (x.shape[1:], y.shape[1:]) != (last[0].shape, last[1].shape):
+                    raise InputError(
+                        f"the windows x, y of {split}.npz in {str(path)!r} have shapes "
+                        f"{x.shape[1:]}, {y.shape[1:]}, those of the part before "
+                        f"{last[0].shape}, {last[1].shape}: they must agree"
+                    )
                 # Windows cut first and split later share steps; parts cut apart follow on.
-                shares = _equal(x[0, :-1], last_x[1:])
-                overlap = x.shape[1] + y.shape[1] - 1 if shares else 0
+                overlap = x.shape[1] + y.shape[1] - 1 if _equal(x[0, :-1], last[0][1:]) else 0
                 begins.append(begins[-1] + len(parts[-1]) - overlap)
             parts.append(_rebuild(f"{split}.npz in {str(path)!r}", x, y))
-            last_x, window_shapes = np.array(x[-1]), (x.shape[1:], y.shape[1:])
+            last = np.array(x[-1]), np.array(y[-1])
         lengths = [len(part) for part in parts]
         time = _times(path, options, begins, lengths)
         series = features_dataset(path, np.concatenate(parts), options, time=time)
@@ -193,4 +192,5 @@ def _times(
     overlap = int(max(ends[:-1] - begins[1:]))
     shift = week_steps * (1 + overlap // week_steps)  # more than the overlap
     steps = np.concatenate([np.arange(begins[i], ends[i]) + i * shift for i in range(len(begins))])
-    return time_axis(int(steps[-1]) + 1, path, options)[steps]
+    times: npt.NDArray[np.datetime64] = time_axis(int(steps[-1]) + 1, path, options)[steps]
+    return times

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from stemdist.data.calendar import CALENDAR_FEATURES
 from stemdist.data.recipe_checks import (
     Check,
     is_count,
@@ -33,7 +34,6 @@ from stemdist.errors import CatalogueError
 RecipeT = TypeVar("RecipeT", bound="Recipe")
 
 GRAPH_METHODS = ("auto", "grid", "knn", "distance", "correlation", "adjacency")
-CALENDAR_FEATURES = ("time_of_day", "day_of_week", "day_of_year")
 
 
 def _is_source(value: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,14 @@ from stemdist.data.catalogue import (
     list_graphs,
     read_recipe,
 )
-from stemdist.data.recipe import DatasetRecipe, GraphRecipe, Source
+from stemdist.data.readers.base import READERS, ReaderOptions, read
+from stemdist.data.recipe import GRAPH_METHODS, DatasetRecipe, GraphRecipe, Source
+from stemdist.data.series import canonical_series
+from stemdist.data.simulate import make_simulation
 from stemdist.errors import CatalogueError, InputError
+from stemdist.files import sha256_of_file
+from stemdist.graph.build import GRAPH_METHODS as BUILT_METHODS
+from stemdist.graph.build import GraphSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,6 +92,62 @@ class TestOurCatalogue:
     @pytest.mark.parametrize("name", list_graphs())
     def test_graph_is_right(self, name: str) -> None:
         assert graph_recipe(name).settings()["method"]
+
+    @pytest.mark.parametrize("name", list_datasets())
+    def test_reader_or_simulator_understands_the_recipe(self, name: str) -> None:
+        recipe = dataset_recipe(name)
+        if recipe.kind == "simulator":
+            simulation = make_simulation(str(recipe.simulator), **recipe.settings)
+            assert set(recipe.variables) <= set(simulation.variables())
+            assert recipe.frequency_minutes == simulation.step_minutes
+            return
+        options = ReaderOptions(**recipe.reader_options)
+        if recipe.reader is None:
+            assert options.given() == []
+        else:
+            assert set(options.given()) <= READERS.get(recipe.reader).accepts
+        if options.step_minutes is not None:
+            assert options.step_minutes == recipe.frequency_minutes
+
+    def test_graph_methods_are_those_that_are_built(self) -> None:
+        assert sorted(BUILT_METHODS.names()) == sorted(set(GRAPH_METHODS) - {"auto"})
+
+    @pytest.mark.parametrize("name", list_graphs())
+    def test_graph_settings_are_accepted(self, name: str) -> None:
+        recipe = graph_recipe(name)
+        assert GraphSettings(**recipe.settings()).method == recipe.method
+
+    @pytest.mark.parametrize(
+        ("recipe", "file"),
+        [
+            (dataset_recipe("los-loop"), "los_speed.csv"),
+            (graph_recipe("los-loop"), "los_adj.csv"),
+            (dataset_recipe("era5-uk"), "era5-2mt-2019-03-uk.grib"),
+            (dataset_recipe("etth1"), "ETTh1.csv"),
+            (dataset_recipe("etth2"), "ETTh2.csv"),
+        ],
+    )
+    def test_source_describes_the_real_file(
+        self, recipe: DatasetRecipe | GraphRecipe, file: str, real_data: Callable[[str], Path]
+    ) -> None:
+        path = real_data(file)
+        assert recipe.source is not None
+        assert recipe.source.file_name == file
+        assert recipe.source.size_bytes == path.stat().st_size
+        assert recipe.source.sha256 == sha256_of_file(path)
+
+    @pytest.mark.parametrize("name", ["los-loop", "era5-uk", "etth1"])
+    def test_real_file_opens_as_the_recipe_says(
+        self, name: str, real_data: Callable[[str], Path]
+    ) -> None:
+        recipe = dataset_recipe(name)
+        assert recipe.source is not None
+        options = ReaderOptions(**recipe.reader_options)
+        raw = read(real_data(recipe.source.file_name), recipe.reader, options)
+        series = canonical_series(raw, variables=recipe.variables, select=recipe.select)
+        assert tuple(series.data_vars) == recipe.variables
+        step = series.indexes["time"][1] - series.indexes["time"][0]
+        assert step.total_seconds() == 60 * recipe.frequency_minutes
 
     def test_there_is_only_yaml(self) -> None:
         suffixes = {

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from stemdist.data.simulate.base import SIMULATORS, Simulation, make_simulation, simulate
+from stemdist.data.simulate.base import (
+    SIMULATORS,
+    Simulation,
+    Variable,
+    make_simulation,
+    simulate,
+)
 from stemdist.data.simulate.traffic import TrafficSimulation
 from stemdist.data.simulate.weather import WeatherSimulation
 
@@ -10,6 +16,7 @@ __all__ = [
     "SIMULATORS",
     "Simulation",
     "TrafficSimulation",
+    "Variable",
     "WeatherSimulation",
     "make_simulation",
     "simulate",

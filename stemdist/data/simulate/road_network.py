@@ -88,6 +88,45 @@ def random_road_network(n_cells: int, cell_km: float, rng: np.random.Generator) 
     """
     points = _jittered_lattice(max(4, round(n_cells / CELLS_PER_JUNCTION)), rng)
     tail, head = _gabriel_roads(points)
+    road, first, position = _cut_into_cells(points, tail, head, n_cells, cell_km)
+    away = np.linalg.norm(position, axis=1)
+    centrality = np.clip(1 - away / away.max(), 0, 1)
+    ramps = np.flatnonzero(rng.random(len(road)) < 1 / CELLS_PER_RAMP)
+    ramps = np.union1d(ramps, first)  # every road has one, so that no corner is without traffic
+    exit_share = np.zeros(len(road))
+    exit_share[ramps] = rng.uniform(0.15, 0.35, len(ramps))
+    last = np.append(first[1:], len(road)) - 1
+    turn_from, turn_to, straight, inward = _turns(points, tail, head, rng)
+    inside = np.setdiff1d(np.arange(len(road)), last)
+    source = np.concatenate([inside, last[turn_from], ramps])
+    target = np.concatenate([inside + 1, first[turn_to], np.full(len(ramps), OUTSIDE)])
+    order = np.argsort(source, kind="stable")
+    stays = source[: len(inside) + len(turn_from)]
+
+    def shares(direction: float) -> Floats:  # 1 towards the centre, -1 away from it
+        leaving = exit_share * (1 + direction * (2 * centrality - 1) * 0.6)
+        weight = straight * np.exp(direction * CENTRE_PREFERENCE * inward)
+        turning = weight / np.bincount(turn_from, weight)[turn_from]
+        staying = np.concatenate([np.ones(len(inside)), turning]) * (1 - leaving[stays])
+        return np.concatenate([staying, leaving[ramps]])[order]
+
+    movements = Movements(
+        n_cells=len(road), source=source[order], target=target[order], entries=ramps
+    )
+    return RoadNetwork(
+        movements=movements,
+        inbound_share=shares(1.0),
+        outbound_share=shares(-1.0),
+        road=road,
+        position_km=position,
+        centrality=centrality,
+    )
+
+
+def _cut_into_cells(
+    points: Floats, tail: Ints, head: Ints, n_cells: int, cell_km: float
+) -> tuple[Ints, Ints, Floats]:
+    """(C,) road of each cell, (W,) first cell of each road, (C, 2) position of the cells, km."""
     length = np.linalg.norm(points[head] - points[tail], axis=1)
     # Roads are as long as it takes for their cells to reach n_cells; at least two cells each.
     cells_per_unit = n_cells / length.sum()
@@ -97,40 +136,10 @@ def random_road_network(n_cells: int, cell_km: float, rng: np.random.Generator) 
     road = np.repeat(np.arange(len(tail)), n_of_road)
     first = np.cumsum(n_of_road) - n_of_road
     along = (np.arange(len(road)) - first[road] + 0.5) / n_of_road[road]
-    position = (points[tail][road] + along[:, None] * (points[head] - points[tail])[road]) * (
-        cells_per_unit * cell_km
-    )
-    away = np.linalg.norm(position, axis=1)
-    centrality = np.clip(1 - away / away.max(), 0, 1)
-    ramps = np.flatnonzero(rng.random(len(road)) < 1 / CELLS_PER_RAMP)
-    ramps = np.union1d(ramps, first)  # every road has one, so that no corner is without traffic
-    exit_share = np.zeros(len(road))
-    exit_share[ramps] = rng.uniform(0.15, 0.35, len(ramps))
-    last = first + n_of_road - 1
-    turn_from, turn_to, straight, inward = _turns(points, tail, head, rng)
-    inside = np.setdiff1d(np.arange(len(road)), last)
-    source = np.concatenate([inside, last[turn_from], ramps])
-    target = np.concatenate([inside + 1, first[turn_to], np.full(len(ramps), OUTSIDE)])
-    order = np.argsort(source, kind="stable")
-    shares = []
-    for direction in (1.0, -1.0):  # towards the centre, away from it
-        leaving = exit_share * (1 + direction * (2 * centrality - 1) * 0.6)
-        weight = straight * np.exp(direction * CENTRE_PREFERENCE * inward)
-        turning = weight / np.bincount(turn_from, weight)[turn_from]
-        staying = np.concatenate([np.ones(len(inside)), turning])
-        staying *= 1 - leaving[source[: len(staying)]]
-        shares.append(np.concatenate([staying, leaving[ramps]])[order])
-    movements = Movements(
-        n_cells=len(road), source=source[order], target=target[order], entries=ramps
-    )
-    return RoadNetwork(
-        movements=movements,
-        inbound_share=shares[0],
-        outbound_share=shares[1],
-        road=road,
-        position_km=position,
-        centrality=centrality,
-    )
+    position: Floats = (
+        points[tail][road] + along[:, None] * (points[head] - points[tail])[road]
+    ) * (cells_per_unit * cell_km)
+    return road, first, position
 
 
 def _jittered_lattice(n_points: int, rng: np.random.Generator) -> Floats:

@@ -21,13 +21,31 @@ def test_readme_gives_the_command_on_a_line_of_its_own(command: str) -> None:
 
 def test_ci_runs_the_test_command_word_for_word() -> None:
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    assert TEST_COMMAND in lines
+    assert TEST_COMMAND in [line.strip() for line in lines]
 
 
 def test_ci_script_is_executable_and_parses() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", script], check=True)
+
+
+@pytest.mark.parametrize("failing", ["pip", "pytest", "ruff", "lint-imports", "mypy"])
+def test_ci_fails_when_one_step_fails(failing: str, tmp_path: Path) -> None:
+    steps = {name: "exit 0" for name in ("pip", "pytest", "ruff", "lint-imports", "mypy")}
+    steps["python3"] = 'mkdir -p "$3/bin" && touch "$3/bin/activate"'
+    steps[failing] = "exit 7"
+    for name, command in steps.items():
+        stand_in = tmp_path / name
+        stand_in.write_text(f"#!/bin/sh\n{command}\n")
+        stand_in.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "PATH": path, "TMPDIR": str(scratch)}
+    done = subprocess.run([ROOT / ".ci" / "run"], env=environment, check=False)
+    assert done.returncode == 7
+    assert list(scratch.iterdir()) == []
 
 
 def test_github_workflow_calls_the_same_script() -> None:

@@ -32,7 +32,7 @@ def test_ci_script_is_executable_and_parses() -> None:
 
 @pytest.mark.parametrize("failing", ["pip", "pytest", "ruff", "lint-imports", "mypy"])
 def test_ci_fails_when_one_step_fails(failing: str, tmp_path: Path) -> None:
-    steps = {name: "exit 0" for name in ("pip", "pytest", "ruff", "lint-imports", "mypy")}
+    steps = dict.fromkeys(("pip", "pytest", "ruff", "lint-imports", "mypy"), "exit 0")
     steps["python3"] = 'mkdir -p "$3/bin" && touch "$3/bin/activate"'
     steps[failing] = "exit 7"
     for name, command in steps.items():

@@ -10,6 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -154,6 +155,8 @@ def features_dataset(
             f"{str(path)!r} holds an array of shape {data.shape}: it must be (time, location) or "
             "(time, location, feature), none of them empty"
         )
+    if isinstance(data, np.memmap) and options.chunks is not None:
+        data = _mapped_blocks(data)  # xarray would read all of a mapped array to cut it
     if data.ndim == 2:
         data = data[:, :, None]  # (T, N) -> (T, N, 1)
     names = _feature_names(path, data.shape[2], options, known)
@@ -313,6 +316,37 @@ def _map_splits(path: Path) -> Any:
     if len({part.shape[1:] for part in parts}) > 1:
         shapes = ", ".join(str(part.shape) for part in parts)
         raise InputError(f"the parts in {str(path)!r} have shapes {shapes}: only time may differ")
-    # name=False: no hash, which would read every value.
-    blocks = [da.from_array(part, name=False) for part in parts]  # type: ignore[no-untyped-call]
+    blocks = [_mapped_blocks(part) for part in parts]
     return da.concatenate(blocks)  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MappedFile:
+    """Part of a file as an array that is opened on access: dask copies arrays, but not this."""
+
+    path: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+    order: Literal["F", "C"]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)
+        return np.array(mapped[key])
+
+
+def _mapped_blocks(data: np.memmap[Any, Any]) -> Any:
+    """Return a memory-mapped array as a dask array, without reading it."""
+    file = _MappedFile(
+        path=str(data.filename),
+        dtype=data.dtype,
+        shape=data.shape,
+        offset=data.offset,
+        order="C" if data.flags.c_contiguous else "F",
+    )
+    # name=False: no hash, which would read everything.
+    return da.from_array(file, name=False)  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import zipfile
 
 import numpy as np
@@ -164,6 +165,26 @@ def test_basicts_since_version_one_is_one_lazy_series(tmp_path, kind):
     (tmp_path / "val_data.npy").write_text("text")
     with pytest.raises(InputError, match=r"val_data.npy' is not a numeric array"):
         read(tmp_path, options=ReaderOptions(start="2018-01-01"))
+
+
+def test_cutting_a_mapped_file_into_chunks_reads_nothing(old_basicts, monkeypatch):
+    # dask copies every array it is given: the mapped file must not be handed over as one.
+    monkeypatch.setattr(np.memmap, "copy", lambda *_: pytest.fail("read"), raising=False)
+    raw = read(old_basicts, options=ReaderOptions(start="2018-01-01", chunks={"time": 2}))
+    assert raw["traffic_speed"].chunks == ((2, 2), (2,))
+    np.testing.assert_array_equal(raw["time_of_day"], DATA[:, :, 1])
+    again = pickle.loads(pickle.dumps(raw["time_of_day"]))  # as sent to another process
+    np.testing.assert_array_equal(again, DATA[:, :, 1])
+    assert len(pickle.dumps(raw["time_of_day"].data)) < 6000
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_mapped_archive_in_chunks_has_the_same_values(tmp_path, order):
+    np.savez(tmp_path / "a.npz", other=np.ones(9), data=np.asarray(DATA, order=order))
+    options = ReaderOptions(start="2018-01-01", step_minutes=5, chunks={"time": 3, "location": 1})
+    raw = read(tmp_path / "a.npz", options=options)
+    assert raw["speed"].chunks == ((3, 1), (1, 1))
+    np.testing.assert_array_equal(raw["speed"], DATA[:, :, 2])
 
 
 def test_bad_basicts_folders(old_basicts):

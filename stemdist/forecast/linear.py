@@ -1,0 +1,46 @@
+"""One linear map shared by all locations.
+
+Shapes: B windows, L_in lookback, L_out horizon, N locations, F features.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from stemdist.forecast.base import Forecaster
+
+
+class LinearForecaster(Forecaster):
+    """Forecast each location by one affine map of its own lookback window.
+
+    The "Linear" baseline of Zeng et al., *Are Transformers Effective for Time Series
+    Forecasting?*, AAAI 2023, section 4, with weights shared by all locations. Train it by
+    gradient descent like any forecaster, or exactly with
+    :func:`stemdist.forecast.closed_form.fit_linear`.
+
+    Parameters
+    ----------
+    lookback, horizon, n_features : int
+        L_in and L_out in steps, and F.
+
+    Examples
+    --------
+    >>> import torch
+    >>> forecaster = LinearForecaster(lookback=12, horizon=3, n_features=2)
+    >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
+    >>> forecaster(x, Data(num_nodes=5), profile).shape
+    torch.Size([4, 3, 5])
+    """
+
+    pointwise = True
+
+    def __init__(self, *, lookback: int, horizon: int, n_features: int) -> None:
+        super().__init__(lookback=lookback, horizon=horizon, n_features=n_features)
+        self.head = nn.Linear(lookback * n_features, horizon)
+
+    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
+        """Forecast (B, L_in, N, F) -> (B, L_out, N) in scaled units; reads ``x`` only."""
+        rows = x.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
+        forecast: Tensor = self.head(rows)  # (B, N, L_out)
+        return forecast.transpose(1, 2)

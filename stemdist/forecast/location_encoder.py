@@ -1,0 +1,155 @@
+"""Location codes from location profiles, so that no parameter belongs to one location.
+
+Shapes: N locations, P = L_in * F profile columns, H hidden columns, R code columns.
+Source: Kwon et al., STemDist, ICDE 2026 (arXiv 2603.10410), location encoder.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from stemdist.errors import check_count, unknown_name
+
+
+class LocationEncoder(nn.Module, ABC):
+    """Maps profiles (N, P) to location codes (N, R), the same way whatever N is."""
+
+    pointwise: ClassVar[bool] = False
+    """True if a location's code depends on its own profile only."""
+
+    def __init__(self, profile_size: int, code_size: int) -> None:
+        super().__init__()
+        self.profile_size = check_count("profile_size", profile_size)
+        self.code_size = check_count("code_size", code_size)
+
+    @abstractmethod
+    def forward(self, profile: Tensor) -> Tensor:
+        """Return codes (N, R) of profiles (N, P) in scaled units."""
+
+
+class MLPLocationEncoder(LocationEncoder):
+    """Two linear layers with a ReLU between them; linear in N.
+
+    Parameters
+    ----------
+    profile_size, code_size : int
+        P and R.
+    hidden : int
+        H.
+
+    Examples
+    --------
+    >>> MLPLocationEncoder(24, 10)(torch.zeros(5, 24)).shape
+    torch.Size([5, 10])
+    """
+
+    pointwise = True
+
+    def __init__(self, profile_size: int, code_size: int, hidden: int = 32) -> None:
+        super().__init__(profile_size, code_size)
+        self.layers = nn.Sequential(
+            nn.Linear(profile_size, hidden), nn.ReLU(), nn.Linear(hidden, code_size)
+        )
+
+    def forward(self, profile: Tensor) -> Tensor:
+        """Return codes (N, R) of profiles (N, P)."""
+        codes: Tensor = self.layers(profile)
+        return codes
+
+
+class AttentionLocationEncoder(LocationEncoder):
+    """One self-attention layer over locations, with residual and layer norm.
+
+    Attention runs in blocks of rows, recomputed in the backward pass, so memory is
+    ``block_rows * N`` and the codes do not depend on the block size. The attention is written
+    out because the fused one has no double backward on CPU.
+
+    Parameters
+    ----------
+    profile_size, code_size : int
+        P and R.
+    hidden : int
+        H.
+    block_rows : int
+        Locations whose attention to all others is held at a time.
+
+    Examples
+    --------
+    >>> AttentionLocationEncoder(24, 10)(torch.zeros(5, 24)).shape
+    torch.Size([5, 10])
+    """
+
+    def __init__(
+        self, profile_size: int, code_size: int, hidden: int = 32, block_rows: int = 512
+    ) -> None:
+        super().__init__(profile_size, code_size)
+        self.block_rows = check_count("block_rows", block_rows)
+        self.embed = nn.Linear(profile_size, hidden)
+        self.query = nn.Linear(hidden, hidden)
+        # A bias of the keys would shift all scores of a row alike: softmax removes it.
+        self.key = nn.Linear(hidden, hidden, bias=False)
+        self.value = nn.Linear(hidden, hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.head = nn.Linear(hidden, code_size)
+
+    def forward(self, profile: Tensor) -> Tensor:
+        """Return codes (N, R) of profiles (N, P)."""
+        h = self.embed(profile)  # (N, H)
+        query, key, value = self.query(h), self.key(h), self.value(h)
+        codes: Tensor = self.head(self.norm(h + self._attend(query, key, value)))
+        return codes
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        blocks = torch.split(query, self.block_rows)
+        if len(blocks) == 1 or not torch.is_grad_enabled():
+            parts = [attend(block, key, value) for block in blocks]
+        else:
+            parts = [checkpoint(attend, block, key, value, use_reentrant=False) for block in blocks]
+        return torch.cat(parts)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return ``softmax(query key^T / sqrt(H)) value`` for query (n, H), key and value (N, H)."""
+    scores = query @ key.T / math.sqrt(key.shape[1])  # (n, N)
+    return scores.softmax(dim=1) @ value
+
+
+LOCATION_ENCODERS: dict[str, type[LocationEncoder]] = {
+    "attention": AttentionLocationEncoder,
+    "mlp": MLPLocationEncoder,
+}
+
+
+def make_location_encoder(
+    name: str, profile_size: int, code_size: int, hint: str = ""
+) -> LocationEncoder:
+    """Build a location encoder by name.
+
+    Parameters
+    ----------
+    name : str
+        ``"attention"`` or ``"mlp"``.
+    profile_size, code_size : int
+        P and R.
+    hint : str, optional
+        What else the caller accepts, for the error message.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown; the message lists the valid ones.
+
+    Examples
+    --------
+    >>> make_location_encoder("mlp", 24, 10)(torch.zeros(5, 24)).shape
+    torch.Size([5, 10])
+    """
+    if name not in LOCATION_ENCODERS:
+        raise unknown_name("location encoder", name, LOCATION_ENCODERS, hint)
+    return LOCATION_ENCODERS[name](profile_size, code_size)

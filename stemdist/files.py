@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -46,9 +45,9 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     part = scratch / target.name
     try:
         yield part
-        if target.is_dir() and part.is_dir():  # os.replace cannot replace a full directory
-            os.replace(target, scratch / "replaced")
-        os.replace(part, target)
+        if target.is_dir() and part.is_dir():  # a rename cannot replace a full directory
+            target.replace(scratch / "replaced")
+        part.replace(target)
     except OutputError:
         raise
     except OSError as error:

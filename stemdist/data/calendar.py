@@ -1,0 +1,78 @@
+"""Calendar features: where a time stands in the day, the week and the year."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+
+from stemdist.errors import InputError, unknown_name
+
+
+def _time_of_day(time: xr.DataArray) -> np.ndarray:
+    clock = time.dt
+    return np.asarray((clock.hour + clock.minute / 60 + clock.second / 3600) / 24)
+
+
+def _day_of_week(time: xr.DataArray) -> np.ndarray:
+    calendar = time.dt.calendar
+    if calendar in ("360_day", "noleap", "365_day", "all_leap", "366_day"):
+        raise InputError(
+            f"calendar feature 'day_of_week' has no meaning in the {calendar!r} calendar of this "
+            "file; use 'time_of_day' and 'day_of_year'"
+        )
+    return np.asarray(time.dt.dayofweek / 7)
+
+
+def _day_of_year(time: xr.DataArray) -> np.ndarray:
+    days = {"360_day": 360.0, "all_leap": 366.0, "366_day": 366.0}.get(time.dt.calendar, 365.25)
+    return np.asarray((time.dt.dayofyear - 1 + _time_of_day(time)) / days)
+
+
+_PHASES: dict[str, Callable[[xr.DataArray], np.ndarray]] = {
+    "time_of_day": _time_of_day,
+    "day_of_week": _day_of_week,
+    "day_of_year": _day_of_year,
+}
+
+CALENDAR_FEATURES = tuple(_PHASES)
+
+
+def check_calendar(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of calendar features as a tuple, or raise for an unknown one."""
+    for name in names:
+        if name not in _PHASES:
+            raise unknown_name("calendar feature", name, _PHASES)
+    return tuple(names)
+
+
+def calendar_features(time: xr.DataArray, names: Sequence[str]) -> np.ndarray:
+    """Return sine and cosine of the phase of each calendar feature.
+
+    Parameters
+    ----------
+    time : xarray.DataArray
+        (T,) numpy datetimes or cftime dates of any calendar.
+    names : sequence of str
+        Among ``time_of_day``, ``day_of_week``, ``day_of_year``.
+
+    Returns
+    -------
+    numpy.ndarray
+        (T, 2 * len(names)) float32 in [-1, 1].
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> time = xr.DataArray(pd.date_range("2020-01-01", periods=2, freq="6h"), dims="time")
+    >>> calendar_features(time, ["time_of_day"]).round(3).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    columns = []
+    for name in check_calendar(names):
+        angle = 2 * np.pi * _PHASES[name](time)
+        columns += [np.sin(angle), np.cos(angle)]
+    if not columns:
+        return np.zeros((time.size, 0), dtype=np.float32)
+    return np.stack(columns, axis=1).astype(np.float32)

@@ -1,0 +1,92 @@
+"""Standardising features with the statistics of the training part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stemdist.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaler:
+    """Mean and scale of each feature, in the feature's physical unit.
+
+    Parameters
+    ----------
+    mean, scale : tuple of float
+        One entry per feature (F); every scale is above 0.
+
+    Examples
+    --------
+    >>> scaler = Scaler(mean=(280.0,), scale=(4.0,))
+    >>> scaler.inverse(torch.tensor([0.5]), feature=0)
+    tensor([282.])
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.scale) or not all(s > 0 for s in self.scale):
+            raise InputError(
+                f"scaler with mean {self.mean} and scale {self.scale}: one of each per feature, "
+                "every scale above 0"
+            )
+
+    @classmethod
+    def fit(cls, values: np.ndarray, names: tuple[str, ...]) -> Scaler:
+        """Measure mean and standard deviation over observed entries, one pass per feature.
+
+        Parameters
+        ----------
+        values : numpy.ndarray
+            (T, N, F) training part in physical units, NaN where missing.
+        names : tuple of str
+            Feature names, for the error messages.
+
+        Raises
+        ------
+        InputError
+            If a feature is never observed or constant in the training part.
+        """
+        mean, scale = [], []
+        for feature, name in enumerate(names):
+            part = values[..., feature]
+            observed = np.isfinite(part)
+            if not observed.any():
+                raise InputError(
+                    f"variable {name!r} has no observed value in the training part: all of it is "
+                    "missing. Choose another variable, or a split that covers data"
+                )
+            centre = float(part.mean(where=observed, dtype=np.float64))
+            spread = float(part.std(where=observed, dtype=np.float64, mean=centre))
+            if spread <= 1e-7 * max(abs(centre), 1e-30):
+                raise InputError(
+                    f"variable {name!r} is constant ({centre:g}) in the training part: there is "
+                    "nothing to forecast. Choose another variable, or a longer training split"
+                )
+            mean.append(centre)
+            scale.append(spread)
+        return cls(mean=tuple(mean), scale=tuple(scale))
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        """Scale (..., F) values; NaN stays NaN."""
+        mean = np.asarray(self.mean, dtype=values.dtype)
+        scaled: np.ndarray = (values - mean) / np.asarray(self.scale, dtype=values.dtype)
+        return scaled
+
+    def inverse(self, values: Tensor, feature: int = 0) -> Tensor:
+        """Return ``values`` of one feature, any shape, in physical units."""
+        return values * self.scale[feature] + self.mean[feature]
+
+    def inverse_features(self, values: Tensor) -> Tensor:
+        """Return (..., F) values in physical units."""
+        return values * values.new_tensor(self.scale) + values.new_tensor(self.mean)
+
+    def scale_features(self, values: Tensor) -> Tensor:
+        """Return (..., F) physical values in scaled units (the inverse of the above)."""
+        return (values - values.new_tensor(self.mean)) / torch.as_tensor(self.scale).to(values)

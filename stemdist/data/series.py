@@ -1,0 +1,260 @@
+"""The canonical series: any gridded or station data set as (time, location) variables.
+
+Shapes: T time steps, N locations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from stemdist.data.dimensions import Dimensions, find_dimensions
+from stemdist.errors import InputError, unknown_name
+
+GRID_DIMS = "grid_dims"
+
+
+def canonical_series(
+    raw: xr.Dataset,
+    *,
+    variables: Sequence[str] | None = None,
+    static: Sequence[str] = (),
+    select: Mapping[str, Any] | None = None,
+    null_value: float | None = None,
+    time_name: str | None = None,
+    repair: bool = False,
+) -> xr.Dataset:
+    """Bring a raw data set to the canonical (time, location) form, lazily.
+
+    Parameters
+    ----------
+    raw : xarray.Dataset
+        What a reader returned; never loaded here beyond its coordinates.
+    variables : sequence of str, optional
+        Variables to keep; the first is the target, the others are input features. Without
+        it the only suitable variable is taken, and several are an error that lists them.
+    static : sequence of str, optional
+        Time-less variables or coordinates kept per location as static features.
+    select : mapping, optional
+        Value to take along any further dimension, e.g. ``{"level": 850, "number": 0}``.
+    null_value : float, optional
+        A number that means "missing" in this source (0 in METR-LA speeds).
+    time_name : str, optional
+        Name of the time dimension, where it cannot be recognised.
+    repair : bool, default False
+        Sort unsorted times and keep the first of duplicates instead of raising.
+
+    Returns
+    -------
+    xarray.Dataset
+        float32 variables (time, location), NaN where missing; coordinates ``time``,
+        ``location`` and, where known, ``lat``/``lon`` (degrees) or ``x``/``y``. The attribute
+        ``grid_dims`` names the dimensions that :func:`to_grid` restores.
+
+    Raises
+    ------
+    InputError
+        If there is no time axis, no suitable variable, an unselected further dimension, or
+        if the times are unsorted or repeated and ``repair`` is off.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, xarray as xr
+    >>> time = pd.date_range("2020", periods=3, freq="h")
+    >>> raw = xr.Dataset({"t": (("time", "lat", "lon"), np.zeros((3, 2, 2)))},
+    ...                  {"time": time, "lat": [50.0, 51.0], "lon": [0.0, 1.0]})
+    >>> dict(canonical_series(raw).sizes)
+    {'time': 3, 'location': 4}
+    """
+    raw = _select(raw, dict(select or {}))
+    candidates = time_varying_variables(raw, time_name)
+    names = _chosen(raw, candidates, variables)
+    dimensions = find_dimensions(raw, names, time_name)
+    kept = raw[[*names, *(name for name in static if name in raw.data_vars)]]
+    for name in static:
+        if name not in raw.variables:
+            raise unknown_name("static feature", name, map(str, raw.variables))
+    series = _stack(kept.squeeze(dimensions.length_one, drop=True), dimensions)
+    series = _repair_time(series, repair)
+    for name in names:
+        series[name] = _as_float(series[name], null_value).transpose("time", "location")
+    extra = [str(n) for n in series.data_vars if n not in names]
+    return series.set_coords(extra)[names].assign_attrs(target=names[0])
+
+
+def time_varying_variables(raw: xr.Dataset, time_name: str | None = None) -> list[str]:
+    """Return the numeric variables that vary in time, largest first (candidates for the target)."""
+    time = find_dimensions(raw, [], time_name).time
+    fitting = [
+        str(name)
+        for name, array in raw.data_vars.items()
+        if time in array.dims and array.dtype.kind in "fiu" and "bnds" not in str(array.dims[-1])
+    ]
+    if not fitting:
+        kinds = ", ".join(f"{n} ({a.dtype})" for n, a in raw.data_vars.items()) or "none"
+        raise InputError(
+            f"no numeric variable varies along {time!r}; the variables are: {kinds}. "
+            "A target needs a time axis and numbers"
+        )
+    return sorted(fitting, key=lambda name: -raw[name].size)
+
+
+def to_grid(array: xr.DataArray) -> xr.DataArray:
+    """Put an array with a ``location`` dimension back on the grid it came from.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        Any dimensions, ``location`` among them, with the coordinates of a canonical series.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``location`` replaced by the source's spatial dimensions; the array itself if the
+        source was not a grid. Grid points that were dropped are NaN.
+    """
+    names = str(array.attrs.get(GRID_DIMS, "")).split()
+    if not names:
+        return array
+    others = [c for c in array.coords if c not in names and "location" in array[c].dims]
+    grid = array.drop_vars(others).set_index(location=names).unstack("location")
+    return grid.assign_attrs({k: v for k, v in array.attrs.items() if k != GRID_DIMS})
+
+
+def time_seconds(series: xr.Dataset | xr.DataArray) -> np.ndarray:
+    """Return the times in seconds since the first, float64 (T,), for any calendar."""
+    index = series.indexes["time"]
+    elapsed = index - index[0]
+    return np.asarray(pd.TimedeltaIndex(elapsed).total_seconds(), dtype=np.float64)
+
+
+def step_seconds(series: xr.Dataset | xr.DataArray) -> float:
+    """Return the usual time step in seconds (the most frequent difference)."""
+    steps, counts = np.unique(np.diff(time_seconds(series)), return_counts=True)
+    return float(steps[counts.argmax()])
+
+
+def gap_positions(series: xr.Dataset | xr.DataArray) -> np.ndarray:
+    """Return each i where the step from time i to i+1 is not the usual one, int64."""
+    steps = np.diff(time_seconds(series))
+    usual = step_seconds(series)
+    return np.flatnonzero(np.abs(steps - usual) > 1e-3 * usual)
+
+
+def _select(raw: xr.Dataset, select: dict[str, Any]) -> xr.Dataset:
+    for name, value in select.items():
+        if name not in raw.dims:
+            raise unknown_name("dimension", name, map(str, raw.dims), "Check --select")
+        if name not in raw.coords:
+            if not isinstance(value, int) or not 0 <= value < raw.sizes[name]:
+                raise InputError(
+                    f"--select {name}={value}: {name!r} has no coordinate values; give a "
+                    f"position from 0 to {raw.sizes[name] - 1}"
+                )
+            raw = raw.isel({name: value}, drop=True)
+            continue
+        values = raw[name].values
+        if values.dtype.kind in "US":
+            hit = values == str(value)
+        elif isinstance(value, int | float):
+            hit = np.isclose(values.astype(float), float(value), rtol=1e-6, atol=1e-9)
+        else:
+            hit = np.zeros(len(values), dtype=bool)
+        if not hit.any():
+            shown = ", ".join(str(v) for v in values[:12]) + (", ..." if len(values) > 12 else "")
+            raise InputError(f"--select {name}={value}: {name!r} has the values {shown}")
+        raw = raw.isel({name: int(hit.argmax())}, drop=True)
+    return raw
+
+
+def _chosen(raw: xr.Dataset, candidates: list[str], variables: Sequence[str] | None) -> list[str]:
+    if variables is None:
+        if len(candidates) > 1:
+            raise InputError(
+                f"several variables could be the target: {', '.join(candidates)}. "
+                "Choose with --variable (the first is the target, more are input features)"
+            )
+        return candidates
+    for name in variables:
+        if name in raw.variables and name not in candidates:
+            array = raw[name]
+            raise InputError(
+                f"variable {name!r} ({array.dtype}, dims {array.dims}) cannot be forecast: it must "
+                f"be numeric and vary in time. Choose from: {', '.join(candidates)}"
+            )
+        if name not in candidates:
+            raise unknown_name("variable", name, candidates, "Choose with --variable")
+    if not variables or len(set(variables)) < len(variables):
+        raise InputError(f"--variable is {list(variables)}: name at least one variable, each once")
+    return list(variables)
+
+
+def _stack(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
+    """Rename to time and location, remembering where each location sat."""
+    times = series[dims.time_coordinate]
+    series = series.drop_vars({dims.time_coordinate, "time"} & set(map(str, series.coords)))
+    series = series.rename({dims.time: "time"}) if dims.time != "time" else series
+    series = series.assign_coords(time=("time", times.values, times.attrs))
+    if not dims.space:
+        series = series.expand_dims(location=[0])
+        return _positions(series, dims)
+    if len(dims.space) == 1:
+        (name,) = dims.space
+        series = series.rename({name: "location"}) if name != "location" else series
+        if "location" not in series.coords:
+            series = series.assign_coords(location=np.arange(series.sizes["location"]))
+        return _positions(series, dims)
+    for name in dims.space:
+        if name not in series.coords:
+            series = series.assign_coords({name: np.arange(series.sizes[name])})
+    if not series.chunks:
+        series = series.chunk({"time": "auto"})  # stacking a lazily opened array would load it
+    series = series.stack(location=dims.space, create_index=False)
+    series = series.assign_coords(location=np.arange(series.sizes["location"]))
+    return _positions(series, dims).assign_attrs({GRID_DIMS: " ".join(map(str, dims.space))})
+
+
+def _positions(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
+    """Add the canonical position names beside the source's own."""
+    for canonical, name in dims.positions.items():
+        if name != canonical and name in series.coords and series[name].dims == ("location",):
+            series = series.assign_coords({canonical: ("location", series[name].values)})
+    return series
+
+
+def _as_float(array: xr.DataArray, null_value: float | None) -> xr.DataArray:
+    missing: Hashable = array.attrs.get("missing_value", array.attrs.get("_FillValue"))
+    values = array.astype(np.float32)
+    values = values.where(np.isfinite(values))
+    for null in (null_value, missing):
+        if isinstance(null, int | float | np.number):
+            values = values.where(values != np.float32(null))
+    return values.assign_attrs(array.attrs)
+
+
+def _repair_time(series: xr.Dataset, repair: bool) -> xr.Dataset:
+    index = series.indexes.get("time")
+    if index is None or len(index) < 2:
+        count = 0 if index is None else len(index)
+        raise InputError(
+            f"the time axis has {count} step(s): forecasting needs at least lookback + horizon"
+        )
+    if index.hasnans:
+        raise InputError(f"{int(index.isna().sum())} times are missing (NaT) in the time axis")
+    unsorted = not index.is_monotonic_increasing
+    repeated = int(index.duplicated().sum())
+    if not (unsorted or repeated):
+        return series
+    if not repair:
+        fault = f"{repeated} repeated" if repeated else "unsorted"
+        first = index[index.duplicated()][0] if repeated else index[np.diff(index).argmin() + 1]
+        raise InputError(
+            f"the time axis has {fault} times (first at {first}). Pass --repair to sort the times "
+            "and keep the first of each duplicate"
+        )
+    series = series.isel(time=np.flatnonzero(~index.duplicated()))
+    return series.sortby("time")

@@ -1,0 +1,161 @@
+"""One way in: a file, a catalogue name or an xarray object becomes a canonical series."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from stemdist.data.catalogue import dataset_recipe, list_datasets
+from stemdist.data.fetch import fetch
+from stemdist.data.readers import ReaderOptions, read
+from stemdist.data.recipe import DatasetRecipe
+from stemdist.data.series import canonical_series
+from stemdist.data.simulate import simulate
+from stemdist.errors import unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenOptions:
+    """How a source is opened and which part of it is used.
+
+    Parameters
+    ----------
+    recipe : str, optional
+        Data set recipe of the catalogue whose settings apply where none is given here.
+    reader : str, optional
+        File format, where it cannot be recognised.
+    start, step_minutes : optional
+        First time (ISO 8601) and minutes between steps, for files without a time axis.
+    feature_names, columns, chunks : optional
+        As in :class:`~stemdist.data.readers.ReaderOptions`.
+    variables, static, select, null_value, time_name, repair : optional
+        As in :func:`~stemdist.data.series.canonical_series`.
+    """
+
+    recipe: str | None = None
+    reader: str | None = None
+    start: str | None = None
+    step_minutes: float | None = None
+    feature_names: Sequence[str] = ()
+    columns: str | None = None
+    chunks: Mapping[str, int] | str | None = None
+    variables: Sequence[str] | None = None
+    static: Sequence[str] = ()
+    select: Mapping[str, Any] | None = None
+    null_value: float | None = None
+    time_name: str | None = None
+    repair: bool = False
+
+    def filled_from(self, recipe: DatasetRecipe | None) -> OpenOptions:
+        """Return these options with the recipe's values where none was given."""
+        if recipe is None:
+            return self
+        known = {
+            "reader": recipe.reader,
+            "variables": recipe.variables or None,
+            "select": dict(recipe.select) or None,
+            "null_value": recipe.null_value,
+            **recipe.reader_options,
+        }
+        blank = OpenOptions()
+        missing = {k: v for k, v in known.items() if getattr(self, k) == getattr(blank, k)}
+        return dataclasses.replace(self, **missing)
+
+    def reader_options(self) -> ReaderOptions:
+        """Return the part that concerns the reader."""
+        names = (field.name for field in dataclasses.fields(ReaderOptions))
+        return ReaderOptions(**{name: getattr(self, name) for name in names})
+
+
+def find_recipe(source: object, recipe: str | None = None) -> DatasetRecipe | None:
+    """Return the recipe named, else the one ``source`` names unless it is a file, else None."""
+    if recipe is not None:
+        return dataset_recipe(recipe)
+    if isinstance(source, str) and not Path(source).exists() and source in list_datasets():
+        return dataset_recipe(source)
+    return None
+
+
+def open_raw(source: str | Path | xr.Dataset | xr.DataArray, options: OpenOptions) -> xr.Dataset:
+    """Open ``source`` as it is, lazily, before the canonical form.
+
+    Raises
+    ------
+    InputError
+        If ``source`` is neither a readable file nor in the catalogue.
+    """
+    if isinstance(source, xr.DataArray):
+        return source.to_dataset(name=source.name or "value")
+    if isinstance(source, xr.Dataset):
+        return source
+    recipe = find_recipe(source, options.recipe)
+    options = options.filled_from(recipe)
+    named = recipe is not None and str(source) == recipe.name and not Path(source).exists()
+    if named and recipe is not None and recipe.simulator is not None:
+        return simulate(recipe.simulator, **recipe.settings)
+    if named and recipe is not None:
+        return read(fetch(recipe.name), options.reader, options.reader_options())
+    text = str(source)
+    if not Path(text).exists() and not Path(text).suffix and "/" not in text:
+        hint = "A data file needs its full name; `stemdist catalogue list` shows the data sets"
+        raise unknown_name("file or data set", text, list_datasets(), hint)
+    return read(source, options.reader, options.reader_options())
+
+
+def open_series(source: str | Path | xr.Dataset | xr.DataArray, **options: Any) -> xr.Dataset:
+    """Open a data set as a canonical (time, location) series, lazily.
+
+    Parameters
+    ----------
+    source : str, Path, xarray.Dataset or xarray.DataArray
+        A file or folder, the name of a data set in the catalogue (simulated or fetched), or
+        an xarray object.
+    **options
+        The fields of :class:`OpenOptions`, e.g. ``variables=["t2m"]``.
+
+    Returns
+    -------
+    xarray.Dataset
+        See :func:`~stemdist.data.series.canonical_series`.
+
+    Raises
+    ------
+    InputError
+        If the source or an option cannot be used; the message says what to do.
+
+    Examples
+    --------
+    >>> series = open_series("weather-sim")
+    >>> dict(series.sizes), series.attrs["target"]
+    ({'time': 1440, 'location': 768}, 't2m')
+    """
+    names = [field.name for field in dataclasses.fields(OpenOptions)]
+    for key in options:
+        if key not in names:
+            raise unknown_name("option of open_series", key, names)
+    chosen = OpenOptions(**options)
+    raw = open_raw(source, chosen)
+    recipe = find_recipe(source, chosen.recipe)
+    chosen = chosen.filled_from(recipe)
+    series = canonical_series(
+        raw,
+        variables=chosen.variables,
+        static=chosen.static,
+        select=chosen.select,
+        null_value=chosen.null_value,
+        time_name=chosen.time_name,
+        repair=chosen.repair,
+    )
+    return series.assign_attrs(_provenance(source, recipe))
+
+
+def _provenance(source: object, recipe: DatasetRecipe | None) -> dict[str, str]:
+    given = {"source_name": Path(source).name} if isinstance(source, str | Path) else {}
+    if recipe is None:
+        return given
+    return {**given, "recipe": recipe.name, "license": recipe.licence, "citation": recipe.citation}

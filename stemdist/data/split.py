@@ -1,0 +1,54 @@
+"""Splitting a series in time: train, then validation, then test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stemdist.errors import InputError
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Shares of the time axis for training, validation and test, in that order.
+
+    Parameters
+    ----------
+    train, validation, test : float
+        Shares that sum to 1; each at least 0 and ``train`` above 0.
+
+    Examples
+    --------
+    >>> Split().boundaries(100)
+    {'train': (0, 60), 'validation': (60, 80), 'test': (80, 100)}
+    """
+
+    train: float = 0.6
+    validation: float = 0.2
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        shares = (self.train, self.validation, self.test)
+        if min(shares) < 0 or self.train <= 0 or abs(sum(shares) - 1) > 1e-6:
+            raise InputError(
+                f"split is {shares}: three shares (train, validation, test) that sum to 1 are "
+                "needed, the first above 0, e.g. 0.6 0.2 0.2"
+            )
+
+    def boundaries(self, n_steps: int) -> dict[str, tuple[int, int]]:
+        """Return the half-open range of time steps of each part.
+
+        Parameters
+        ----------
+        n_steps : int
+            Length of the time axis.
+
+        Returns
+        -------
+        dict of str to (int, int)
+            First step and one past the last step of ``train``, ``validation`` and ``test``.
+        """
+        first = int(self.train * n_steps + 1e-9)
+        second = int((self.train + self.validation) * n_steps + 1e-9)
+        return {"train": (0, first), "validation": (first, second), "test": (second, n_steps)}

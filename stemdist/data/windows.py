@@ -1,0 +1,307 @@
+"""Training windows without copying the series.
+
+Shapes: T steps, N locations, F input features (the first is the target), M windows,
+B windows of a batch, L_in lookback steps, L_out horizon steps.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stemdist.errors import InputError
+
+
+class Batch(NamedTuple):
+    """Windows of one update, in scaled units."""
+
+    x: Tensor
+    """(B, L_in, N, F) inputs; missing values are filled (see ``fill_forward``)."""
+    y: Tensor
+    """(B, L_out, N) targets; zero where not observed."""
+    mask: Tensor
+    """(B, L_out, N) 1 where the target is observed, else 0."""
+
+
+class WindowSource(ABC):
+    """What training and evaluation read: M windows over N locations.
+
+    Real series, synthetic windows and relabelled windows all offer this interface.
+    """
+
+    lookback: int
+    horizon: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of windows M."""
+
+    @property
+    @abstractmethod
+    def n_locations(self) -> int:
+        """Number of locations N."""
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """Number of input features F."""
+
+    @property
+    @abstractmethod
+    def location_weight(self) -> Tensor:
+        """(N,) weight of each location in losses, mean 1."""
+
+    @abstractmethod
+    def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
+        """Return the windows ``index`` (B,), at ``locations`` only where given."""
+
+    @abstractmethod
+    def mean_window(self) -> Tensor:
+        """Return the mean input window of each location, (N, L_in, F)."""
+
+    @cached_property
+    def profile(self) -> Tensor:
+        """(N, L_in * F) mean window that location encoders read."""
+        return self.mean_window().flatten(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesWindows(WindowSource):
+    """Windows cut on the fly from one scaled series.
+
+    Parameters
+    ----------
+    values : Tensor
+        (T, N, F_series) scaled, missing values filled; the first feature is the target.
+    observed : Tensor
+        (T, N) bool, True where the target was observed.
+    calendar : Tensor
+        (T, C) features shared by all locations.
+    static : Tensor
+        (N, S) features constant in time.
+    starts : Tensor
+        (M,) int64, first time step of each window.
+    lookback, horizon : int
+        L_in and L_out, in steps.
+    """
+
+    values: Tensor
+    observed: Tensor
+    calendar: Tensor
+    static: Tensor
+    starts: Tensor
+    lookback: int
+    horizon: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def n_locations(self) -> int:
+        """Number of locations N."""
+        return self.values.shape[1]
+
+    @property
+    def n_features(self) -> int:
+        """Number of input features F: series, then calendar, then static ones."""
+        return self.values.shape[2] + self.calendar.shape[1] + self.static.shape[1]
+
+    @property
+    def location_weight(self) -> Tensor:
+        """(N,) ones: every real location counts the same."""
+        return self.values.new_ones(self.n_locations)
+
+    def take(self, index: Tensor) -> SeriesWindows:
+        """Return only the windows ``index``, sharing the series."""
+        return replace(self, starts=self.starts[index])
+
+    def inputs(self, index: Tensor, locations: Tensor | None = None) -> Tensor:
+        """Return the inputs (B, L_in, N, F) of the windows ``index``."""
+        steps = self.starts[index, None] + torch.arange(self.lookback)  # (B, L_in)
+        x = self._at(self.values, steps, locations)
+        static = self.static if locations is None else self.static[locations]
+        return _with_shared(x, self.calendar[steps], static)
+
+    def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
+        """Return inputs, targets and mask of the windows ``index``."""
+        x = self.inputs(index, locations)
+        steps = self.starts[index, None] + self.lookback + torch.arange(self.horizon)
+        mask = self._at(self.observed, steps, locations).to(x.dtype)
+        y = self._at(self.values[..., 0], steps, locations) * mask
+        return Batch(x, y, mask)
+
+    def mean_window(self) -> Tensor:
+        """Return the mean input window of each location, (N, L_in, F), one lag at a time."""
+        lags = []
+        for lag in range(self.lookback):
+            steps = self.starts + lag
+            mean = torch.zeros_like(self.values[0])
+            for begin in range(0, len(steps), 256):
+                mean += self.values[steps[begin : begin + 256]].sum(0)
+            shared = self.calendar[steps].mean(0)
+            lags.append(_with_shared(mean[None] / len(steps), shared[None], self.static)[0])
+        return torch.stack(lags, dim=1)  # (N, L_in, F)
+
+    @staticmethod
+    def _at(values: Tensor, steps: Tensor, locations: Tensor | None) -> Tensor:
+        return values[steps] if locations is None else values[steps[..., None], locations]
+
+
+def _with_shared(x: Tensor, calendar: Tensor, static: Tensor) -> Tensor:
+    """Append features shared by locations (..., C) and by times (N, S) to x (..., N, F)."""
+    if not (calendar.shape[-1] or static.shape[-1]):
+        return x
+    shared = calendar[..., None, :].expand(*x.shape[:-1], -1)
+    return torch.cat([x, shared, static.expand(*x.shape[:-1], -1)], dim=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorWindows(WindowSource):
+    """Windows given as tensors: synthetic, selected or relabelled ones.
+
+    Parameters
+    ----------
+    x : Tensor
+        (M, L_in, N, F) inputs, scaled.
+    y : Tensor
+        (M, L_out, N) targets, scaled.
+    mask : Tensor
+        (M, L_out, N) 1 where the target counts.
+    weight : Tensor
+        (N,) location weights, mean 1.
+    """
+
+    x: Tensor
+    y: Tensor
+    mask: Tensor
+    weight: Tensor
+
+    def __post_init__(self) -> None:
+        m, _, n, _ = self.x.shape
+        if self.y.shape != self.mask.shape or self.y.shape[::2] != (m, n) or len(self.weight) != n:
+            raise InputError(
+                f"windows with x {tuple(self.x.shape)}, y {tuple(self.y.shape)}, mask "
+                f"{tuple(self.mask.shape)} and weight {tuple(self.weight.shape)} do not belong "
+                "together: expected (M, L_in, N, F), (M, L_out, N), (M, L_out, N) and (N,)"
+            )
+
+    @property
+    def lookback(self) -> int:  # type: ignore[override]
+        """Number of input steps L_in."""
+        return self.x.shape[1]
+
+    @property
+    def horizon(self) -> int:  # type: ignore[override]
+        """Number of output steps L_out."""
+        return self.y.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def n_locations(self) -> int:
+        """Number of locations N."""
+        return self.x.shape[2]
+
+    @property
+    def n_features(self) -> int:
+        """Number of input features F."""
+        return self.x.shape[3]
+
+    @property
+    def location_weight(self) -> Tensor:
+        """(N,) weight of each location in losses."""
+        return self.weight
+
+    def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
+        """Return inputs, targets and mask of the windows ``index``."""
+        parts = (self.x[index], self.y[index], self.mask[index])
+        if locations is not None:
+            parts = tuple(part[:, :, locations] for part in parts)  # type: ignore[assignment]
+        return Batch(*parts)
+
+    def mean_window(self) -> Tensor:
+        """Return the mean input window of each location, (N, L_in, F)."""
+        return self.x.mean(0).transpose(0, 1)
+
+
+def materialise(
+    source: WindowSource, index: Tensor, locations: Tensor | None = None
+) -> TensorWindows:
+    """Copy chosen windows at chosen locations out of any source."""
+    x, y, mask = source.batch(index, locations)
+    weight = source.location_weight
+    weight = weight if locations is None else weight[locations]
+    return TensorWindows(x=x, y=y, mask=mask, weight=weight)
+
+
+def window_starts(
+    begin: int, end: int, lookback: int, horizon: int, gaps: np.ndarray, part: str = "series"
+) -> Tensor:
+    """Return the first step of every window inside [begin, end) that crosses no gap.
+
+    Parameters
+    ----------
+    begin, end : int
+        Half-open range of time steps of the part.
+    lookback, horizon : int
+        L_in and L_out.
+    gaps : numpy.ndarray
+        Each i where time i to i+1 is not the usual step.
+    part : str
+        Name of the part, for the error message.
+
+    Returns
+    -------
+    Tensor
+        (M,) int64.
+
+    Raises
+    ------
+    InputError
+        If no window fits.
+
+    Examples
+    --------
+    >>> window_starts(0, 10, 2, 2, np.array([4]))
+    tensor([0, 1, 5, 6])
+    """
+    span = lookback + horizon
+    starts = np.arange(begin, max(end - span + 1, begin))
+    inside = np.searchsorted(gaps, starts + span - 1) - np.searchsorted(gaps, starts)
+    starts = starts[inside == 0]
+    if not len(starts):
+        cause = f" without crossing one of its {len(gaps)} time gaps" if len(gaps) else ""
+        raise InputError(
+            f"the {part} part has {end - begin} time steps: no window of lookback {lookback} + "
+            f"horizon {horizon} = {span} steps fits in{cause}. Use a shorter --lookback or "
+            "--horizon, a longer series, or another --split"
+        )
+    return torch.from_numpy(starts)
+
+
+def fill_forward(values: np.ndarray, limit: int) -> np.ndarray:
+    """Fill missing entries of (T, ...) with the last value at most ``limit`` steps before, else 0.
+
+    Only the past is used, so nothing leaks from a later part of the series. Zero is the
+    training mean in scaled units.
+
+    Examples
+    --------
+    >>> fill_forward(np.array([[np.nan], [2.0], [np.nan], [np.nan]]), limit=1).ravel().tolist()
+    [0.0, 2.0, 2.0, 0.0]
+    """
+    observed = np.isfinite(values)
+    if observed.all():
+        return values
+    step = np.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
+    last = np.maximum.accumulate(np.where(observed, step, -limit - 1), axis=0)
+    usable = step - last <= limit
+    filled = np.take_along_axis(values, np.maximum(last, 0), axis=0)
+    return np.where(usable, filled, np.zeros((), values.dtype))

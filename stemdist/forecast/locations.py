@@ -1,0 +1,92 @@
+"""What a trained forecaster keeps of the real locations: ids, positions, graph and profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from torch_geometric.data import Data
+
+from stemdist.data.series import GRID_DIMS
+from stemdist.forecast.task import ForecastTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Locations:
+    """The N real locations of a task, independent of its series.
+
+    Parameters
+    ----------
+    coords : xarray.Dataset
+        No variables; the coordinate ``location`` and positions along it, and ``grid_dims``
+        where the source was a grid.
+    graph : torch_geometric.data.Data
+        Location graph.
+    profile : Tensor
+        (N, L_in * F) scaled mean window of each location.
+    """
+
+    coords: xr.Dataset
+    graph: Data
+    profile: Tensor
+
+    @classmethod
+    def of_task(cls, task: ForecastTask) -> Locations:
+        """Return the locations of a task, with the profile of its training windows."""
+        along = [c for c in task.series.coords if task.series[c].dims == ("location",)]
+        coords = task.series[along].drop_attrs().drop_vars(list(task.series.data_vars), errors="ignore")
+        grid = {k: v for k, v in task.series.attrs.items() if k == GRID_DIMS}
+        return cls(coords=coords.assign_attrs(grid), graph=task.graph, profile=task.train.profile)
+
+    def __len__(self) -> int:
+        return int(self.coords.sizes["location"])
+
+    def same_as(self, series: xr.Dataset) -> bool:
+        """Say whether ``series`` has all of these locations, by id and place."""
+        return place_index(self.coords, series) is not None
+
+    def to_dataset(self) -> xr.Dataset:
+        """Return everything as one dataset; :meth:`from_dataset` is the inverse."""
+        source, target = self.graph.edge_index.numpy()
+        edge = "location_edge"
+        return self.coords.assign(
+            location_edge_source=(edge, source.astype(np.int32)),
+            location_edge_target=(edge, target.astype(np.int32)),
+            location_edge_weight=(edge, self.graph.edge_weight.numpy()),
+            location_profile=(("location", "profile"), self.profile.numpy()),
+        )
+
+    @classmethod
+    def from_dataset(cls, dataset: xr.Dataset) -> Locations:
+        """Rebuild from the variables written by :meth:`to_dataset`; others are ignored."""
+        ends = [dataset[f"location_edge_{end}"].values.astype(np.int64) for end in ("source", "target")]
+        along = [c for c in dataset.coords if dataset[c].dims == ("location",)]
+        coords = dataset[along].drop_vars(list(dataset.data_vars), errors="ignore")
+        grid = {k: v for k, v in dataset.attrs.items() if k == GRID_DIMS}
+        graph = Data(
+            edge_index=torch.from_numpy(np.stack(ends)),
+            edge_weight=torch.from_numpy(dataset["location_edge_weight"].values.astype(np.float32)),
+            num_nodes=dataset.sizes["location"],
+        )
+        profile = torch.from_numpy(dataset["location_profile"].values.astype(np.float32))
+        return cls(coords=coords.drop_attrs(deep=False).assign_attrs(grid), graph=graph, profile=profile)
+
+
+def place_index(coords: xr.Dataset, series: xr.Dataset) -> np.ndarray | None:
+    """Return where each location of ``coords`` is in ``series``, or None if one is absent.
+
+    Ids must match, and so must positions where both have them: the ids of two grids are both
+    plain numbers.
+    """
+    index = series.indexes["location"].get_indexer(coords.indexes["location"])
+    if (index < 0).any():
+        return None
+    for name in ("lat", "lon", "x", "y"):
+        if name in coords.coords and name in series.coords:
+            there = series[name].values[index]
+            if not np.allclose(coords[name].values, there, atol=1e-4):
+                return None
+    return np.asarray(index)

@@ -62,6 +62,10 @@ class WindowSource(ABC):
         """Return the windows ``index`` (B,), at ``locations`` only where given."""
 
     @abstractmethod
+    def inputs(self, index: Tensor, locations: Tensor | None = None) -> Tensor:
+        """Return only the inputs (B, L_in, N, F) of the windows ``index`` (B,)."""
+
+    @abstractmethod
     def mean_window(self) -> Tensor:
         """Return the mean input window of each location, (N, L_in, F)."""
 
@@ -221,10 +225,14 @@ class TensorWindows(WindowSource):
 
     def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
         """Return inputs, targets and mask of the windows ``index``."""
-        parts = (self.x[index], self.y[index], self.mask[index])
+        y, mask = self.y[index], self.mask[index]
         if locations is not None:
-            parts = tuple(part[:, :, locations] for part in parts)  # type: ignore[assignment]
-        return Batch(*parts)
+            y, mask = y[:, :, locations], mask[:, :, locations]
+        return Batch(self.inputs(index, locations), y, mask)
+
+    def inputs(self, index: Tensor, locations: Tensor | None = None) -> Tensor:
+        """Return the inputs (B, L_in, N, F) of the windows ``index``."""
+        return self.x[index] if locations is None else self.x[index][:, :, locations]
 
     def mean_window(self) -> Tensor:
         """Return the mean input window of each location, (N, L_in, F)."""

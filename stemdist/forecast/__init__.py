@@ -1,0 +1,27 @@
+"""Forecasters, how they are trained, and their forecasts as xarray."""
+
+from __future__ import annotations
+
+from stemdist.forecast.base import FORECASTERS, Forecaster, make_forecaster
+from stemdist.forecast.fitted import FittedForecaster
+from stemdist.forecast.locations import Locations
+from stemdist.forecast.losses import weighted_mean
+from stemdist.forecast.predict import mean_squared_error, predict_windows
+from stemdist.forecast.task import ForecastTask, TaskSettings
+from stemdist.forecast.train import TrainingResult, TrainingSettings, train_forecaster
+
+__all__ = [
+    "FORECASTERS",
+    "FittedForecaster",
+    "ForecastTask",
+    "Forecaster",
+    "Locations",
+    "TaskSettings",
+    "TrainingResult",
+    "TrainingSettings",
+    "make_forecaster",
+    "mean_squared_error",
+    "predict_windows",
+    "train_forecaster",
+    "weighted_mean",
+]

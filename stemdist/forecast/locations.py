@@ -37,16 +37,14 @@ class Locations:
     def of_task(cls, task: ForecastTask) -> Locations:
         """Return the locations of a task, with the profile of its training windows."""
         along = [c for c in task.series.coords if task.series[c].dims == ("location",)]
-        coords = task.series[along].drop_attrs().drop_vars(list(task.series.data_vars), errors="ignore")
+        coords = (
+            task.series[along].drop_attrs().drop_vars(list(task.series.data_vars), errors="ignore")
+        )
         grid = {k: v for k, v in task.series.attrs.items() if k == GRID_DIMS}
         return cls(coords=coords.assign_attrs(grid), graph=task.graph, profile=task.train.profile)
 
     def __len__(self) -> int:
         return int(self.coords.sizes["location"])
-
-    def same_as(self, series: xr.Dataset) -> bool:
-        """Say whether ``series`` has all of these locations, by id and place."""
-        return place_index(self.coords, series) is not None
 
     def to_dataset(self) -> xr.Dataset:
         """Return everything as one dataset; :meth:`from_dataset` is the inverse."""
@@ -62,17 +60,21 @@ class Locations:
     @classmethod
     def from_dataset(cls, dataset: xr.Dataset) -> Locations:
         """Rebuild from the variables written by :meth:`to_dataset`; others are ignored."""
-        ends = [dataset[f"location_edge_{end}"].values.astype(np.int64) for end in ("source", "target")]
+        ends = [
+            dataset[f"location_edge_{end}"].values.astype(np.int64) for end in ("source", "target")
+        ]
         along = [c for c in dataset.coords if dataset[c].dims == ("location",)]
         coords = dataset[along].drop_vars(list(dataset.data_vars), errors="ignore")
         grid = {k: v for k, v in dataset.attrs.items() if k == GRID_DIMS}
         graph = Data(
-            edge_index=torch.from_numpy(np.stack(ends)),
+            edge_index=torch.from_numpy(np.stack(ends).astype(np.int64)),
             edge_weight=torch.from_numpy(dataset["location_edge_weight"].values.astype(np.float32)),
             num_nodes=dataset.sizes["location"],
         )
         profile = torch.from_numpy(dataset["location_profile"].values.astype(np.float32))
-        return cls(coords=coords.drop_attrs(deep=False).assign_attrs(grid), graph=graph, profile=profile)
+        return cls(
+            coords=coords.drop_attrs(deep=False).assign_attrs(grid), graph=graph, profile=profile
+        )
 
 
 def place_index(coords: xr.Dataset, series: xr.Dataset) -> np.ndarray | None:

@@ -124,7 +124,6 @@ class ForecastTask:
         cls,
         series: xr.Dataset,
         settings: TaskSettings | None = None,
-        *,
     ) -> ForecastTask:
         """Load, scale and window a canonical series.
 

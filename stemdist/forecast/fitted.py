@@ -1,0 +1,254 @@
+"""A trained forecaster with everything it needs to forecast new data, saved without pickle.
+
+Shapes: N locations, M initial times, L_out horizon.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stemdist.data.scaling import Scaler
+from stemdist.data.series import canonical_series, gap_positions, step_seconds, to_grid
+from stemdist.errors import InputError, unknown_name
+from stemdist.files import atomic_path
+from stemdist.forecast.base import Forecaster, make_forecaster
+from stemdist.forecast.locations import Locations, place_index
+from stemdist.forecast.predict import predict_windows
+from stemdist.forecast.task import TaskSettings, input_windows
+from stemdist.graph import build_graph
+
+_INIT_TIMES: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "last": lambda starts, n_test: starts[-1:],
+    "test": lambda starts, n_test: starts[-n_test:],
+    "all": lambda starts, n_test: starts,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedForecaster:
+    """A trained forecaster and what it was trained for.
+
+    Parameters
+    ----------
+    name : str
+        Registered name of the forecaster.
+    forecaster : Forecaster
+        The trained module, on the CPU.
+    settings : TaskSettings
+        Lookback, horizon, features and graph.
+    scaler : Scaler
+        One mean and scale per input feature.
+    variables : tuple of str
+        Variables of the series it reads; the first is the target.
+    units : str
+        Unit of the target.
+    locations : Locations
+        The real locations of its training data, their graph and profiles.
+    record : dict
+        How it was trained (updates, seconds, errors, source); JSON types.
+    """
+
+    name: str
+    forecaster: Forecaster
+    settings: TaskSettings
+    scaler: Scaler
+    variables: tuple[str, ...]
+    units: str
+    locations: Locations
+    record: dict[str, Any]
+
+    def predict(
+        self,
+        series: xr.Dataset,
+        *,
+        init_times: str = "last",
+        stride: int = 1,
+        device: str | torch.device = "cpu",
+    ) -> xr.DataArray:
+        """Forecast a series, in physical units.
+
+        Parameters
+        ----------
+        series : xarray.Dataset
+            Canonical or raw; holds the variables it was trained on. Locations known from
+            training keep their graph and profile; a series over other locations gets its own.
+        init_times : {"last", "test", "all"}
+            Forecast from the end of the series, from every step of the test part, or from
+            every step with a full lookback.
+        stride : int
+            Use every ``stride``-th of these initial times, counted back from the last.
+        device : str or torch.device
+            Where the computation runs.
+
+        Returns
+        -------
+        xarray.DataArray
+            (init_time, horizon, location), or (init_time, horizon, <grid dims>) for a grid;
+            ``init_time`` is the last observed time and ``valid_time`` (init_time, horizon) the
+            time forecast for.
+
+        Raises
+        ------
+        InputError
+            If a variable is absent, or the series is shorter than the lookback.
+        """
+        if init_times not in _INIT_TIMES:
+            raise unknown_name("init_times", init_times, _INIT_TIMES)
+        if stride < 1:
+            raise InputError(f"stride is {stride}: it must be a whole number of at least 1")
+        series = self._matching(series)
+        locations = self._locations_of(series)
+        starts = self._starts(series, init_times)[::-stride].copy()[::-1].copy()
+        windows = input_windows(
+            series, self.settings, self.scaler, locations.graph, torch.from_numpy(starts)
+        )
+        scaled = predict_windows(
+            self.forecaster, windows, locations.graph, locations.profile, device=device
+        )
+        forecast = self.scaler.inverse(scaled).numpy()
+        return to_grid(self._labelled(series, starts, forecast))
+
+    def _matching(self, series: xr.Dataset) -> xr.Dataset:
+        absent = [name for name in self.variables if name not in series.data_vars]
+        if absent:
+            raise InputError(
+                f"the forecaster needs the variable(s) {', '.join(self.variables)}; the data have "
+                f"{', '.join(map(str, series.data_vars)) or 'none'}"
+            )
+        if "location" not in series.dims:
+            series = canonical_series(series, variables=self.variables, static=self.settings.static)
+        series = series[list(self.variables)]
+        index = place_index(self.locations.coords, series)
+        return series if index is None else series.isel(location=index)
+
+    def _locations_of(self, series: xr.Dataset) -> Locations:
+        if place_index(self.locations.coords, series) is not None:
+            return self.locations
+        begin, end = self.settings.split.boundaries(series.sizes["time"])["train"]
+        end = max(end, min(series.sizes["time"], begin + self.settings.lookback))
+        graph = build_graph(series, self.settings.graph, train_steps=end)
+        starts = torch.arange(max(end - self.settings.lookback, 0) + 1)
+        windows = input_windows(series, self.settings, self.scaler, graph, starts)
+        return Locations(coords=self.locations.coords, graph=graph, profile=windows.profile)
+
+    def _starts(self, series: xr.Dataset, init_times: str) -> np.ndarray:
+        """First input steps of the windows to forecast; none crosses a time gap."""
+        n_steps, lookback = series.sizes["time"], self.settings.lookback
+        starts = np.arange(max(n_steps - lookback + 1, 0))
+        gaps = gap_positions(series)
+        if len(gaps):
+            crossed = np.searchsorted(gaps, starts + lookback - 1) - np.searchsorted(gaps, starts)
+            starts = starts[crossed == 0]
+        begin, end = self.settings.split.boundaries(n_steps)["test"]
+        chosen = _INIT_TIMES[init_times](torch.from_numpy(starts), max(end - begin - lookback, 1))
+        if not len(chosen):
+            raise InputError(
+                f"the series has {n_steps} time steps and {len(gaps)} gap(s): no run of "
+                f"{lookback} steps (the lookback) to forecast from. Give a longer series"
+            )
+        return chosen.numpy()
+
+    def _labelled(
+        self, series: xr.Dataset, starts: np.ndarray, forecast: np.ndarray
+    ) -> xr.DataArray:
+        init = series["time"].values[starts + self.settings.lookback - 1]
+        lead = pd.to_timedelta(np.arange(1, self.settings.horizon + 1) * step_seconds(series), "s")
+        valid = init[:, None] + (lead.to_pytimedelta() if init.dtype == object else lead.to_numpy())
+        along = {c: v for c, v in series.coords.items() if v.dims == ("location",)}
+        coords: dict[Any, Any] = {
+            **along,
+            "init_time": ("init_time", init, {"standard_name": "forecast_reference_time"}),
+            "horizon": ("horizon", np.arange(1, self.settings.horizon + 1), {"units": "steps"}),
+            "valid_time": (("init_time", "horizon"), valid, {"standard_name": "time"}),
+        }
+        attrs = {
+            "units": self.units,
+            "long_name": f"{self.variables[0]} forecast by {self.name}",
+            **{k: v for k, v in series.attrs.items() if k == "grid_dims"},
+        }
+        dims = ("init_time", "horizon", "location")
+        return xr.DataArray(forecast, coords, dims, name=self.variables[0], attrs=attrs)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``config.json``, ``weights.safetensors`` and ``locations.nc``, all or nothing."""
+        config = {
+            "stemdist_version": version("stemdist"),
+            "forecaster": self.name,
+            "forecaster_config": self.forecaster.config,
+            "task": self.settings.to_json(),
+            "scaler": {"mean": self.scaler.mean, "scale": self.scaler.scale},
+            "variables": self.variables,
+            "units": self.units,
+            "record": self.record,
+        }
+        folder = Path(folder)
+        check_replaceable(folder)
+        with atomic_path(folder) as part:
+            part.mkdir()
+            weights = {k: v.contiguous() for k, v in self.forecaster.state_dict().items()}
+            save_file(weights, part / "weights.safetensors")
+            self.locations.to_dataset().to_netcdf(part / "locations.nc", engine="netcdf4")
+            text = json.dumps(config, indent=2)
+            (part / "config.json").write_text(text + "\n", encoding="utf-8")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> FittedForecaster:
+        """Load a folder written by :meth:`save`; nothing is unpickled.
+
+        Raises
+        ------
+        InputError
+            If the folder is not a saved forecaster, or its files are damaged.
+        """
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise InputError(
+                f"{str(folder)!r} is not a saved forecaster (it has no config.json): give the "
+                "folder that `stemdist train ... -o FOLDER` wrote"
+            )
+        try:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            forecaster = make_forecaster(config["forecaster"], **config["forecaster_config"])
+            forecaster.load_state_dict(load_file(folder / "weights.safetensors"))
+            with xr.open_dataset(folder / "locations.nc", engine="netcdf4") as stored:
+                locations = Locations.from_dataset(stored.load())
+            settings = TaskSettings.from_json(config["task"])
+            scaler = Scaler(**{k: tuple(v) for k, v in config["scaler"].items()})
+        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+            raise InputError(
+                f"the saved forecaster {str(folder)!r} cannot be read ({error}): train it again"
+            ) from error
+        return cls(
+            name=config["forecaster"],
+            forecaster=forecaster.eval(),
+            settings=settings,
+            scaler=scaler,
+            variables=tuple(config["variables"]),
+            units=config["units"],
+            locations=locations,
+            record=config["record"],
+        )
+
+
+def check_replaceable(folder: str | Path) -> None:
+    """Raise unless ``folder`` is free, empty, or a forecaster saved before."""
+    folder = Path(folder)
+    free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not free and not (folder / "config.json").is_file():
+        raise InputError(
+            f"{str(folder)!r} exists and is not a saved forecaster: choose another folder"
+        )

@@ -1,0 +1,102 @@
+"""Forecasts for many windows and locations in bounded memory.
+
+Shapes: M windows, B windows of a block, L_out horizon, N locations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from stemdist.data.windows import WindowSource
+from stemdist.forecast.base import Forecaster
+
+BLOCK_SERIES = 32_768
+"""Window-locations computed at once; bounds memory whatever M and N are."""
+
+
+@torch.no_grad()
+def predict_windows(
+    forecaster: Forecaster,
+    source: WindowSource,
+    graph: Data,
+    profile: Tensor | None = None,
+    *,
+    index: Tensor | None = None,
+    device: str | torch.device = "cpu",
+    block_series: int = BLOCK_SERIES,
+) -> Tensor:
+    """Forecast the windows of ``source``.
+
+    Parameters
+    ----------
+    forecaster : Forecaster
+        Used in evaluation mode.
+    source : WindowSource
+        Where inputs come from.
+    graph : torch_geometric.data.Data
+        Graph between its N locations.
+    profile : Tensor, optional
+        (N, L_in * F); the source's own by default.
+    index : Tensor, optional
+        (M,) windows to forecast; all by default.
+    device : str or torch.device
+        Where the computation runs.
+    block_series : int
+        Window-locations computed at once. The result does not depend on it.
+
+    Returns
+    -------
+    Tensor
+        (M, L_out, N) in scaled units, on the CPU.
+    """
+    index = torch.arange(len(source)) if index is None else index
+    profile = (source.profile if profile is None else profile).to(device)
+    graph = graph.clone().to(str(device))
+    training = forecaster.training
+    forecaster.to(device).eval()
+    forecasts = torch.empty(len(index), forecaster.horizon, source.n_locations)
+    for rows, columns in _blocks(len(index), source.n_locations, forecaster, block_series):
+        locations = None if columns is None else torch.arange(columns.start, columns.stop)
+        x = source.inputs(index[rows], locations).to(device)
+        part = profile if columns is None else profile[columns]
+        forecasts[rows, :, columns or slice(None)] = forecaster(x, graph, part).cpu()
+    forecaster.train(training)
+    return forecasts
+
+
+def _blocks(
+    n_windows: int, n_locations: int, forecaster: Forecaster, block_series: int
+) -> Iterator[tuple[slice, slice | None]]:
+    """Cut into blocks of windows, and of locations where the forecaster allows it."""
+    width = block_series if forecaster.pointwise else n_locations
+    columns: list[slice | None] = [None]
+    if width < n_locations:
+        columns = [slice(b, min(b + width, n_locations)) for b in range(0, n_locations, width)]
+    height = max(1, block_series // min(width, n_locations))
+    for begin in range(0, n_windows, height):
+        for column in columns:
+            yield slice(begin, min(begin + height, n_windows)), column
+
+
+def mean_squared_error(
+    forecaster: Forecaster,
+    source: WindowSource,
+    graph: Data,
+    profile: Tensor,
+    *,
+    index: Tensor,
+    device: str | torch.device = "cpu",
+) -> float:
+    """Return the masked mean squared error in scaled units over the windows ``index``."""
+    total = count = 0.0
+    height = max(1, BLOCK_SERIES // source.n_locations)
+    for part in torch.split(index, height):
+        forecast = predict_windows(forecaster, source, graph, profile, index=part, device=device)
+        _, y, mask = source.batch(part)
+        total += float((((forecast - y) ** 2) * mask).sum(dtype=torch.float64))
+        count += float(mask.sum(dtype=torch.float64))
+    return total / max(count, 1.0)

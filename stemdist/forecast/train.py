@@ -1,0 +1,357 @@
+"""The one training loop: real windows, synthetic windows, experts and students.
+
+Shapes: B windows, N locations, L_out horizon.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.optim import Optimizer, lr_scheduler
+from torch_geometric.data import Data
+from tqdm.auto import tqdm
+
+from stemdist.data.windows import WindowSource
+from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.files import atomic_path, hash_of
+from stemdist.forecast.base import Forecaster
+from stemdist.forecast.losses import get_loss, weighted_mean
+from stemdist.forecast.predict import mean_squared_error
+from stemdist.graph import subgraph
+
+Schedule = Callable[[Optimizer, "TrainingSettings"], lr_scheduler.LRScheduler]
+
+SCHEDULES: dict[str, Schedule] = {
+    "one-cycle": lambda opt, s: lr_scheduler.OneCycleLR(
+        opt, s.learning_rate, total_steps=s.updates
+    ),
+    "cosine": lambda opt, s: lr_scheduler.CosineAnnealingLR(opt, s.updates),
+    "constant": lambda opt, s: lr_scheduler.ConstantLR(opt, factor=1.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a forecaster is trained.
+
+    Parameters
+    ----------
+    updates : int
+        Optimizer updates to make (the budget).
+    batch_windows : int
+        Windows per update.
+    learning_rate, weight_decay, clip_norm : float
+        Of AdamW; gradients are clipped to the norm ``clip_norm``.
+    schedule : {"one-cycle", "cosine", "constant"}
+        Course of the learning rate.
+    loss : {"mse", "mae", "huber"}
+        Elementwise loss in scaled units.
+    locations_per_update : int, optional
+        Train each update on this many random locations, so that its cost does not grow with N.
+    validate_every : int
+        Updates between validations, where validation windows are given.
+    validation_windows : int
+        Evenly spaced validation windows to use at most.
+    patience : int, optional
+        Stop after this many validations without improvement.
+    seed : int
+        Of the order of windows, the location subsets and dropout.
+    """
+
+    updates: int = 800
+    batch_windows: int = 32
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-2
+    clip_norm: float = 5.0
+    schedule: str = "one-cycle"
+    loss: str = "mse"
+    locations_per_update: int | None = None
+    validate_every: int = 100
+    validation_windows: int = 128
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "batch_windows", "validate_every", "validation_windows"):
+            check_count(name, getattr(self, name))
+        for name in ("locations_per_update", "patience"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        check_count("seed", self.seed, minimum=0)
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InputError(f"learning_rate is {self.learning_rate!r}: it must be above 0")
+        if self.weight_decay < 0 or self.clip_norm <= 0:
+            raise InputError(
+                f"weight_decay is {self.weight_decay!r} and clip_norm {self.clip_norm!r}: the "
+                "first must be at least 0, the second above 0"
+            )
+        if self.schedule not in SCHEDULES:
+            raise unknown_name("schedule", self.schedule, SCHEDULES)
+        get_loss(self.loss)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What a training run did.
+
+    Attributes
+    ----------
+    history : pandas.DataFrame
+        One row per validation (or every ``validate_every`` updates): ``update``,
+        ``train_loss``, ``validation_mse`` (scaled units, NaN without validation),
+        ``learning_rate`` and ``seconds``.
+    updates : int
+        Optimizer updates actually made.
+    seconds : float
+        Wall time, validation included, earlier parts of a resumed run included.
+    best_validation_mse : float
+        Lowest validation error, whose weights the forecaster now has; NaN without validation.
+    """
+
+    history: pd.DataFrame
+    updates: int
+    seconds: float
+    best_validation_mse: float
+
+
+def train_forecaster(
+    forecaster: Forecaster,
+    source: WindowSource,
+    graph: Data,
+    settings: TrainingSettings | None = None,
+    *,
+    validation: tuple[WindowSource, Data, Tensor] | None = None,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    progress: bool | None = False,
+) -> TrainingResult:
+    """Train ``forecaster`` in place.
+
+    Parameters
+    ----------
+    forecaster : Forecaster
+        Changed in place; left in evaluation mode on the CPU.
+    source : WindowSource
+        Real or synthetic windows; their location weights and masks are honoured.
+    graph : torch_geometric.data.Data
+        Graph between the locations of ``source``.
+    settings : TrainingSettings, optional
+        Defaults are used without it.
+    validation : tuple, optional
+        Windows, graph and profile (N, L_in * F) for early stopping and for the choice of the
+        final weights. They may have other locations than ``source``.
+    checkpoint : str or Path, optional
+        File in which the state is kept; a run started again with the same arguments continues
+        there exactly, and the file is removed at the end by no one but the caller.
+    device : str or torch.device
+        Where the computation runs.
+    progress : bool, optional
+        Show a bar; None shows it on a terminal only.
+
+    Returns
+    -------
+    TrainingResult
+        History, updates made and seconds.
+
+    Raises
+    ------
+    InputError
+        If the loss is no longer finite, or the checkpoint belongs to other settings.
+    """
+    settings = settings or TrainingSettings()
+    run = _Run(forecaster.to(device), source, graph, settings, validation, torch.device(device))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        run.resume(checkpoint)
+        for _ in tqdm(
+            run.steps(),
+            desc="train",
+            total=settings.updates,
+            initial=run.update,
+            unit="update",
+            disable=None if progress is None else not progress,
+            leave=False,
+        ):
+            if run.update % settings.validate_every == 0 or run.update == settings.updates:
+                run.record()
+                run.save(checkpoint)
+                if run.out_of_patience():
+                    break
+    return run.finish()
+
+
+class _Run:
+    """The state of one training run."""
+
+    def __init__(
+        self,
+        forecaster: Forecaster,
+        source: WindowSource,
+        graph: Data,
+        settings: TrainingSettings,
+        validation: tuple[WindowSource, Data, Tensor] | None,
+        device: torch.device,
+    ) -> None:
+        self.forecaster, self.source, self.settings = forecaster, source, settings
+        self.graph = graph.clone().to(str(device))
+        self.profile = source.profile.to(device)
+        self.weight = source.location_weight.to(device)
+        self.validation, self.device = validation, device
+        self.loss = get_loss(settings.loss)
+        self.optimizer: Optimizer = torch.optim.AdamW(
+            forecaster.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.scheduler = SCHEDULES[settings.schedule](self.optimizer, settings)
+        self.update = 0
+        self.train_loss = 0.0
+        self.rows: list[dict[str, float]] = []
+        self.best = math.inf
+        self.best_weights: dict[str, Tensor] | None = None
+        self.stale = 0
+        self.began = time.perf_counter()
+
+    def steps(self) -> Iterator[float]:
+        """Make the remaining updates, one at a time."""
+        while self.update < self.settings.updates:
+            self.train_loss = self.step()
+            self.update += 1
+            yield self.train_loss
+
+    def step(self) -> float:
+        self.forecaster.train()
+        x, y, mask, graph, profile, weight = self._inputs()
+        errors = self.loss(self.forecaster(x, graph, profile), y)
+        loss = weighted_mean(errors, mask, weight)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise InputError(
+                f"the training loss became {value} at update {self.update}: lower the learning "
+                f"rate (now {self.settings.learning_rate:g}) or check the inputs for extremes"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.forecaster.parameters(), self.settings.clip_norm)
+        self.optimizer.step()
+        self.scheduler.step()
+        return value
+
+    def _inputs(self) -> tuple[Tensor, Tensor, Tensor, Data, Tensor, Tensor]:
+        index = batch_index(
+            len(self.source), self.settings.batch_windows, self.update, self.settings.seed
+        )
+        size = self.settings.locations_per_update
+        if size is None or size >= self.source.n_locations:
+            batch = [part.to(self.device) for part in self.source.batch(index)]
+            return (*batch, self.graph, self.profile, self.weight)
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.update)
+        chosen = torch.randperm(self.source.n_locations, generator=generator)[:size].sort().values
+        batch = [part.to(self.device) for part in self.source.batch(index, chosen)]
+        there = chosen.to(self.device)
+        graph = subgraph(self.graph, there)
+        return (*batch, graph, self.profile[there], self.weight[there])
+
+    def record(self) -> None:
+        """Add a row to the history and remember the best weights."""
+        error = math.nan
+        if self.validation is not None:
+            error = self._validate()
+            self.stale += 1
+            if error < self.best:
+                self.best, self.stale = error, 0
+                state = self.forecaster.state_dict()
+                self.best_weights = {k: v.detach().cpu().clone() for k, v in state.items()}
+        self.rows.append(
+            {
+                "update": self.update,
+                "train_loss": self.train_loss,
+                "validation_mse": error,
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "seconds": time.perf_counter() - self.began,
+            }
+        )
+
+    def _validate(self) -> float:
+        source, graph, profile = self.validation  # type: ignore[misc]
+        index = evenly_spaced(len(source), self.settings.validation_windows)
+        return mean_squared_error(
+            self.forecaster, source, graph, profile, index=index, device=self.device
+        )
+
+    def out_of_patience(self) -> bool:
+        return self.settings.patience is not None and self.stale >= self.settings.patience
+
+    def identity(self) -> str:
+        """Say which run this is, so that a checkpoint is not continued by another one."""
+        shape = [len(self.source), self.source.n_locations, self.source.n_features]
+        return hash_of([asdict(self.settings), self.forecaster.config, shape])
+
+    def save(self, checkpoint: str | Path | None) -> None:
+        if checkpoint is None:
+            return
+        names = ("update", "train_loss", "rows", "best", "best_weights", "stale")
+        state: dict[str, Any] = {name: getattr(self, name) for name in names}
+        state["identity"] = self.identity()
+        state["forecaster"] = self.forecaster.state_dict()
+        state["optimizer"] = self.optimizer.state_dict()
+        state["scheduler"] = self.scheduler.state_dict()
+        state["rng"] = torch.get_rng_state()
+        state["seconds"] = time.perf_counter() - self.began
+        with atomic_path(checkpoint) as path:
+            torch.save(state, path)
+
+    def resume(self, checkpoint: str | Path | None) -> None:
+        if checkpoint is None or not Path(checkpoint).exists():
+            return
+        state = torch.load(checkpoint, weights_only=True)
+        if state["identity"] != self.identity():
+            raise InputError(
+                f"checkpoint {str(checkpoint)!r} was written by a run with other settings or "
+                "data: use the same ones to continue it, or delete it to start afresh"
+            )
+        for name in ("update", "train_loss", "rows", "best", "best_weights", "stale"):
+            setattr(self, name, state[name])
+        self.forecaster.load_state_dict(state["forecaster"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        torch.set_rng_state(state["rng"])
+        self.began = time.perf_counter() - state["seconds"]
+
+    def finish(self) -> TrainingResult:
+        if self.best_weights is not None:
+            self.forecaster.load_state_dict(self.best_weights)
+        self.forecaster.to("cpu").eval()
+        return TrainingResult(
+            history=pd.DataFrame(self.rows),
+            updates=self.update,
+            seconds=time.perf_counter() - self.began,
+            best_validation_mse=self.best if self.best_weights is not None else math.nan,
+        )
+
+
+def batch_index(n_windows: int, batch_windows: int, update: int, seed: int) -> Tensor:
+    """Return the windows of one update: shuffled epochs that depend on seed and update only.
+
+    Examples
+    --------
+    >>> first, second = (batch_index(4, 2, update, seed=0) for update in (0, 1))
+    >>> sorted(torch.cat([first, second]).tolist())
+    [0, 1, 2, 3]
+    """
+    size = min(batch_windows, n_windows)
+    epoch, position = divmod(update, n_windows // size)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    order = torch.randperm(n_windows, generator=generator)
+    return order[position * size : (position + 1) * size]
+
+
+def evenly_spaced(n_windows: int, at_most: int) -> Tensor:
+    """Return at most ``at_most`` evenly spaced window numbers."""
+    return torch.linspace(0, n_windows - 1, min(at_most, n_windows)).round().long()

@@ -90,3 +90,7 @@ class Scaler:
     def scale_features(self, values: Tensor) -> Tensor:
         """Return (..., F) physical values in scaled units (the inverse of the above)."""
         return (values - values.new_tensor(self.mean)) / torch.as_tensor(self.scale).to(values)
+
+    def scale_target(self, values: Tensor) -> Tensor:
+        """Return physical values of the target in scaled units."""
+        return (values - self.mean[0]) / self.scale[0]

@@ -93,6 +93,8 @@ class SeriesWindows(WindowSource):
         (M,) int64, first time step of each window.
     lookback, horizon : int
         L_in and L_out, in steps.
+    weight : Tensor, optional
+        (N,) location weights, mean 1; equal ones by default.
     """
 
     values: Tensor
@@ -102,6 +104,7 @@ class SeriesWindows(WindowSource):
     starts: Tensor
     lookback: int
     horizon: int
+    weight: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -118,8 +121,8 @@ class SeriesWindows(WindowSource):
 
     @property
     def location_weight(self) -> Tensor:
-        """(N,) ones: every real location counts the same."""
-        return self.values.new_ones(self.n_locations)
+        """(N,) weight of each location in losses."""
+        return self.values.new_ones(self.n_locations) if self.weight is None else self.weight
 
     def take(self, index: Tensor) -> SeriesWindows:
         """Return only the windows ``index``, sharing the series."""
@@ -179,12 +182,16 @@ class TensorWindows(WindowSource):
         (M, L_out, N) 1 where the target counts.
     weight : Tensor
         (N,) location weights, mean 1.
+    given_profile : Tensor, optional
+        (N, L_in * F) profile to use instead of the mean of these windows, which may be too few
+        or too selected to stand for their locations.
     """
 
     x: Tensor
     y: Tensor
     mask: Tensor
     weight: Tensor
+    given_profile: Tensor | None = None
 
     def __post_init__(self) -> None:
         m, _, n, _ = self.x.shape
@@ -236,6 +243,8 @@ class TensorWindows(WindowSource):
 
     def mean_window(self) -> Tensor:
         """Return the mean input window of each location, (N, L_in, F)."""
+        if self.given_profile is not None:
+            return self.given_profile.unflatten(1, (self.lookback, self.n_features))
         return self.x.mean(0).transpose(0, 1)
 
 
@@ -244,9 +253,10 @@ def materialise(
 ) -> TensorWindows:
     """Copy chosen windows at chosen locations out of any source."""
     x, y, mask = source.batch(index, locations)
-    weight = source.location_weight
-    weight = weight if locations is None else weight[locations]
-    return TensorWindows(x=x, y=y, mask=mask, weight=weight)
+    weight, profile = source.location_weight, source.profile
+    if locations is not None:
+        weight, profile = weight[locations], profile[locations]
+    return TensorWindows(x=x, y=y, mask=mask, weight=weight, given_profile=profile)
 
 
 def window_starts(

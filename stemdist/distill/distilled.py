@@ -1,0 +1,268 @@
+"""The distilled set: a few synthetic windows over a few clusters, and all it takes to use them.
+
+Shapes: M_S synthetic windows, L_in lookback, L_out horizon, K clusters, N real locations,
+F features, E cluster edges.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from torch.utils.data import TensorDataset
+from torch_geometric.data import Data
+
+from stemdist.data.scaling import Scaler
+from stemdist.data.windows import TensorWindows
+from stemdist.errors import InputError
+from stemdist.files import atomic_path
+from stemdist.forecast.locations import Locations
+from stemdist.forecast.task import TaskSettings
+
+FORMAT = "stemdist-distilled-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilledSet:
+    """A distilled training set.
+
+    Parameters
+    ----------
+    windows : TensorWindows
+        M_S windows over K clusters in scaled units; the weight of a cluster is proportional
+        to its number of locations, and its profile is that of its representative.
+    cluster_graph : torch_geometric.data.Data
+        Graph between the K clusters.
+    cluster_of_location : Tensor
+        (N,) int64.
+    medoids : Tensor
+        (K,) int64, the real location nearest to each centroid.
+    y_kind : str
+        Where the targets come from: ``observed``, ``expert`` or ``mixed``.
+    locations : Locations
+        The N real locations, with their graph and profiles.
+    settings : TaskSettings
+        Lookback, horizon, features and graph of the task.
+    scaler : Scaler
+        One mean and scale per feature.
+    feature_names, variables : tuple of str
+        The F input features, and the variables of the source they were made from.
+    units : str
+        Unit of the target.
+    record : dict
+        How it was made: version, configuration, seed, source, costs, ratios; JSON types.
+    """
+
+    windows: TensorWindows
+    cluster_graph: Data
+    cluster_of_location: Tensor
+    medoids: Tensor
+    y_kind: str
+    locations: Locations
+    settings: TaskSettings
+    scaler: Scaler
+    feature_names: tuple[str, ...]
+    variables: tuple[str, ...]
+    units: str
+    record: Mapping[str, Any]
+
+    @property
+    def n_windows(self) -> int:
+        """Number of synthetic windows M_S."""
+        return len(self.windows)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters K."""
+        return self.windows.n_locations
+
+    @cached_property
+    def cluster_sizes(self) -> Tensor:
+        """(K,) number of real locations in each cluster."""
+        return torch.bincount(self.cluster_of_location, minlength=self.n_clusters)
+
+    def torch_dataset(self) -> TensorDataset:
+        """Return the windows as a ``torch.utils.data.Dataset`` of scaled ``(x, y, mask)``."""
+        return TensorDataset(self.windows.x, self.windows.y, self.windows.mask)
+
+    def to_pyg(self) -> Data:
+        """Return the cluster graph as PyG ``Data`` with ``x`` (K, M_S, L_in, F) and ``y``."""
+        graph = self.cluster_graph.clone()
+        graph.x = self.windows.x.permute(2, 0, 1, 3)
+        graph.y = self.windows.y.permute(2, 0, 1)
+        return graph
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return everything as one self-describing dataset in physical units."""
+        target = {"units": self.units, "long_name": self.variables[0]}
+        source, sink = self.cluster_graph.edge_index.numpy()
+        x = self.scaler.inverse_features(self.windows.x).numpy()
+        y = self.scaler.inverse(self.windows.y).numpy()
+        y = np.where(self.windows.mask.numpy() > 0, y, np.nan)
+        arrays: dict[str, Any] = {
+            "x": (("window", "lookback", "cluster", "feature"), x, {"long_name": "inputs"}),
+            "y": (("window", "horizon", "cluster"), y, target),
+            "cluster_weight": ("cluster", self.cluster_sizes.numpy().astype(np.float32)),
+            "cluster_medoid": ("cluster", self.medoids.numpy().astype(np.int32)),
+            "cluster_profile": (("cluster", "profile"), self.windows.profile.numpy()),
+            "cluster_of_location": ("location", self.cluster_of_location.numpy().astype(np.int32)),
+            "edge_source": ("edge", source.astype(np.int32)),
+            "edge_target": ("edge", sink.astype(np.int32)),
+            "edge_weight": ("edge", self.cluster_graph.edge_weight.numpy()),
+            "scaler_mean": ("feature", np.asarray(self.scaler.mean)),
+            "scaler_scale": ("feature", np.asarray(self.scaler.scale)),
+        }
+        dataset = self.locations.to_dataset().assign(
+            {name: (dims, *rest) for name, (dims, *rest) in arrays.items()}
+        )
+        dataset = dataset.assign_coords(
+            feature=list(self.feature_names),
+            lookback=np.arange(1 - self.settings.lookback, 1),
+            horizon=np.arange(1, self.settings.horizon + 1),
+            **self._cluster_positions(),
+        )
+        return dataset.assign_attrs(
+            Conventions="CF-1.11",
+            stemdist_format=FORMAT,
+            y_kind=self.y_kind,
+            variables=json.dumps(self.variables),
+            units=self.units,
+            task=json.dumps(self.settings.to_json()),
+            record=json.dumps(dict(self.record)),
+            **{k: v for k, v in self.record.items() if k in ("title", "license", "citation")},
+        )
+
+    def _cluster_positions(self) -> dict[str, Any]:
+        """Return the mean position of each cluster's locations, where positions are known."""
+        found = {}
+        counts = self.cluster_sizes.numpy()
+        labels = self.cluster_of_location.numpy()
+        for name in ("lat", "lon", "x", "y"):
+            if name in self.locations.coords.coords:
+                values = self.locations.coords[name].values.astype(float)
+                total = np.bincount(labels, weights=values, minlength=self.n_clusters)
+                found[f"cluster_{name}"] = ("cluster", total / counts)
+        return found
+
+    def save(self, path: str | Path) -> Path:
+        """Write one NetCDF-4 file, or a Zarr store for a name that ends in ``.zarr``.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written; whatever stood there before is intact.
+        """
+        path = Path(path)
+        dataset = self.to_xarray()
+        with atomic_path(path) as part:
+            if path.suffix == ".zarr":
+                dataset.to_zarr(part, zarr_format=2)
+            else:
+                big = {n: {"zlib": True} for n, a in dataset.data_vars.items() if a.size > 1000}
+                dataset.to_netcdf(part, engine="netcdf4", encoding=big)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> DistilledSet:
+        """Read a file written by :meth:`save`.
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or it is not a distilled set.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise InputError(
+                f"there is no distilled file {str(path)!r}: make one with `stemdist distill DATA "
+                f"-o {path.name}`"
+            )
+        engine = "zarr" if path.is_dir() else "netcdf4"
+        try:
+            with xr.open_dataset(path, engine=engine) as stored:
+                dataset = stored.load()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{str(path)!r} cannot be read as a distilled file: {error}") from error
+        if dataset.attrs.get("stemdist_format") != FORMAT:
+            raise InputError(
+                f"{str(path)!r} is not a distilled file of this version (its stemdist_format is "
+                f"{dataset.attrs.get('stemdist_format')!r}, expected {FORMAT!r}): make one with "
+                "`stemdist distill`"
+            )
+        return cls.from_xarray(dataset)
+
+    @classmethod
+    def from_xarray(cls, dataset: xr.Dataset) -> DistilledSet:
+        """Rebuild from the dataset made by :meth:`to_xarray`."""
+
+        def tensor(name: str, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(dataset[name].values)).to(dtype)
+
+        scaler = Scaler(
+            mean=tuple(map(float, dataset["scaler_mean"].values)),
+            scale=tuple(map(float, dataset["scaler_scale"].values)),
+        )
+        y = scaler.scale_target(tensor("y"))
+        mask = torch.isfinite(y)
+        sizes = tensor("cluster_weight")
+        ends = torch.stack([tensor(f"edge_{end}", torch.int64) for end in ("source", "target")])
+        n_clusters = dataset.sizes["cluster"]
+        return cls(
+            windows=TensorWindows(
+                x=scaler.scale_features(tensor("x")),
+                y=torch.where(mask, y, torch.zeros(())),
+                mask=mask.float(),
+                weight=sizes / sizes.mean(),
+                given_profile=tensor("cluster_profile"),
+            ),
+            cluster_graph=Data(
+                edge_index=ends, edge_weight=tensor("edge_weight"), num_nodes=n_clusters
+            ),
+            cluster_of_location=tensor("cluster_of_location", torch.int64),
+            medoids=tensor("cluster_medoid", torch.int64),
+            y_kind=dataset.attrs["y_kind"],
+            locations=Locations.from_dataset(dataset),
+            settings=TaskSettings.from_json(json.loads(dataset.attrs["task"])),
+            scaler=scaler,
+            feature_names=tuple(map(str, dataset["feature"].values)),
+            variables=tuple(json.loads(dataset.attrs["variables"])),
+            units=dataset.attrs["units"],
+            record=json.loads(dataset.attrs["record"]),
+        )
+
+
+def compression_ratios(
+    distilled: TensorWindows, n_windows: int, n_locations: int, series_bytes: int
+) -> dict[str, float]:
+    """Return the three ratios that are always reported together.
+
+    Parameters
+    ----------
+    distilled : TensorWindows
+        M_S windows over K clusters.
+    n_windows, n_locations : int
+        M and N of the real training part.
+    series_bytes : int
+        Bytes of the un-windowed training series.
+
+    Returns
+    -------
+    dict
+        ``window_ratio`` (M_S/M)(K/N), the papers' number; ``training_ratio``, location-windows
+        per epoch; ``byte_ratio``, bytes of x and y over bytes of the series.
+    """
+    m, k = len(distilled), distilled.n_locations
+    stored = distilled.x.nbytes + distilled.y.nbytes
+    return {
+        "window_ratio": (m / n_windows) * (k / n_locations),
+        "training_ratio": (m * k) / (n_windows * n_locations),
+        "byte_ratio": stored / series_bytes,
+    }

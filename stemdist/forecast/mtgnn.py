@@ -1,0 +1,217 @@
+"""MTGNN with a learned graph that does not depend on the number of locations.
+
+Shapes: B windows, L_in lookback, L_out horizon, N locations, F features, T time steps left,
+C channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.data import Data
+
+from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.forecast.base import Forecaster
+from stemdist.forecast.layers import (
+    KERNELS,
+    PRODUCTS,
+    DilatedInception,
+    FastDropout,
+    MixHop,
+    Product,
+    learned_adjacency,
+)
+from stemdist.forecast.location_encoder import make_location_encoder
+from stemdist.forecast.mlp import check_dropout
+
+SPARSE_FROM = 150
+"""Number of locations from which sparse products are faster than dense ones on CPU
+(``benchmarks/mtgnn_step.py --crossover``)."""
+
+_SHRINK = KERNELS[-1] - 1  # time steps that each layer consumes
+
+
+class _Block(nn.Module):
+    """Gated convolution over time, skip output, mix-hop propagation, residual, layer norm."""
+
+    def __init__(
+        self,
+        *,
+        steps: int,
+        residual_channels: int,
+        conv_channels: int,
+        skip_channels: int,
+        hops: int,
+        retain: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.inception = DilatedInception(residual_channels, conv_channels)
+        self.dropout = FastDropout(dropout)
+        self.skip = nn.Linear(steps * conv_channels, skip_channels)
+        self.mix_hop = MixHop(conv_channels, residual_channels, hops, retain)
+        self.norm = nn.LayerNorm((steps, residual_channels))
+
+    def forward(self, h: Tensor, along: Product, against: Product) -> tuple[Tensor, Tensor]:
+        """Return h (B, N, T - 6, C) and the skip output (B, N, S) for h (B, N, T, C)."""
+        gated = self.dropout(self.inception(h))  # (B, N, T - 6, C)
+        mixed = self.mix_hop(gated, along, against)
+        return self.norm(mixed + h[:, :, _SHRINK:]), self.skip(gated.flatten(2))
+
+
+class MTGNNForecaster(Forecaster):
+    """Graph neural network that learns its graph from location profiles.
+
+    Wu et al., *Connecting the Dots*, KDD 2020: graph learning (section 4.2), mix-hop
+    propagation (4.3), dilated inception (4.4), skip connections (4.5); default settings of
+    its multi-step experiments (appendix). Two changes make the weights independent of N, as
+    in STemDist (Kwon et al., ICDE 2026, section on location encoders): the two node
+    embeddings are location encoder outputs, and the layer norm has no parameters per
+    location. Inputs shorter than the receptive field are padded with zeros on the left. The
+    graph given to ``forward`` is not read: the learned one takes its place.
+
+    Parameters
+    ----------
+    lookback, horizon, n_features : int
+        L_in and L_out in steps, and F.
+    layers : int
+        Number of blocks; the receptive field is ``6 * layers + 1`` steps.
+    residual_channels, conv_channels, skip_channels, end_channels : int
+        Channels of each part; ``conv_channels`` a multiple of 4.
+    hops : int
+        Mix-hop depth.
+    retain : float
+        Share of the input kept at each hop (the paper's beta), in [0, 1).
+    neighbours : int
+        Learned neighbours per location; all of them where there are fewer.
+    saturation : float
+        Slope of the tanh that shapes codes and edge weights.
+    dropout : float
+        Share set to zero after each convolution, in [0, 1).
+    location_encoder : str
+        ``"attention"`` or ``"mlp"``.
+    code_size : int
+        Columns of each of the two location codes.
+    adjacency : str
+        ``"dense"``, ``"sparse"`` (same numbers), or ``"auto"``: whichever is faster for the
+        number of locations.
+
+    Raises
+    ------
+    InputError
+        If a value is outside its range or a name is unknown.
+
+    Examples
+    --------
+    >>> forecaster = MTGNNForecaster(lookback=12, horizon=3, n_features=2)
+    >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
+    >>> forecaster(x, Data(num_nodes=5), profile).shape
+    torch.Size([4, 3, 5])
+    """
+
+    def __init__(
+        self,
+        *,
+        lookback: int,
+        horizon: int,
+        n_features: int,
+        layers: int = 3,
+        residual_channels: int = 32,
+        conv_channels: int = 32,
+        skip_channels: int = 64,
+        end_channels: int = 128,
+        hops: int = 2,
+        retain: float = 0.05,
+        neighbours: int = 20,
+        saturation: float = 3.0,
+        dropout: float = 0.3,
+        location_encoder: str = "attention",
+        code_size: int = 10,
+        adjacency: str = "auto",
+    ) -> None:
+        if adjacency not in (*PRODUCTS, "auto"):
+            raise unknown_name("adjacency", adjacency, [*PRODUCTS, "auto"])
+        super().__init__(
+            lookback=lookback,
+            horizon=horizon,
+            n_features=n_features,
+            layers=check_count("layers", layers),
+            residual_channels=check_count("residual_channels", residual_channels),
+            conv_channels=check_count("conv_channels", conv_channels),
+            skip_channels=check_count("skip_channels", skip_channels),
+            end_channels=check_count("end_channels", end_channels),
+            hops=check_count("hops", hops),
+            retain=_check_retain(retain),
+            neighbours=check_count("neighbours", neighbours),
+            saturation=_check_saturation(saturation),
+            dropout=check_dropout(dropout),
+            location_encoder=location_encoder,
+            code_size=check_count("code_size", code_size),
+            adjacency=adjacency,
+        )
+        self.neighbours, self.saturation, self.adjacency = neighbours, saturation, adjacency
+        self.steps = max(lookback, layers * _SHRINK + 1)
+        profile_size = lookback * n_features
+        self.source_encoder = make_location_encoder(location_encoder, profile_size, code_size)
+        self.target_encoder = make_location_encoder(location_encoder, profile_size, code_size)
+        self.start = nn.Linear(n_features, residual_channels)
+        self.input_dropout = FastDropout(dropout)
+        self.input_skip = nn.Linear(lookback * n_features, skip_channels)
+        steps_left = [self.steps - (layer + 1) * _SHRINK for layer in range(layers)]
+        self.blocks = nn.ModuleList(
+            _Block(
+                steps=steps,
+                residual_channels=residual_channels,
+                conv_channels=conv_channels,
+                skip_channels=skip_channels,
+                hops=hops,
+                retain=retain,
+                dropout=dropout,
+            )
+            for steps in steps_left
+        )
+        self.last_skip = nn.Linear(steps_left[-1] * residual_channels, skip_channels)
+        self.end = nn.Sequential(
+            nn.ReLU(),
+            nn.Linear(skip_channels, end_channels),
+            nn.ReLU(),
+            nn.Linear(end_channels, horizon),
+        )
+
+    def learned_graph(self, profile: Tensor) -> tuple[Product, Product]:
+        """Return the products with the learned graph, along and against its edges."""
+        choice = self.adjacency
+        if choice == "auto":
+            choice = "sparse" if len(profile) >= SPARSE_FROM else "dense"
+        source = torch.tanh(self.saturation * self.source_encoder(profile))  # (N, R)
+        target = torch.tanh(self.saturation * self.target_encoder(profile))  # (N, R)
+        return learned_adjacency(source, target, self.neighbours, self.saturation, PRODUCTS[choice])
+
+    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
+        """Forecast (B, L_in, N, F) -> (B, L_out, N) in scaled units."""
+        along, against = self.learned_graph(profile)
+        x = x.transpose(1, 2)  # (B, N, L_in, F)
+        # The padding of the input is zero, so the skip connection reads the real steps only.
+        skip = self.input_skip(self.input_dropout(x).flatten(2))  # (B, N, S)
+        h = self.start(functional.pad(x, (0, 0, self.steps - self.lookback, 0)))  # (B, N, T, C)
+        for block in self.blocks:
+            h, output = block(h, along, against)
+            skip = skip + output
+        skip = skip + self.last_skip(h.flatten(2))
+        forecast: Tensor = self.end(skip)  # (B, N, L_out)
+        return forecast.transpose(1, 2)
+
+
+def _check_retain(value: float) -> float:
+    if not 0 <= value < 1:
+        raise InputError(
+            f"retain is {value!r}: it must be a share of at least 0 and below 1, e.g. 0.05"
+        )
+    return float(value)
+
+
+def _check_saturation(value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise InputError(f"saturation is {value!r}: it must be a positive number, e.g. 3.0")
+    return float(value)

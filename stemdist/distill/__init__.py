@@ -1,0 +1,24 @@
+"""Distilled training sets: clusters, experts, labels, synthesizers and the distilled file."""
+
+from __future__ import annotations
+
+from stemdist.distill.distilled import DistilledSet
+from stemdist.distill.experts import train_experts
+from stemdist.distill.problem import DistillationProblem
+from stemdist.distill.recipe import DistillSettings, StartingPoint, distill, starting_point
+from stemdist.distill.synthesizer import SYNTHESIZERS, Synthesizer, make_synthesizer
+from stemdist.distill.use import train_on_distilled
+
+__all__ = [
+    "SYNTHESIZERS",
+    "DistillSettings",
+    "DistillationProblem",
+    "DistilledSet",
+    "StartingPoint",
+    "Synthesizer",
+    "distill",
+    "make_synthesizer",
+    "starting_point",
+    "train_experts",
+    "train_on_distilled",
+]

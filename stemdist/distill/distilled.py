@@ -190,7 +190,9 @@ class DistilledSet:
             with xr.open_dataset(path, engine=engine) as stored:
                 dataset = stored.load()
         except (OSError, ValueError) as error:
-            raise InputError(f"{str(path)!r} cannot be read as a distilled file: {error}") from error
+            raise InputError(
+                f"{str(path)!r} cannot be read as a distilled file: {error}"
+            ) from error
         if dataset.attrs.get("stemdist_format") != FORMAT:
             raise InputError(
                 f"{str(path)!r} is not a distilled file of this version (its stemdist_format is "

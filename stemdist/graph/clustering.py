@@ -133,7 +133,7 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         InputError
             If a parameter or the data cannot be used.
         """
-        self._check_parameters()
+        self.check_parameters()
         series = checked_series(X)
         mask = None if observed is None else checked_mask(observed, series)
 
@@ -163,7 +163,7 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         InputError
             If a parameter or the data cannot be used.
         """
-        self._check_parameters()
+        self.check_parameters()
         if isinstance(blocks, Iterator):
             raise InputError(
                 "blocks can be read only once, but clustering passes over them several times: "
@@ -206,7 +206,8 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         mask = None if observed is None else checked_mask(observed, series)
         return _REPRESENTATIVES[self.representative](self, series, mask)
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
+        """Raise :class:`InputError` if a parameter cannot be used; :meth:`fit` does it too."""
         for name in ("n_clusters", "batch_steps", "max_iter"):
             check_count(name, getattr(self, name))
         if self.method not in _METHODS:

@@ -1,0 +1,108 @@
+"""The space axis: a few representative locations instead of all.
+
+Shapes: T steps, N locations, K clusters, F features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from stemdist.data.windows import SeriesWindows
+from stemdist.errors import unknown_name
+from stemdist.forecast.task import ForecastTask
+from stemdist.graph import LocationClustering, coarsen_graph, connectivity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clusters:
+    """A partition of the N locations into K clusters.
+
+    Parameters
+    ----------
+    labels : Tensor
+        (N,) int64, cluster of each location.
+    medoids : Tensor
+        (K,) int64, the real location nearest to each centroid.
+    representative : {"medoid", "mean"}
+        Which series stands for a cluster.
+    """
+
+    labels: Tensor
+    medoids: Tensor
+    representative: str = "medoid"
+
+    @property
+    def sizes(self) -> Tensor:
+        """(K,) number of locations in each cluster."""
+        return torch.bincount(self.labels, minlength=len(self.medoids))
+
+    @property
+    def weight(self) -> Tensor:
+        """(K,) cluster sizes scaled to mean 1."""
+        return self.sizes / self.sizes.double().mean().float()
+
+    def reduce(self, values: Tensor) -> Tensor:
+        """Reduce (..., N) values of the locations to (..., K) of their representatives."""
+        if self.representative == "medoid":
+            return values[..., self.medoids]
+        total = values.new_zeros(*values.shape[:-1], len(self.medoids))
+        return total.index_add(-1, self.labels, values) / self.sizes
+
+
+def cluster_locations(
+    task: ForecastTask, n_clusters: int, method: str, representative: str, seed: int
+) -> Clusters:
+    """Cluster the locations by their scaled training series (``distillation``: section 1).
+
+    Parameters
+    ----------
+    task : ForecastTask
+        Its training part of the target is clustered; missing values are honoured.
+    n_clusters : int
+        K.
+    method, representative : str
+        As in :class:`~stemdist.graph.LocationClustering`.
+    seed : int
+        Of the clustering's random start.
+    """
+    if representative not in ("medoid", "mean"):
+        raise unknown_name("representative", representative, ("medoid", "mean"))
+    end = task.settings.split.boundaries(len(task.train.values))["train"][1]
+    clustering = LocationClustering(
+        n_clusters, method=method, representative=representative, random_state=seed
+    ).fit(
+        task.train.values[:end, :, 0].numpy(),
+        observed=task.train.observed[:end].numpy(),
+        connectivity=connectivity(task.graph) if method == "ward" else None,
+    )
+    return Clusters(
+        labels=torch.from_numpy(np.asarray(clustering.labels_, dtype=np.int64)),
+        medoids=torch.from_numpy(np.asarray(clustering.medoids_, dtype=np.int64)),
+        representative=representative,
+    )
+
+
+def cluster_windows(windows: SeriesWindows, clusters: Clusters) -> SeriesWindows:
+    """Return the windows of the K representatives, weighted by cluster size.
+
+    A cluster mean counts as observed where any of its locations is.
+    """
+    moved = (windows.values.movedim(1, -1), windows.observed.float())
+    values, observed = (clusters.reduce(part) for part in moved)
+    return replace(
+        windows,
+        values=values.movedim(-1, 1).contiguous(),  # (T, K, F)
+        observed=observed > 0,
+        static=clusters.reduce(windows.static.T).T,
+        weight=clusters.weight,
+    )
+
+
+def cluster_graph(task: ForecastTask, clusters: Clusters) -> Data:
+    """Return the graph between clusters: the sum of the edges between their locations."""
+    return coarsen_graph(task.graph, clusters.labels, len(clusters.medoids))

@@ -1,0 +1,187 @@
+"""Experts: forecasters trained on the real data, whose answers become labels.
+
+Shapes: M windows, L_out horizon, N locations, K clusters.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from joblib import Parallel, delayed
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stemdist.data.windows import SeriesWindows
+from stemdist.distill.clusters import Clusters, cluster_windows
+from stemdist.files import atomic_path, hash_of
+from stemdist.forecast import (
+    Forecaster,
+    ForecastTask,
+    TrainingSettings,
+    make_forecaster,
+    predict_windows,
+    train_forecaster,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expert:
+    """One trained expert.
+
+    Parameters
+    ----------
+    family : str
+        Registered name of the forecaster.
+    forecaster : Forecaster
+        Trained on the real training windows.
+    validation_mse : float
+        Masked mean squared error on the validation part, scaled units.
+    seconds : float
+        Training time.
+    """
+
+    family: str
+    forecaster: Forecaster
+    validation_mse: float
+    seconds: float
+
+
+def train_experts(
+    task: ForecastTask,
+    families: Sequence[str],
+    n_seeds: int,
+    training: TrainingSettings,
+    *,
+    cache: str | Path | None = None,
+    progress: bool | None = False,
+) -> list[Expert]:
+    """Train experts and return those of the family with the lowest validation error.
+
+    Experts train in parallel where the user says so with ``joblib.parallel_config``.
+
+    Parameters
+    ----------
+    task : ForecastTask
+        Trained on its training part, chosen on its validation part.
+    families : sequence of str
+        Forecasters to try.
+    n_seeds : int
+        Experts per family.
+    training : TrainingSettings
+        Its seed is the first expert's; the others follow.
+    cache : str or Path, optional
+        Folder in which finished experts and the state of unfinished ones are kept, under a
+        hash of data and settings.
+    progress : bool, optional
+        As in :func:`~stemdist.forecast.train_forecaster`.
+    """
+    jobs = [
+        (family, replace(training, seed=training.seed + seed))
+        for family in families
+        for seed in range(n_seeds)
+    ]
+    experts: list[Expert] = Parallel()(
+        delayed(_train_one)(task, family, settings, cache, progress) for family, settings in jobs
+    )
+    means = {
+        family: sum(e.validation_mse for e in experts if e.family == family) / n_seeds
+        for family in families
+    }
+    best = min(means, key=lambda family: means[family])
+    log.info("experts: validation MSE %s; labels by %s", means, best)
+    return [expert for expert in experts if expert.family == best]
+
+
+def _train_one(
+    task: ForecastTask,
+    family: str,
+    training: TrainingSettings,
+    cache: str | Path | None,
+    progress: bool | None,
+) -> Expert:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        forecaster = make_forecaster(
+            family,
+            lookback=task.settings.lookback,
+            horizon=task.settings.horizon,
+            n_features=task.train.n_features,
+        )
+    key = hash_of([task.content_hash, family, forecaster.config, asdict(training)])
+    folder = None if cache is None else Path(cache) / key
+    if folder is not None and (folder / "expert.json").is_file():
+        forecaster.load_state_dict(load_file(folder / "weights.safetensors"))
+        facts = json.loads((folder / "expert.json").read_text(encoding="utf-8"))
+        return Expert(family=family, forecaster=forecaster.eval(), **facts)
+    result = train_forecaster(
+        forecaster,
+        task.train,
+        task.graph,
+        training,
+        validation=(task.validation, task.graph, task.train.profile),
+        checkpoint=None if folder is None else Path(f"{folder}.state"),
+        progress=progress,
+    )
+    facts = {"validation_mse": result.best_validation_mse, "seconds": result.seconds}
+    if folder is not None:
+        with atomic_path(folder) as part:
+            part.mkdir()
+            weights = {k: v.contiguous() for k, v in forecaster.state_dict().items()}
+            save_file(weights, part / "weights.safetensors")
+            (part / "expert.json").write_text(json.dumps(facts), encoding="utf-8")
+        Path(f"{folder}.state").unlink(missing_ok=True)
+    return Expert(family=family, forecaster=forecaster, **facts)
+
+
+def expert_answers(
+    experts: Sequence[Expert], task: ForecastTask, clusters: Clusters, index: Tensor
+) -> Tensor:
+    """Return the mean answer of the experts for training windows at the representatives.
+
+    Parameters
+    ----------
+    experts : sequence of Expert
+        Of one or several families.
+    task : ForecastTask
+        Whose training windows are answered.
+    clusters : Clusters
+        Forecasters that see each location alone are asked at the K representatives only;
+        others see all N locations, and their answers are reduced to K.
+    index : Tensor
+        (M',) training windows.
+
+    Returns
+    -------
+    Tensor
+        (M', L_out, K) in scaled units.
+    """
+    reduced = cluster_windows(task.train, clusters)
+    profile = clusters.reduce(task.train.profile.T).T
+    total = torch.zeros(len(index), task.settings.horizon, reduced.n_locations)
+    for expert in experts:
+        if expert.forecaster.pointwise:
+            total += predict_windows(expert.forecaster, reduced, task.graph, profile, index=index)
+        else:
+            total += _answers_at_all(expert.forecaster, task.train, task, clusters, index)
+    return total / len(experts)
+
+
+def _answers_at_all(
+    forecaster: Forecaster,
+    windows: SeriesWindows,
+    task: ForecastTask,
+    clusters: Clusters,
+    index: Tensor,
+) -> Tensor:
+    parts = [
+        clusters.reduce(predict_windows(forecaster, windows, task.graph, index=block))
+        for block in index.split(64)  # (64, L_out, N) at once, not (M', L_out, N)
+    ]
+    return torch.cat(parts)

@@ -1,0 +1,220 @@
+"""Gradient matching with subset-based granular distillation (STemDist).
+
+Kwon et al., ICDE 2026 (arXiv 2603.10410); the matching distance is that of Zhao et al.,
+Dataset Condensation with Gradient Matching, ICLR 2021.
+Shapes: B windows, M_S synthetic windows, K clusters, k clusters of a subset, F features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from stemdist.data.windows import TensorWindows
+from stemdist.distill.problem import DistillationProblem
+from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.errors import InputError, check_count
+from stemdist.forecast import Forecaster, make_forecaster, weighted_mean
+from stemdist.graph import random_partition, subgraph, subset_weights
+
+
+def gradient_distance(real: Iterable[Tensor], synthetic: Iterable[Tensor]) -> Tensor:
+    """Return the sum over weight matrices of the row-wise ``1 - cosine``.
+
+    Parameters
+    ----------
+    real, synthetic : iterable of Tensor
+        Gradients of the same parameters. One-dimensional ones (biases, norms) do not count;
+        the further dimensions of a convolution belong to its rows.
+
+    Examples
+    --------
+    >>> weight, bias = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.ones(2)
+    >>> gradient_distance([weight, bias], [torch.tensor([[0.0, 1.0], [0.0, 1.0]]), bias]).item()
+    1.0
+    """
+    total = torch.zeros(())
+    for one, other in zip(real, synthetic, strict=True):
+        if one.dim() < 2:
+            continue
+        rows, columns = one.flatten(1), other.flatten(1)
+        norms = rows.norm(dim=1) * columns.norm(dim=1)
+        total = total + (1 - (rows * columns).sum(1) / (norms + 1e-6)).sum()
+    return total
+
+
+class GradientMatching(Synthesizer):
+    """Synthetic windows whose training gradients point where the real ones do.
+
+    Per outer iteration a fresh surrogate forecaster is drawn. For ``steps`` steps the clusters
+    are shuffled and split into ``subsets`` parts; for each part ``x`` and ``y`` take an Adam
+    step down the distance between the weighted gradient on a real batch and that on the
+    synthetic windows of that part; then the surrogate trains ``epochs`` epochs on the synthetic
+    windows, part by part.
+
+    Parameters
+    ----------
+    iterations : int
+        Outer iterations (100 in the paper).
+    steps : int
+        Matching steps per outer iteration.
+    subsets : int
+        Parts the clusters are split into (at most K).
+    surrogate : str
+        Forecaster whose gradients are matched.
+    learning_rate : float
+        Of Adam on ``x`` and ``y``.
+    batch_windows : int
+        Windows of a real batch, and of a surrogate's update.
+    epochs : int
+        Of the surrogate between two matching steps.
+    surrogate_learning_rate : float
+        Of Adam on the surrogate.
+    """
+
+    def __init__(
+        self,
+        *,
+        iterations: int = 5,
+        steps: int = 20,
+        subsets: int = 4,
+        surrogate: str = "mlp",
+        learning_rate: float = 1e-3,
+        batch_windows: int = 64,
+        epochs: int = 10,
+        surrogate_learning_rate: float = 1e-3,
+    ) -> None:
+        self.iterations = iterations
+        self.steps = steps
+        self.subsets = subsets
+        self.surrogate = surrogate
+        self.learning_rate = learning_rate
+        self.batch_windows = batch_windows
+        self.epochs = epochs
+        self.surrogate_learning_rate = surrogate_learning_rate
+
+    def variables(self, start: TensorWindows) -> Variables:
+        """Return ``x`` and ``y`` of the start under Adam, after checking the parameters."""
+        for name in ("steps", "subsets", "batch_windows", "epochs"):
+            check_count(name, getattr(self, name))
+        check_count("iterations", self.iterations, minimum=0)
+        for name in ("learning_rate", "surrogate_learning_rate"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise InputError(f"{name} is {getattr(self, name)!r}: it must be above 0")
+        x, y = start.x.clone().requires_grad_(), start.y.clone().requires_grad_()
+        return Variables(x, y, torch.optim.Adam([x, y], lr=self.learning_rate))
+
+    def improve(
+        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+    ) -> float:
+        """Match the gradients of one fresh surrogate along its training."""
+        seed = int(torch.randint(2**31, (), generator=generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            surrogate = make_forecaster(
+                self.surrogate,
+                lookback=problem.start.lookback,
+                horizon=problem.start.horizon,
+                n_features=problem.start.n_features,
+            ).train()
+            optimizer = torch.optim.Adam(surrogate.parameters(), lr=self.surrogate_learning_rate)
+            losses = []
+            for _ in range(self.steps):
+                parts = self._parts(problem, generator)
+                losses += [
+                    self._match(problem, variables, surrogate, part, generator) for part in parts
+                ]
+                self._train(problem, variables, surrogate, optimizer, parts, generator)
+        return sum(losses) / len(losses)
+
+    def _parts(self, problem: DistillationProblem, generator: torch.Generator) -> Sequence[Tensor]:
+        n_clusters = problem.start.n_locations
+        return random_partition(n_clusters, min(self.subsets, n_clusters), generator)
+
+    def _match(
+        self,
+        problem: DistillationProblem,
+        variables: Variables,
+        surrogate: Forecaster,
+        part: Tensor,
+        generator: torch.Generator,
+    ) -> float:
+        """Take one step on ``x`` and ``y`` at the clusters ``part`` (k,)."""
+        real = problem.real
+        index = torch.randint(len(real), (self.batch_windows,), generator=generator)
+        batch = real.batch(index, part)
+        wanted = self._gradients(problem, surrogate, part, batch, real.profile[part])
+        synthetic = (
+            variables.x[:, :, part],  # (M_S, L_in, k, F)
+            variables.y[:, :, part],  # (M_S, L_out, k)
+            problem.start.mask[:, :, part],
+        )
+        profile = synthetic[0].mean(0).transpose(0, 1).flatten(1)  # (k, L_in * F)
+        found = self._gradients(problem, surrogate, part, synthetic, profile, create_graph=True)
+        distance = gradient_distance([g.detach() for g in wanted], found)
+        variables.optimizer.zero_grad(set_to_none=True)
+        distance.backward(inputs=[variables.x, variables.y])  # type: ignore[no-untyped-call]
+        gradients = [t.grad for t in (variables.x, variables.y)]
+        value = float(distance.detach())
+        if not all(g is not None and bool(torch.isfinite(g).all()) for g in gradients):
+            for group in variables.optimizer.param_groups:
+                group["lr"] /= 2  # a step that would spoil the set is left out
+            return value if math.isfinite(value) else float("inf")
+        variables.optimizer.step()
+        return value
+
+    def _gradients(
+        self,
+        problem: DistillationProblem,
+        surrogate: Forecaster,
+        part: Tensor,
+        batch: tuple[Tensor, Tensor, Tensor],
+        profile: Tensor,
+        *,
+        create_graph: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient of the weighted squared error for every parameter."""
+        x, y, mask = batch
+        parameters = dict(surrogate.named_parameters())
+        forecast = functional_call(
+            surrogate, parameters, (x, subgraph(problem.graph, part), profile)
+        )
+        weight = subset_weights(problem.start.weight[part])
+        loss = weighted_mean((forecast - y) ** 2, mask, weight)
+        return torch.autograd.grad(
+            loss,
+            list(parameters.values()),
+            create_graph=create_graph,
+            materialize_grads=True,
+        )
+
+    def _train(
+        self,
+        problem: DistillationProblem,
+        variables: Variables,
+        surrogate: Forecaster,
+        optimizer: torch.optim.Optimizer,
+        parts: Sequence[Tensor],
+        generator: torch.Generator,
+    ) -> None:
+        """Train the surrogate on the synthetic windows, part by part."""
+        x, y, mask = variables.x.detach(), variables.y.detach(), problem.start.mask
+        for part in parts:
+            weight = subset_weights(problem.start.weight[part])
+            graph = subgraph(problem.graph, part)
+            profile = x[:, :, part].mean(0).transpose(0, 1).flatten(1)
+            for index in self._batches(len(x), generator):
+                forecast = surrogate(x[index][:, :, part], graph, profile)
+                errors = (forecast - y[index][:, :, part]) ** 2
+                loss = weighted_mean(errors, mask[index][:, :, part], weight)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+
+    def _batches(self, n_windows: int, generator: torch.Generator) -> Iterator[Tensor]:
+        for _ in range(self.epochs):
+            yield from torch.randperm(n_windows, generator=generator).split(self.batch_windows)

@@ -1,0 +1,97 @@
+"""Where targets come from: what was observed, what an expert answers, or both.
+
+Shapes: M windows, L_out horizon, K clusters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stemdist.data.windows import Batch, WindowSource
+from stemdist.errors import InputError, unknown_name
+
+EXPERT_SHARE = {"observed": 0.0, "mixed": 0.5, "expert": 1.0}
+"""Share of the expert's answer in the target, by kind of label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelabelledWindows(WindowSource):
+    """Windows of another source with targets moved towards given answers.
+
+    Where the expert has a share, unobserved targets are filled by its answer alone.
+
+    Parameters
+    ----------
+    source : WindowSource
+        Inputs, and the observed targets.
+    answers : Tensor
+        (M, L_out, K) an expert's forecasts for all windows of ``source``, scaled units.
+    share : float
+        Share of the answer in the target, in (0, 1].
+    """
+
+    source: WindowSource
+    answers: Tensor
+    share: float
+
+    def __post_init__(self) -> None:
+        expected = (len(self.source), self.source.horizon, self.source.n_locations)
+        if tuple(self.answers.shape) != expected or not 0 < self.share <= 1:
+            raise InputError(
+                f"answers of shape {tuple(self.answers.shape)} with share {self.share}: expected "
+                f"(M, L_out, K) = {expected} and a share in (0, 1]"
+            )
+
+    @property
+    def lookback(self) -> int:  # type: ignore[override]
+        """Number of input steps L_in."""
+        return self.source.lookback
+
+    @property
+    def horizon(self) -> int:  # type: ignore[override]
+        """Number of output steps L_out."""
+        return self.source.horizon
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def n_locations(self) -> int:
+        """Number of locations K."""
+        return self.source.n_locations
+
+    @property
+    def n_features(self) -> int:
+        """Number of input features F."""
+        return self.source.n_features
+
+    @property
+    def location_weight(self) -> Tensor:
+        """(K,) weight of each location in losses."""
+        return self.source.location_weight
+
+    def inputs(self, index: Tensor, locations: Tensor | None = None) -> Tensor:
+        """Return only the inputs of the windows ``index``."""
+        return self.source.inputs(index, locations)
+
+    def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
+        """Return inputs, targets and mask of the windows ``index``."""
+        x, y, mask = self.source.batch(index, locations)
+        answers = self.answers[index]
+        answers = answers if locations is None else answers[:, :, locations]
+        share = torch.where(mask > 0, self.share, 1.0)
+        return Batch(x, y * (1 - share) + answers * share, torch.ones_like(mask))
+
+    def mean_window(self) -> Tensor:
+        """Return the mean input window of each location, (K, L_in, F)."""
+        return self.source.mean_window()
+
+
+def expert_share(labels: str) -> float:
+    """Return the expert's share for a kind of label, or raise with the choices."""
+    if labels not in EXPERT_SHARE:
+        raise unknown_name("labels", labels, EXPERT_SHARE)
+    return EXPERT_SHARE[labels]

@@ -1,0 +1,1 @@
+"""Metrics, the evaluation protocol, quality scores and their tables."""

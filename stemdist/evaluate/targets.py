@@ -1,0 +1,182 @@
+"""What forecast errors are measured against: the targets' spread, persistence, areas.
+
+Shapes: B windows of a block, L_out horizon, N locations, T steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stemdist.errors import InputError, check_count
+
+ArrayLike = Tensor | npt.NDArray[np.floating]
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+MOST_QUANTILE_VALUES = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetSummary:
+    """What the errors of a split are measured against; gather it with :meth:`of`.
+
+    Parameters
+    ----------
+    mean : float
+        Mean of the split's valid targets, in the target's unit.
+    spread : float
+        Their standard deviation.
+    edges : tuple of float
+        Inner edges of the strata, ascending: quantiles of the targets.
+    """
+
+    mean: float
+    spread: float
+    edges: tuple[float, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        blocks: Iterable[tuple[ArrayLike, ArrayLike]],
+        *,
+        weight: ArrayLike | None = None,
+        quantiles: tuple[float, ...] = QUANTILES,
+    ) -> TargetSummary:
+        """Summarise blocks of targets in one pass.
+
+        Parameters
+        ----------
+        blocks : iterable of (y, mask)
+            (B, L_out, N) targets and 1 where they are valid.
+        weight : array, optional
+            (N,) location weights.
+        quantiles : tuple of float
+            Where the strata meet. They are found from at most a million targets, evenly spaced.
+
+        Raises
+        ------
+        InputError
+            If no target is valid.
+
+        Examples
+        --------
+        >>> y = np.array([[[1.0, 2.0, 9.0]]])
+        >>> TargetSummary.of([(y, np.array([[[1, 1, 0]]]))], quantiles=(0.5,))
+        TargetSummary(mean=1.5, spread=0.5, edges=(1.5,))
+        """
+        count, mean, squares = 0.0, 0.0, 0.0
+        sample = _Sample()
+        for given, given_mask in blocks:
+            y, mask = double(given), double(given_mask)
+            share = mask * per_location("weight", weight, mask.shape[-1], 1.0)
+            size = float(share.sum())
+            if not size:
+                continue
+            valid = mask > 0
+            centre = float(torch.where(valid, y, 0).mul(share).sum()) / size
+            inner = float(torch.where(valid, y - centre, 0).square().mul(share).sum())
+            # parallel form of Chan et al., 1983: exact where the mean is far from zero
+            squares += inner + (centre - mean) ** 2 * count * size / (count + size)
+            mean += (centre - mean) * size / (count + size)
+            count += size
+            sample.add(y[valid].numpy())
+        if not count:
+            raise InputError(
+                "no target of the evaluated part is observed: errors cannot be measured. Choose "
+                "another variable or another --split"
+            )
+        return cls(mean=mean, spread=math.sqrt(squares / count), edges=sample.quantiles(quantiles))
+
+
+class _Sample:
+    """At most ``MOST_QUANTILE_VALUES`` evenly spaced values of a long stream."""
+
+    def __init__(self) -> None:
+        self.parts: list[npt.NDArray[np.float64]] = []
+        self.stride = 1
+
+    def add(self, values: npt.NDArray[np.float64]) -> None:
+        self.parts.append(values[:: self.stride])
+        while sum(map(len, self.parts)) > MOST_QUANTILE_VALUES:
+            self.parts = [np.concatenate(self.parts)[::2]]
+            self.stride *= 2
+
+    def quantiles(self, at: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(map(float, np.quantile(np.concatenate(self.parts), at))) if at else ()
+
+
+def persistence_scale(values: ArrayLike, observed: ArrayLike, season_steps: int = 1) -> Tensor:
+    """Return each location's mean absolute in-sample persistence error, the scale of MASE.
+
+    Parameters
+    ----------
+    values : array
+        (T, N) training series in the target's unit.
+    observed : array
+        (T, N) where it is observed.
+    season_steps : int
+        Steps between a value and its persistence forecast, e.g. 24 for a day of hours.
+
+    Returns
+    -------
+    Tensor
+        (N,) float64; NaN where a location has no such pair or never changes, which leaves it
+        out of MASE.
+
+    Examples
+    --------
+    >>> persistence_scale(np.array([[1.0], [2.0], [5.0]]), np.ones((3, 1)))
+    tensor([2.], dtype=torch.float64)
+    """
+    check_count("season_steps", season_steps)
+    series, seen = double(values), double(observed) > 0
+    both = seen[season_steps:] & seen[:-season_steps]
+    change = torch.where(both, (series[season_steps:] - series[:-season_steps]).abs(), 0)
+    scale = ratio(change.sum(0), both.double().sum(0))
+    return torch.where(scale > 0, scale, torch.nan)
+
+
+def area_weights(latitude: ArrayLike) -> Tensor:
+    """Return weights proportional to cos(latitude), mean 1, for points of a lat/lon grid.
+
+    Parameters
+    ----------
+    latitude : array
+        (N,) degrees.
+
+    Examples
+    --------
+    >>> area_weights(np.array([0.0, 60.0])).numpy().round(3).tolist()
+    [1.333, 0.667]
+    """
+    weight = torch.deg2rad(double(latitude)).cos().clamp_min(0)
+    return weight / weight.mean()
+
+
+def double(values: ArrayLike) -> Tensor:
+    """Return ``values`` as float64 on the CPU."""
+    return torch.as_tensor(values).detach().to(device="cpu", dtype=torch.float64)
+
+
+def ratio(above: Tensor, below: Tensor) -> Tensor:
+    """Return the ratio, NaN where the denominator is 0."""
+    return torch.where(below > 0, above / below, torch.nan)
+
+
+def per_location(name: str, values: ArrayLike | None, n_locations: int, default: float) -> Tensor:
+    """Return (N,) float64 numbers, ``default`` everywhere where none are given."""
+    if values is None:
+        return torch.full((n_locations,), default, dtype=torch.float64)
+    tensor = double(values)
+    if tensor.shape != (n_locations,):
+        raise InputError(
+            f"{name} has shape {tuple(tensor.shape)}: one number for each of the {n_locations} "
+            "locations is needed"
+        )
+    return tensor

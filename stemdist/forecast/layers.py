@@ -88,10 +88,10 @@ class DilatedInception(nn.Module):
                 "share for each convolution width"
             )
         self.share = channels_out // len(KERNELS)
+        branches = [nn.Conv1d(channels_in, 2 * self.share, width) for width in KERNELS]
         # (2 * share, channels_in, width): rows of the filter, then of the gate.
-        self.branches = nn.ModuleList(
-            nn.Conv1d(channels_in, 2 * self.share, width) for width in KERNELS
-        )
+        self.weights = nn.ParameterList(branch.weight for branch in branches)
+        self.biases = nn.ParameterList(branch.bias for branch in branches)
 
     def forward(self, h: Tensor) -> Tensor:
         """Return (B, N, T - 6, C_out) for (B, N, T, C_in)."""
@@ -102,12 +102,13 @@ class DilatedInception(nn.Module):
 
     def _joined(self) -> tuple[Tensor, Tensor]:
         """Return one kernel (2 C_out, C_in, 1, 7), filters before gates, and its bias."""
-        weights, biases = [], []
-        for branch in self.branches:
-            weight, bias = branch.get_parameter("weight"), branch.get_parameter("bias")
-            padded = functional.pad(weight, (KERNELS[-1] - weight.shape[-1], 0))
-            weights.append(padded.view(2, self.share, -1, 1, KERNELS[-1]))
-            biases.append(bias.view(2, self.share))
+        weights = [
+            functional.pad(weight, (KERNELS[-1] - weight.shape[-1], 0)).view(
+                2, self.share, -1, 1, KERNELS[-1]
+            )
+            for weight in self.weights
+        ]
+        biases = [bias.view(2, self.share) for bias in self.biases]
         return torch.cat(weights, dim=1).flatten(0, 1), torch.cat(biases, dim=1).flatten()
 
 

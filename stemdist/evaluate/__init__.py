@@ -1,1 +1,33 @@
 """Metrics, the evaluation protocol, quality scores and their tables."""
+
+from __future__ import annotations
+
+from stemdist.evaluate.evaluation import Evaluation
+from stemdist.evaluate.methods import METHODS, Budget, Method, TrainingData
+from stemdist.evaluate.metrics import ErrorSums, forecast_errors, skill
+from stemdist.evaluate.protocol import evaluate
+from stemdist.evaluate.quality import break_even, gap_closed
+from stemdist.evaluate.settings import EvaluationSettings
+from stemdist.evaluate.table import text_table
+from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
+from stemdist.evaluate.yardstick import Yardstick
+
+__all__ = [
+    "METHODS",
+    "Budget",
+    "ErrorSums",
+    "Evaluation",
+    "EvaluationSettings",
+    "Method",
+    "TargetSummary",
+    "TrainingData",
+    "Yardstick",
+    "area_weights",
+    "break_even",
+    "evaluate",
+    "forecast_errors",
+    "gap_closed",
+    "persistence_scale",
+    "skill",
+    "text_table",
+]

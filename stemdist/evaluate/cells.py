@@ -1,0 +1,207 @@
+"""The cells of a comparison: one training run each, kept in files named by their content.
+
+A cell is trained (validation only), then, if its learning rate is chosen, tested. Each step
+leaves one JSON file, so a comparison that was stopped continues where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from stemdist.cost import measure
+from stemdist.data.windows import TensorWindows, WindowSource
+from stemdist.distill.distilled import compression_ratios
+from stemdist.errors import InputError
+from stemdist.evaluate.methods import TrainingData
+from stemdist.evaluate.metrics import ErrorSums
+from stemdist.evaluate.settings import EvaluationSettings
+from stemdist.evaluate.yardstick import Yardstick
+from stemdist.files import atomic_path, hash_of, write_json
+from stemdist.forecast import (
+    Forecaster,
+    ForecastTask,
+    make_forecaster,
+    predict_windows,
+    train_forecaster,
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training run: a method's data, a forecaster, a seed and a learning rate."""
+
+    method: str
+    forecaster: str
+    seed: int
+    learning_rate: float
+    identity: str
+    """Hash of all that the method's data depend on besides the task."""
+
+    def columns(self) -> Row:
+        """Return what the table says about the cell."""
+        return {k: v for k, v in asdict(self).items() if k != "identity"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where cells run: the task, the settings they share, and the folder of results."""
+
+    task: ForecastTask
+    settings: EvaluationSettings
+    folder: Path
+    device: str
+
+    def trained(self, cell: Cell) -> Row | None:
+        """Return the finished training of a cell, or None."""
+        return _read(self._path(cell, "json"))
+
+    def train(self, cell: Cell, data: TrainingData, data_seconds: float) -> Row:
+        """Train a cell, unless that is done, and return what it cost and its validation error."""
+        done = self.trained(cell)
+        if done is not None:
+            return done
+        forecaster = self._fresh(cell)
+        settings = self.settings.training(
+            seed=cell.seed, learning_rate=cell.learning_rate, pointwise=forecaster.pointwise
+        )
+        held_out = (self.task.validation, self.task.graph, self.task.train.profile)
+        state = self._path(cell, "state")
+        with measure(self.device) as cost:
+            result = train_forecaster(
+                forecaster,
+                data.source,
+                data.graph,
+                settings,
+                validation=held_out,
+                checkpoint=state,
+                device=self.device,
+            )
+        ruler = self.ruler(self.task.validation, self.settings.validation_windows)
+        row = {
+            **cell.columns(),
+            "validation_relative_rmse": self._errors(forecaster, ruler).metrics()["relative_rmse"],
+            "updates": result.updates,
+            "training_windows": len(data.source),
+            "training_locations": data.source.n_locations,
+            "train_seconds": result.seconds,
+            "train_cpu_seconds": cost.cpu_seconds,
+            "data_seconds": data_seconds,
+            "peak_memory_bytes": cost.peak_memory_bytes,
+            "added_memory_bytes": cost.added_memory_bytes,
+            "peak_device_bytes": cost.peak_device_bytes,
+            **ratios(self.task, data.source),
+        }
+        with atomic_path(self._path(cell, "safetensors")) as path:
+            save_file({k: v.contiguous() for k, v in forecaster.state_dict().items()}, path)
+        write_json(self._path(cell, "json"), row)
+        state.unlink(missing_ok=True)
+        return row
+
+    def test(self, cell: Cell, ruler: Yardstick) -> Row:
+        """Test a trained cell at all N locations, unless that is done."""
+
+        def errors() -> ErrorSums:
+            forecaster = self._fresh(cell)
+            forecaster.load_state_dict(load_file(self._path(cell, "safetensors")))
+            return self._errors(forecaster, ruler)
+
+        return self._tested(self._key(cell), errors)
+
+    def test_reference(self, name: str, errors: Callable[[], ErrorSums]) -> Row:
+        """Test a forecast that needs no training, unless that is done."""
+        identity = [version("stemdist"), self.task.content_hash, name]
+        return self._tested(hash_of(identity), errors)
+
+    def ruler(self, windows: Any, at_most: int | None) -> Yardstick:
+        """Return what errors on a part are measured with."""
+        return Yardstick.of(
+            self.task,
+            windows,
+            at_most=at_most,
+            season_steps=self.settings.season_steps,
+            area_weighted=self.settings.area_weighted,
+        )
+
+    def _tested(self, key: str, errors: Callable[[], ErrorSums]) -> Row:
+        names = ("test_windows", "season_steps", "area_weighted")
+        how = hash_of([getattr(self.settings, name) for name in names])
+        path = self.folder / f"{key}.test-{how}.json"
+        done = _read(path)
+        if done is not None:
+            return done
+        with measure(self.device) as cost:
+            sums = errors()
+        row = {
+            "metrics": {**sums.metrics(), "predict_seconds": cost.wall_seconds},
+            "by_horizon": sums.by_horizon().reset_index().to_dict("list"),
+            "by_stratum": sums.by_stratum().reset_index().to_dict("list"),
+            "by_location": sums.by_location()[["rmse", "mae", "bias"]].to_dict("list"),
+        }
+        write_json(path, row)
+        return row
+
+    def _errors(self, forecaster: Forecaster, ruler: Yardstick) -> ErrorSums:
+        graph, profile = self.task.graph, self.task.train.profile
+        return ruler.errors(
+            lambda windows, index: predict_windows(
+                forecaster, windows, graph, profile, index=index, device=self.device
+            )
+        )
+
+    def _fresh(self, cell: Cell) -> Forecaster:
+        """Return the forecaster with initial weights that depend on the seed only."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(cell.seed)
+            return make_forecaster(
+                cell.forecaster,
+                lookback=self.task.settings.lookback,
+                horizon=self.task.settings.horizon,
+                n_features=self.task.train.n_features,
+                **self.settings.options.get(cell.forecaster, {}),
+            )
+
+    def _key(self, cell: Cell) -> str:
+        """Return a hash of everything the trained weights depend on."""
+        forecaster = self._fresh(cell)
+        training = self.settings.training(
+            seed=cell.seed, learning_rate=cell.learning_rate, pointwise=forecaster.pointwise
+        )
+        content = [version("stemdist"), self.task.content_hash, cell.method, cell.identity]
+        score = self.settings.area_weighted  # the validation error depends on it
+        return hash_of([*content, cell.forecaster, forecaster.config, asdict(training), score])
+
+    def _path(self, cell: Cell, suffix: str) -> Path:
+        return self.folder / f"{self._key(cell)}.{suffix}"
+
+
+def ratios(task: ForecastTask, source: WindowSource) -> dict[str, float]:
+    """Return the three compression ratios of a method's training data."""
+    _, end = task.settings.split.boundaries(len(task.train.values))["train"]
+    series_bytes = 4 * end * task.n_locations * len(task.series.data_vars)
+    if isinstance(source, TensorWindows):
+        return compression_ratios(source, len(task.train), task.n_locations, series_bytes)
+    locations = source.n_locations / task.n_locations  # a series, not windows, is what is stored
+    share = len(source) / len(task.train) * locations
+    return {"window_ratio": share, "training_ratio": share, "byte_ratio": locations}
+
+
+def _read(path: Path) -> Row | None:
+    if not path.exists():
+        return None
+    try:
+        content: Row = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"the result {str(path)!r} cannot be read ({error}): delete it, and it is made again"
+        ) from error
+    return content

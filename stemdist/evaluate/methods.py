@@ -1,0 +1,241 @@
+"""Where the training data of a comparison come from; one small class per method.
+
+Shapes: M_S selected windows, K clusters or selected locations, N locations.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from stemdist.data.windows import TensorWindows, WindowSource, materialise
+from stemdist.distill.clusters import Clusters, cluster_graph
+from stemdist.distill.distilled import DistilledSet
+from stemdist.distill.experts import expert_answers, train_experts
+from stemdist.distill.labels import RelabelledWindows
+from stemdist.distill.recipe import DistillSettings, starting_point
+from stemdist.errors import InputError
+from stemdist.files import hash_of
+from stemdist.forecast import ForecastTask
+from stemdist.graph import random_locations, subgraph
+from stemdist.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a method may use.
+
+    Parameters
+    ----------
+    task : ForecastTask
+        The real data; methods read its training and validation parts only.
+    distilled : DistilledSet
+        The set under test; others get as many windows M_S and locations K.
+    seed : int
+        Of random draws.
+    cache : Path, optional
+        Folder in which trained experts are kept.
+    """
+
+    task: ForecastTask
+    distilled: DistilledSet
+    seed: int
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a forecaster is trained on.
+
+    Parameters
+    ----------
+    source : WindowSource
+        Windows; their profile is what location encoders see in training.
+    graph : torch_geometric.data.Data
+        Graph between their locations.
+    recorded_seconds : float
+        Time that making them took earlier (distilling, cached experts), known from a record.
+    """
+
+    source: WindowSource
+    graph: Data
+    recorded_seconds: float = 0.0
+
+
+class Method(ABC):
+    """One way to get training data."""
+
+    title: ClassVar[str]
+    """What tables call it."""
+    random: ClassVar[bool] = False
+    """True if every seed of the comparison makes its own draw."""
+
+    @abstractmethod
+    def identity(self, budget: Budget) -> Any:
+        """Return, as JSON types, all that the data depend on besides the task."""
+
+    @abstractmethod
+    def data(self, budget: Budget) -> TrainingData:
+        """Return the training data."""
+
+
+class FullData(Method):
+    """All training windows at all N locations: the upper reference."""
+
+    title = "full data"
+
+    def identity(self, budget: Budget) -> Any:
+        """Return nothing: the task says it all."""
+        return None
+
+    def data(self, budget: Budget) -> TrainingData:
+        """Return the training part."""
+        return TrainingData(source=budget.task.train, graph=budget.task.graph)
+
+
+class RandomWindows(Method):
+    """M_S random windows at K random locations, with observed targets."""
+
+    title = "random windows"
+    random = True
+
+    def identity(self, budget: Budget) -> Any:
+        """Return the two sizes and the seed."""
+        return [budget.distilled.n_windows, budget.distilled.n_clusters, budget.seed]
+
+    def data(self, budget: Budget) -> TrainingData:
+        """Return the drawn windows; locations keep the profile of all training windows."""
+        index, locations = draw(budget)
+        source = materialise(budget.task.train, index, locations)
+        return TrainingData(source=source, graph=subgraph(budget.task.graph, locations))
+
+
+class RandomExpertWindows(Method):
+    """The windows of ``random``, with expert labels: credits labels and data separately."""
+
+    title = "random windows + expert labels"
+    random = True
+
+    def identity(self, budget: Budget) -> Any:
+        """Return the identity of the draw and the settings of the experts."""
+        settings = recorded_settings(budget)
+        experts = [settings.experts, settings.expert_seeds, settings.expert_training]
+        return [RandomWindows().identity(budget), hash_of(experts)]
+
+    def data(self, budget: Budget) -> TrainingData:
+        """Return the drawn windows with the mean answer of the experts."""
+        settings, task = recorded_settings(budget), budget.task
+        experts = train_experts(
+            task,
+            settings.experts,
+            settings.expert_seeds,
+            settings.expert_training,
+            cache=budget.cache,
+        )
+        index, locations = draw(budget)
+        # the drawn locations stand for equal parts; only their order matters for the answers
+        parts = torch.arange(task.n_locations) % len(locations)
+        drawn = Clusters(labels=parts, medoids=locations)
+        observed = RandomWindows().data(budget)
+        answers = expert_answers(experts, task, drawn, index)
+        labelled = RelabelledWindows(source=observed.source, answers=answers, share=1.0)
+        return TrainingData(
+            source=materialise(labelled, torch.arange(len(index))),
+            graph=observed.graph,
+            recorded_seconds=sum(expert.seconds for expert in experts),
+        )
+
+
+class StartingPointWindows(Method):
+    """Selected real windows at the representatives, labelled: where distilling started."""
+
+    title = "selected windows + labels"
+
+    def identity(self, budget: Budget) -> Any:
+        """Return the settings of the distillation."""
+        settings = recorded_settings(budget)
+        keep = ("time_ratio", "space_ratio", "clustering", "representative", "selection", "labels")
+        experts = [settings.experts, settings.expert_seeds, settings.expert_training]
+        return hash_of([[getattr(settings, name) for name in keep], settings.seed, experts])
+
+    def data(self, budget: Budget) -> TrainingData:
+        """Return the windows that a synthesizer is given to improve."""
+        start = starting_point(budget.task, recorded_settings(budget), cache=budget.cache)
+        return TrainingData(
+            source=start.windows,
+            graph=cluster_graph(budget.task, start.clusters),
+            recorded_seconds=sum(expert.seconds for expert in start.experts),
+        )
+
+
+class DistilledWindows(Method):
+    """The distilled set under test."""
+
+    title = "distilled"
+
+    def identity(self, budget: Budget) -> Any:
+        """Return a hash of its numbers."""
+        return fingerprint(budget.distilled)
+
+    def data(self, budget: Budget) -> TrainingData:
+        """Return its windows and cluster graph."""
+        distilled = budget.distilled
+        return TrainingData(
+            source=distilled.windows,
+            graph=distilled.cluster_graph,
+            recorded_seconds=float(distilled.record.get("seconds", 0.0)),
+        )
+
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    {
+        "full": "stemdist.evaluate.methods:FullData",
+        "random": "stemdist.evaluate.methods:RandomWindows",
+        "random-expert": "stemdist.evaluate.methods:RandomExpertWindows",
+        "coreset": "stemdist.evaluate.methods:StartingPointWindows",
+        "distilled": "stemdist.evaluate.methods:DistilledWindows",
+    },
+    group="stemdist.methods",
+)
+
+
+def draw(budget: Budget) -> tuple[Tensor, Tensor]:
+    """Draw M_S training windows and K locations, each in ascending order."""
+    generator = torch.Generator().manual_seed(budget.seed)
+    order = torch.randperm(len(budget.task.train), generator=generator)
+    index = order[: budget.distilled.n_windows].sort().values
+    locations = random_locations(budget.task.graph, budget.distilled.n_clusters, generator)
+    return index, locations.sort().values
+
+
+def recorded_settings(budget: Budget) -> DistillSettings:
+    """Return how the set was distilled.
+
+    Raises
+    ------
+    InputError
+        If the set does not say.
+    """
+    settings = budget.distilled.record.get("settings")
+    if settings is None:
+        raise InputError(
+            "the distilled set does not record how it was made, which the methods 'random-expert' "
+            "and 'coreset' need: leave them out with --methods full,random,distilled"
+        )
+    return DistillSettings.from_json(settings)
+
+
+def fingerprint(distilled: DistilledSet) -> str:
+    """Return a hash of the windows, weights and graph of a distilled set."""
+    windows: TensorWindows = distilled.windows
+    graph = distilled.cluster_graph
+    parts = (windows.x, windows.y, windows.mask, windows.weight, windows.profile)
+    edges = (graph.edge_index, graph.edge_weight)
+    return hash_of([tensor.numpy().tobytes().hex() for tensor in (*parts, *edges)])

@@ -1,0 +1,260 @@
+"""The comparison: train fresh forecasters on each method's data, choose, then test once.
+
+Shapes: M windows, N locations, M_S synthetic windows, K clusters.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from stemdist.cost import measure
+from stemdist.distill.distilled import DistilledSet
+from stemdist.errors import InputError
+from stemdist.evaluate.cells import Bench, Cell, Row
+from stemdist.evaluate.evaluation import Evaluation
+from stemdist.evaluate.methods import METHODS, Budget, Method, TrainingData
+from stemdist.evaluate.references import REFERENCES
+from stemdist.evaluate.settings import EvaluationSettings
+from stemdist.evaluate.yardstick import Yardstick
+from stemdist.files import hash_of
+from stemdist.forecast import ForecastTask
+
+
+def evaluate(
+    distilled: DistilledSet,
+    task: ForecastTask,
+    settings: EvaluationSettings | None = None,
+    *,
+    results: str | Path | None = None,
+    experts: str | Path | None = None,
+    n_jobs: int | None = None,
+    device: str = "cpu",
+    progress: bool | None = False,
+) -> Evaluation:
+    """Compare a distilled set with full data and with other sets of its size.
+
+    Every method trains the same fresh forecasters with the same optimizer, schedule, number of
+    updates and seeds. Learning rates and final weights are chosen on the validation part at all
+    N locations; the test part is read once, at the end.
+
+    Parameters
+    ----------
+    distilled : DistilledSet
+        The set under test.
+    task : ForecastTask
+        The real data it was distilled from, prepared with ``distilled.settings``.
+    settings : EvaluationSettings, optional
+        Defaults are used without it.
+    results : str or Path, optional
+        Folder that keeps one file per training run and test, so that nothing is repeated when
+        the comparison is started again.
+    experts : str or Path, optional
+        Folder of trained experts (``distill`` keeps them in ``WORK/experts``); by default
+        ``experts`` in ``results``.
+    n_jobs : int, optional
+        Training runs at the same time; by default what ``joblib.parallel_config`` says, or one.
+    device : str
+        Where the computation runs.
+    progress : bool, optional
+        Show bars; None shows them on a terminal only.
+
+    Returns
+    -------
+    Evaluation
+        Its table has one row per method, forecaster and seed.
+
+    Raises
+    ------
+    InputError
+        If the set does not fit the task, or a setting cannot be used.
+    """
+    settings = settings or EvaluationSettings()
+    _check_fit(distilled, task)
+    with _folder(results) as folder:
+        bench = Bench(task=task, settings=settings, folder=folder / "cells", device=device)
+        cache_folder = folder / "experts" if experts is None else Path(experts)
+        run = _Comparison(bench, distilled, cache_folder, n_jobs, progress)
+        search, chosen = run.search()
+        trained = run.train_others(chosen)
+        tested = run.test([*search, *trained], chosen)
+    return _collect(distilled, task, settings, search, tested)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    bench: Bench
+    distilled: DistilledSet
+    experts: Path
+    n_jobs: int | None
+    progress: bool | None
+
+    def search(self) -> tuple[list[tuple[Cell, Row]], dict[tuple[str, str], float]]:
+        """Train seed 0 with every learning rate and choose one by validation error."""
+        settings = self.bench.settings
+        pairs = [(m, f) for m in settings.methods for f in settings.forecasters]
+        rows = self._train(
+            self._cell(m, f, 0, rate) for m, f in pairs for rate in settings.learning_rates
+        )
+        chosen = {}
+        for pair in pairs:
+            own = [row for cell, row in rows if (cell.method, cell.forecaster) == pair]
+            best = min(own, key=lambda row: float(row["validation_relative_rmse"]))
+            chosen[pair] = float(best["learning_rate"])
+        return rows, chosen
+
+    def train_others(self, chosen: dict[tuple[str, str], float]) -> list[tuple[Cell, Row]]:
+        """Train the other seeds with the chosen rates."""
+        return self._train(
+            self._cell(method, forecaster, seed, rate)
+            for (method, forecaster), rate in chosen.items()
+            for seed in range(1, self.bench.settings.seeds)
+        )
+
+    def test(
+        self, trained: list[tuple[Cell, Row]], chosen: dict[tuple[str, str], float]
+    ) -> list[tuple[Row, Row]]:
+        """Read the test part, once, for references and cells with a chosen learning rate."""
+        bench = self.bench
+        ruler = bench.ruler(bench.task.test, bench.settings.test_windows)
+        jobs = [
+            delayed(_test)(bench, cell, row, ruler)
+            for pair, rate in chosen.items()
+            for cell, row in trained
+            if (cell.method, cell.forecaster) == pair and cell.learning_rate == rate
+        ]
+        references = [_reference_row(bench, name, ruler) for name in REFERENCES]
+        return [*self._parallel(jobs, "test"), *references]
+
+    def _cell(self, method: str, forecaster: str, seed: int, rate: float) -> Cell:
+        kind, budget = self._method(method, seed)
+        return Cell(
+            method=method,
+            forecaster=forecaster,
+            seed=seed,
+            learning_rate=rate,
+            identity=hash_of(kind.identity(budget)),
+        )
+
+    def _method(self, name: str, seed: int) -> tuple[Method, Budget]:
+        kind = METHODS.get(name)()
+        drawn = self.bench.settings.selection_seed + (seed if kind.random else 0)
+        return kind, Budget(
+            task=self.bench.task, distilled=self.distilled, seed=drawn, cache=self.experts
+        )
+
+    def _train(self, cells: Iterable[Cell]) -> list[tuple[Cell, Row]]:
+        make = cache(self._data)
+        jobs, cells = [], list(cells)
+        for cell in cells:
+            if self.bench.trained(cell) is None:
+                kind = METHODS.get(cell.method)
+                data = make(cell.method, cell.seed if kind.random else 0)
+                jobs.append(delayed(self.bench.train)(cell, *data))
+        self._parallel(jobs, "train")
+        return [(cell, row) for cell in cells if (row := self.bench.trained(cell)) is not None]
+
+    def _data(self, method: str, seed: int) -> tuple[TrainingData, float]:
+        kind, budget = self._method(method, seed)
+        with measure() as cost:
+            data = kind.data(budget)
+        return data, max(cost.wall_seconds, data.recorded_seconds)
+
+    def _parallel(self, jobs: list[Any], title: str) -> list[Any]:
+        done = Parallel(n_jobs=self.n_jobs, return_as="generator")(jobs)
+        disable = None if self.progress is None else not self.progress
+        return list(tqdm(done, title, len(jobs), unit="run", leave=False, disable=disable))
+
+
+def _test(bench: Bench, cell: Cell, row: Row, ruler: Yardstick) -> tuple[Row, Row]:
+    return row, bench.test(cell, ruler)
+
+
+def _reference_row(bench: Bench, name: str, ruler: Yardstick) -> tuple[Row, Row]:
+    tested = bench.test_reference(name, lambda: ruler.errors(REFERENCES[name](bench.task)))
+    return {"method": name, "forecaster": "", "seed": 0, "learning_rate": math.nan}, tested
+
+
+@contextmanager
+def _folder(results: str | Path | None) -> Iterator[Path]:
+    if results is not None:
+        yield Path(results)
+        return
+    with tempfile.TemporaryDirectory(prefix="stemdist-") as folder:
+        yield Path(folder)
+
+
+def _check_fit(distilled: DistilledSet, task: ForecastTask) -> None:
+    """Raise with every respect in which the set and the task differ."""
+    pairs = {
+        "lookback": (distilled.settings.lookback, task.settings.lookback),
+        "horizon": (distilled.settings.horizon, task.settings.horizon),
+        "features": (distilled.feature_names, task.feature_names),
+        "locations": (len(distilled.cluster_of_location), task.n_locations),
+    }
+    faults = [f"{name} {one} and {other}" for name, (one, other) in pairs.items() if one != other]
+    ours, theirs = ((*s.mean, *s.scale) for s in (distilled.scaler, task.scaler))
+    if not faults and not np.allclose(ours, theirs, rtol=1e-4):
+        faults = [f"scaling (means, then scales) {ours} and {theirs}"]
+    if faults:
+        raise InputError(
+            f"the distilled set does not fit the data: {'; '.join(faults)}. Give the data it was "
+            "distilled from, prepared with the same settings and split"
+        )
+
+
+def _collect(
+    distilled: DistilledSet,
+    task: ForecastTask,
+    settings: EvaluationSettings,
+    search: list[tuple[Cell, Row]],
+    tested: list[tuple[Row, Row]],
+) -> Evaluation:
+    def long(name: str) -> pd.DataFrame:
+        keys = ("method", "forecaster", "seed")
+        parts = [
+            pd.DataFrame(test[name]).assign(**{key: row[key] for key in keys})
+            for row, test in tested
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    locations = {"location": task.series["location"].values}
+    for _, test in tested:
+        test["by_location"] |= locations
+    facts = {
+        "stemdist_version": version("stemdist"),
+        "content_hash": task.content_hash,
+        "target": task.target_name,
+        "units": distilled.units,
+        "split_boundaries": task.settings.split.boundaries(len(task.train.values)),
+        "training_windows": len(task.train),
+        "test_windows": len(task.test)
+        if settings.test_windows is None
+        else min(settings.test_windows, len(task.test)),
+        "locations": task.n_locations,
+        "synthetic_windows": distilled.n_windows,
+        "clusters": distilled.n_clusters,
+        "distill_seconds": distilled.record.get("seconds"),
+        "distill_peak_memory_bytes": distilled.record.get("peak_memory_bytes"),
+        "settings": settings.to_json(),
+    }
+    return Evaluation(
+        table=pd.DataFrame([{**row, **test["metrics"]} for row, test in tested]),
+        search=pd.DataFrame([row for _, row in search]),
+        by_horizon=long("by_horizon"),
+        by_stratum=long("by_stratum"),
+        by_location=long("by_location"),
+        facts=facts,
+    )

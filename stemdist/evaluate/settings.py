@@ -1,0 +1,120 @@
+"""What is evaluated and how: one frozen description of the whole comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from stemdist.errors import InputError, check_count
+from stemdist.evaluate.methods import METHODS
+from stemdist.forecast import FORECASTERS, TrainingSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """The comparison: every method trains the same forecasters for the same updates.
+
+    Parameters
+    ----------
+    forecasters : tuple of str
+        Forecasters trained on each method's data.
+    methods : tuple of str
+        Where training data come from; see ``METHODS``.
+    seeds : int
+        Seeds 0, 1, ... of the initial weights, of the order of windows, and of random draws.
+    learning_rates : tuple of float
+        Grid. The rate is chosen for each method and forecaster by the validation error of
+        seed 0, and used for its other seeds.
+    updates : int
+        Optimizer updates of every training run, the full-data reference included.
+    batch_windows : int
+        Windows per update (all of them, where a method has fewer).
+    locations_per_update : int, optional
+        Random locations per update for forecasters that mix locations, so that their cost does
+        not grow with N; all of them where a method has fewer. Others always see all.
+    validate_every, validation_windows : int
+        Validation after every so many updates, on at most so many evenly spaced windows; the
+        weights with the lowest error are kept.
+    test_windows : int, optional
+        Test on at most so many evenly spaced windows; on all by default.
+    options : mapping
+        Hyper-parameters of forecasters, e.g. ``{"mtgnn": {"layers": 2}}``.
+    selection_seed : int
+        Added to the seed of random draws of windows and locations.
+    season_steps : int
+        Season of MASE's in-sample persistence, in steps.
+    area_weighted : bool
+        Weight errors by cos(latitude).
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or a number cannot be used.
+
+    Examples
+    --------
+    >>> EvaluationSettings().training(seed=0, learning_rate=1e-3, pointwise=True).updates
+    600
+    """
+
+    forecasters: tuple[str, ...] = ("linear", "mlp", "mtgnn")
+    methods: tuple[str, ...] = ("full", "random", "random-expert", "coreset", "distilled")
+    seeds: int = 3
+    learning_rates: tuple[float, ...] = (5e-3, 1e-3)
+    updates: int = 600
+    batch_windows: int = 32
+    locations_per_update: int | None = 64
+    validate_every: int = 100
+    validation_windows: int = 128
+    test_windows: int | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    selection_seed: int = 0
+    season_steps: int = 1
+    area_weighted: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("forecasters", "methods", "learning_rates"):
+            object.__setattr__(self, name, _distinct(name, getattr(self, name)))
+        for kind, registry in (("forecasters", FORECASTERS), ("methods", METHODS)):
+            for name in getattr(self, kind):
+                registry.get(name)
+        for name in self.options:
+            if name not in self.forecasters:
+                raise InputError(
+                    f"options are given for {name!r}, which is not evaluated: the forecasters "
+                    f"are {', '.join(self.forecasters)}"
+                )
+        for name in ("seeds", "season_steps"):
+            check_count(name, getattr(self, name))
+        check_count("selection_seed", self.selection_seed, minimum=0)
+        if self.test_windows is not None:
+            check_count("test_windows", self.test_windows)
+        for rate in self.learning_rates:
+            if not (math.isfinite(rate) and rate > 0):
+                raise InputError(f"learning_rates has {rate!r}: every rate must be above 0")
+        self.training(seed=0, learning_rate=self.learning_rates[0], pointwise=False)
+
+    def training(self, *, seed: int, learning_rate: float, pointwise: bool) -> TrainingSettings:
+        """Return the settings of one training run; equal for all methods."""
+        return TrainingSettings(
+            updates=self.updates,
+            batch_windows=self.batch_windows,
+            learning_rate=learning_rate,
+            locations_per_update=None if pointwise else self.locations_per_update,
+            validate_every=self.validate_every,
+            validation_windows=self.validation_windows,
+            seed=seed,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON types."""
+        return asdict(self)
+
+
+def _distinct(name: str, values: Any) -> tuple[Any, ...]:
+    chosen = (values,) if isinstance(values, str) else tuple(values)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise InputError(f"{name} is {chosen}: give at least one, and each only once")
+    return chosen

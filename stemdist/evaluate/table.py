@@ -1,0 +1,162 @@
+"""The headline table as plain text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from stemdist.errors import InputError
+from stemdist.evaluate.evaluation import Evaluation, records
+from stemdist.evaluate.methods import METHODS
+
+MIB = 2**20
+
+
+def text_table(evaluation: Evaluation, column: str = "relative_rmse") -> str:
+    """Return the comparison for a terminal: errors, costs, ratios and what was done.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The result of a comparison.
+    column : str
+        The error to show, e.g. ``"relative_rmse"`` or ``"mae"``; lower is better.
+
+    Returns
+    -------
+    str
+        Lines without a final line break.
+    """
+    if column in ("correlation", "bias"):
+        raise InputError(f"the table shows errors, of which lower is better; {column} is not one")
+    parts = [
+        _heading(evaluation, column),
+        _methods(evaluation, column),
+        _references(evaluation, column),
+        _costs(evaluation),
+        _quality(evaluation, column),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _heading(evaluation: Evaluation, column: str) -> str:
+    facts, settings = evaluation.facts, evaluation.facts["settings"]
+    parts = facts["split_boundaries"].items()
+    split = ", ".join(f"{part} {begin}-{end - 1}" for part, (begin, end) in parts if end > begin)
+    rates = ", ".join(f"{rate:g}" for rate in settings["learning_rates"])
+    some = settings["locations_per_update"]
+    used = f" ({some} locations per update where they mix)" if some else ""
+    updates = sorted(set(evaluation.search["updates"]))
+    return "\n".join(
+        [
+            f"Test {column} of {facts['target']} at all {facts['locations']} locations: mean +- "
+            "95 % interval, * lowest, lower is better",
+            f"M = {facts['training_windows']} training windows, N = {facts['locations']} "
+            f"locations; distilled M_S = {facts['synthetic_windows']}, K = {facts['clusters']}; "
+            f"{facts['test_windows']} test windows",
+            f"split (time steps): {split}",
+            f"{' / '.join(map(str, updates))} updates of {settings['batch_windows']} windows{used} "
+            f"for every method; {settings['seeds']} seeds; learning rate chosen on validation "
+            f"with seed 0 from {rates}",
+        ]
+    )
+
+
+def _methods(evaluation: Evaluation, column: str) -> str:
+    summary = records(evaluation.summary(column))
+    forecasters = evaluation.facts["settings"]["forecasters"]
+    best = {
+        name: min(row["mean"] for (_, other), row in summary.items() if other == name)
+        for name in forecasters
+    }
+    rows = [["trained on", *forecasters]]
+    for method in evaluation.facts["settings"]["methods"]:
+        cells = []
+        for name in forecasters:
+            mean, half = (summary[method, name][k] for k in ("mean", "half_width"))
+            width = "" if math.isnan(half) else f" +- {_digits(half)}"
+            cells.append(f"{_digits(mean)}{width}{'*' if mean == best[name] else ' '}")
+        rows.append([METHODS.get(method).title, *cells])
+    return aligned(rows)
+
+
+def _references(evaluation: Evaluation, column: str) -> str:
+    summary = records(evaluation.summary(column))
+    rows = [[name, _digits(row["mean"])] for (name, trained), row in summary.items() if not trained]
+    return aligned([["without training", ""], *rows])
+
+
+def _costs(evaluation: Evaluation) -> str:
+    """One row per method; means over forecasters and seeds, the highest peak."""
+    rows = [
+        [
+            "cost",
+            "making data s",
+            "training s",
+            "peak MiB",
+            "added MiB",
+            "windows x locations",
+            "window ratio",
+            "training ratio",
+            "byte ratio",
+        ]
+    ]
+    for method in evaluation.facts["settings"]["methods"]:
+        own = evaluation.table[evaluation.table["method"] == method]
+        first = own.iloc[0]
+        rows.append(
+            [
+                METHODS.get(method).title,
+                f"{own['data_seconds'].max():.1f}",
+                f"{own['train_seconds'].mean():.1f}",
+                f"{own['peak_memory_bytes'].max() / MIB:.0f}",
+                f"{own['added_memory_bytes'].max() / MIB:.0f}",
+                f"{first['training_windows']:.0f} x {first['training_locations']:.0f}",
+                *(
+                    f"{100 * first[f'{kind}_ratio']:.3g} %"
+                    for kind in ("window", "training", "byte")
+                ),
+            ]
+        )
+    return aligned(rows)
+
+
+def _quality(evaluation: Evaluation, column: str) -> str:
+    quality = records(evaluation.quality(column))
+    if all(math.isnan(row["gap_closed"]) for row in quality.values()):
+        return ""
+    forecasters = evaluation.facts["settings"]["forecasters"]
+    rows = [["gap to full data closed / pays off after", *forecasters]]
+    for method in dict.fromkeys(method for method, _ in quality):
+        cells = []
+        for name in forecasters:
+            closed, after = (quality[method, name][k] for k in ("gap_closed", "break_even"))
+            share = "-" if math.isnan(closed) else f"{100 * closed:.0f} %"
+            models = "never" if math.isinf(after) else f"{after:.0f} models"
+            cells.append(f"{share} / {models}")
+        rows.append([METHODS.get(method).title, *cells])
+    return aligned(rows)
+
+
+def _digits(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as columns of text, the first to the left and the others to the right.
+
+    Examples
+    --------
+    >>> print(aligned([["name", "n"], ["a", "10"]]))
+    name   n
+    a     10
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            text.ljust(width) if i == 0 else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,64 @@
+"""A small real task, and a distilled set for it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stemdist.data import canonical_series, simulate
+from stemdist.distill.recipe import DistillSettings, distill
+from stemdist.evaluate import EvaluationSettings
+from stemdist.forecast import ForecastTask, TaskSettings, TrainingSettings
+
+
+def make_task(series):
+    return ForecastTask.from_series(series, TaskSettings(lookback=6, horizon=3))
+
+
+@pytest.fixture(scope="session")
+def series():
+    raw = simulate("traffic-sim", n_sensors=8, days=2)
+    return canonical_series(raw, variables=["speed"]).isel(time=slice(0, None, 2))
+
+
+@pytest.fixture(scope="session")
+def task(series):
+    return make_task(series)
+
+
+@pytest.fixture(scope="session")
+def experts_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("experts")
+
+
+@pytest.fixture(scope="session")
+def distilled(task, experts_folder):
+    with torch.random.fork_rng():
+        return distill(
+            task,
+            DistillSettings(
+                space_ratio=0.4,
+                experts=("linear",),
+                expert_seeds=1,
+                expert_training=TrainingSettings(updates=30),
+                judges=("linear",),
+                judging=TrainingSettings(updates=5),
+                judge_seeds=1,
+                synthesizer="selection",
+            ),
+            work=experts_folder,
+        )
+
+
+@pytest.fixture
+def small():
+    return EvaluationSettings(
+        forecasters=("linear", "mlp"),
+        seeds=2,
+        learning_rates=(5e-3, 1e-4),
+        updates=12,
+        batch_windows=8,
+        validate_every=6,
+        validation_windows=16,
+        options={"mlp": {"hidden": 8}},
+    )

@@ -25,7 +25,7 @@ from stemdist.forecast.layers import (
 from stemdist.forecast.location_encoder import make_location_encoder
 from stemdist.forecast.mlp import check_dropout
 
-SPARSE_FROM = 150
+SPARSE_FROM = 100
 """Number of locations from which sparse products are faster than dense ones on CPU
 (``benchmarks/mtgnn_step.py --crossover``)."""
 

@@ -104,12 +104,14 @@ class DistilledSet:
         """Return everything as one self-describing dataset in physical units."""
         target = {"units": self.units, "long_name": self.variables[0]}
         source, sink = self.cluster_graph.edge_index.numpy()
-        x = self.scaler.inverse_features(self.windows.x).numpy()
+        x, calendar, static = (part.numpy() for part in self._stored_inputs())
         y = self.scaler.inverse(self.windows.y).numpy()
         y = np.where(self.windows.mask.numpy() > 0, y, np.nan)
         arrays: dict[str, Any] = {
             "x": (("window", "lookback", "cluster", "feature"), x, {"long_name": "inputs"}),
             "y": (("window", "horizon", "cluster"), y, target),
+            "calendar": (("window", "lookback", "calendar_feature"), calendar),
+            "static": (("cluster", "static_feature"), static),
             "cluster_weight": ("cluster", self.cluster_sizes.numpy().astype(np.float32)),
             "cluster_medoid": ("cluster", self.medoids.numpy().astype(np.int32)),
             "cluster_profile": (("cluster", "profile"), self.windows.profile.numpy()),
@@ -117,14 +119,15 @@ class DistilledSet:
             "edge_source": ("edge", source.astype(np.int32)),
             "edge_target": ("edge", sink.astype(np.int32)),
             "edge_weight": ("edge", self.cluster_graph.edge_weight.numpy()),
-            "scaler_mean": ("feature", np.asarray(self.scaler.mean)),
-            "scaler_scale": ("feature", np.asarray(self.scaler.scale)),
+            "scaler_mean": ("input_feature", np.asarray(self.scaler.mean)),
+            "scaler_scale": ("input_feature", np.asarray(self.scaler.scale)),
         }
         dataset = self.locations.to_dataset().assign(
             {name: (dims, *rest) for name, (dims, *rest) in arrays.items()}
         )
         dataset = dataset.assign_coords(
-            feature=list(self.feature_names),
+            input_feature=list(self.feature_names),
+            feature=list(self.feature_names[: x.shape[-1]]),
             lookback=np.arange(1 - self.settings.lookback, 1),
             horizon=np.arange(1, self.settings.horizon + 1),
             **self._cluster_positions(),
@@ -139,6 +142,14 @@ class DistilledSet:
             record=json.dumps(dict(self.record)),
             **{k: v for k, v in self.record.items() if k in ("title", "license", "citation")},
         )
+
+    def _stored_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Split the inputs: learned ones, those equal at all clusters, those equal at all times."""
+        n_static = len(self.settings.static)
+        n_series = len(self.feature_names) - 2 * len(self.settings.calendar) - n_static
+        x = self.scaler.inverse_features(self.windows.x)
+        shared = x[..., n_series : x.shape[-1] - n_static]
+        return x[..., :n_series], shared[:, :, 0], x[0, 0, :, x.shape[-1] - n_static :]
 
     def _cluster_positions(self) -> dict[str, Any]:
         """Return the mean position of each cluster's locations, where positions are known."""
@@ -214,12 +225,13 @@ class DistilledSet:
         )
         y = scaler.scale_target(tensor("y"))
         mask = torch.isfinite(y)
+        x = with_shared_features(tensor("x"), tensor("calendar"), tensor("static"))
         sizes = tensor("cluster_weight")
         ends = torch.stack([tensor(f"edge_{end}", torch.int64) for end in ("source", "target")])
         n_clusters = dataset.sizes["cluster"]
         return cls(
             windows=TensorWindows(
-                x=scaler.scale_features(tensor("x")),
+                x=scaler.scale_features(x),
                 y=torch.where(mask, y, torch.zeros(())),
                 mask=mask.float(),
                 weight=sizes / sizes.mean(),
@@ -234,15 +246,22 @@ class DistilledSet:
             locations=Locations.from_dataset(dataset),
             settings=TaskSettings.from_json(json.loads(dataset.attrs["task"])),
             scaler=scaler,
-            feature_names=tuple(map(str, dataset["feature"].values)),
+            feature_names=tuple(map(str, dataset["input_feature"].values)),
             variables=tuple(json.loads(dataset.attrs["variables"])),
             units=dataset.attrs["units"],
             record=json.loads(dataset.attrs["record"]),
         )
 
 
+def with_shared_features(x: Tensor, calendar: Tensor, static: Tensor) -> Tensor:
+    """Append features (M_S, L_in, C) and (K, S) to x (M_S, L_in, K, F)."""
+    m, lookback, k, _ = x.shape
+    shared = calendar[:, :, None].expand(m, lookback, k, -1)
+    return torch.cat([x, shared, static.expand(m, lookback, k, -1)], dim=-1)
+
+
 def compression_ratios(
-    distilled: TensorWindows, n_windows: int, n_locations: int, series_bytes: int
+    distilled: TensorWindows, n_learned: int, n_windows: int, n_locations: int, series_bytes: int
 ) -> dict[str, float]:
     """Return the three ratios that are always reported together.
 
@@ -250,6 +269,8 @@ def compression_ratios(
     ----------
     distilled : TensorWindows
         M_S windows over K clusters.
+    n_learned : int
+        Features stored per window and cluster; the others are shared and hardly weigh.
     n_windows, n_locations : int
         M and N of the real training part.
     series_bytes : int
@@ -262,7 +283,8 @@ def compression_ratios(
         per epoch; ``byte_ratio``, bytes of x and y over bytes of the series.
     """
     m, k = len(distilled), distilled.n_locations
-    stored = distilled.x.nbytes + distilled.y.nbytes
+    stored = 4 * m * k * (distilled.lookback * n_learned + distilled.horizon)
+    stored += 4 * (m * distilled.lookback + k) * (distilled.n_features - n_learned)
     return {
         "window_ratio": (m / n_windows) * (k / n_locations),
         "training_ratio": (m * k) / (n_windows * n_locations),

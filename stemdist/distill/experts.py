@@ -15,8 +15,9 @@ import torch
 from joblib import Parallel, delayed
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch_geometric.data import Data
 
-from stemdist.data.windows import SeriesWindows
+from stemdist.data.windows import WindowSource
 from stemdist.distill.clusters import Clusters, cluster_windows
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast import (
@@ -163,25 +164,20 @@ def expert_answers(
         (M', L_out, K) in scaled units.
     """
     reduced = cluster_windows(task.train, clusters)
-    profile = clusters.reduce(task.train.profile.T).T
-    total = torch.zeros(len(index), task.settings.horizon, reduced.n_locations)
-    for expert in experts:
-        if expert.forecaster.pointwise:
-            total += predict_windows(expert.forecaster, reduced, task.graph, profile, index=index)
-        else:
-            total += _answers_at_all(expert.forecaster, task.train, task, clusters, index)
-    return total / len(experts)
-
-
-def _answers_at_all(
-    forecaster: Forecaster,
-    windows: SeriesWindows,
-    task: ForecastTask,
-    clusters: Clusters,
-    index: Tensor,
-) -> Tensor:
+    if all(expert.forecaster.pointwise for expert in experts):
+        return mean_answer(experts, reduced, graph=task.graph, index=index)
     parts = [
-        clusters.reduce(predict_windows(forecaster, windows, task.graph, index=block))
-        for block in index.split(64)  # (64, L_out, N) at once, not (M', L_out, N)
+        clusters.reduce(mean_answer(experts, task.train, graph=task.graph, index=block))
+        for block in torch.split(index, 64)  # (64, L_out, N) at once, not (M', L_out, N)
     ]
     return torch.cat(parts)
+
+
+def mean_answer(
+    experts: Sequence[Expert], windows: WindowSource, *, graph: Data, index: Tensor | None = None
+) -> Tensor:
+    """Return the mean forecast of the experts for ``windows``, (M', L_out, N) scaled."""
+    answers = [
+        predict_windows(expert.forecaster, windows, graph, index=index) for expert in experts
+    ]
+    return torch.stack(answers).mean(0)

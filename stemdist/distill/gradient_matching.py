@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from stemdist.data.windows import TensorWindows
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
 from stemdist.errors import InputError, check_count
@@ -97,16 +96,15 @@ class GradientMatching(Synthesizer):
         self.epochs = epochs
         self.surrogate_learning_rate = surrogate_learning_rate
 
-    def variables(self, start: TensorWindows) -> Variables:
-        """Return ``x`` and ``y`` of the start under Adam, after checking the parameters."""
+    def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
+        """Return Adam over ``x`` and ``y``, after checking the parameters."""
         for name in ("steps", "subsets", "batch_windows", "epochs"):
             check_count(name, getattr(self, name))
         check_count("iterations", self.iterations, minimum=0)
         for name in ("learning_rate", "surrogate_learning_rate"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"{name} is {getattr(self, name)!r}: it must be above 0")
-        x, y = start.x.clone().requires_grad_(), start.y.clone().requires_grad_()
-        return Variables(x, y, torch.optim.Adam([x, y], lr=self.learning_rate))
+        return torch.optim.Adam(tensors, lr=self.learning_rate)
 
     def improve(
         self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
@@ -149,7 +147,7 @@ class GradientMatching(Synthesizer):
         batch = real.batch(index, part)
         wanted = self._gradients(problem, surrogate, part, batch, real.profile[part])
         synthetic = (
-            variables.x[:, :, part],  # (M_S, L_in, k, F)
+            problem.inputs(variables.x)[:, :, part],  # (M_S, L_in, k, F)
             variables.y[:, :, part],  # (M_S, L_out, k)
             problem.start.mask[:, :, part],
         )
@@ -179,7 +177,7 @@ class GradientMatching(Synthesizer):
     ) -> tuple[Tensor, ...]:
         """Return the gradient of the weighted squared error for every parameter."""
         x, y, mask = batch
-        parameters = dict(surrogate.named_parameters())
+        parameters: dict[str, Tensor] = dict(surrogate.named_parameters())
         forecast = functional_call(
             surrogate, parameters, (x, subgraph(problem.graph, part), profile)
         )
@@ -202,7 +200,7 @@ class GradientMatching(Synthesizer):
         generator: torch.Generator,
     ) -> None:
         """Train the surrogate on the synthetic windows, part by part."""
-        x, y, mask = variables.x.detach(), variables.y.detach(), problem.start.mask
+        x, y, mask = problem.inputs(variables.x.detach()), variables.y.detach(), problem.start.mask
         for part in parts:
             weight = subset_weights(problem.start.weight[part])
             graph = subgraph(problem.graph, part)
@@ -217,4 +215,5 @@ class GradientMatching(Synthesizer):
 
     def _batches(self, n_windows: int, generator: torch.Generator) -> Iterator[Tensor]:
         for _ in range(self.epochs):
-            yield from torch.randperm(n_windows, generator=generator).split(self.batch_windows)
+            order = torch.randperm(n_windows, generator=generator)
+            yield from torch.split(order, self.batch_windows)

@@ -5,7 +5,7 @@ Shapes: M training windows, M_S synthetic windows, K clusters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -44,6 +44,11 @@ class DistillationProblem:
         How they are trained.
     judge_seeds : int
         Forecasters per judge.
+    n_learned : int
+        Leading features that are learned; calendar and static features stay as they are.
+    answer : callable, optional
+        The experts' answer (M_S, L_out, K) to candidate inputs, so that labels follow the inputs
+        while they move; without it ``y`` is learned freely.
     """
 
     task: ForecastTask
@@ -53,6 +58,23 @@ class DistillationProblem:
     judges: Sequence[str]
     judging: TrainingSettings
     judge_seeds: int
+    n_learned: int
+    answer: Callable[[TensorWindows], Tensor] | None = None
+
+    def learned(self, windows: TensorWindows) -> tuple[Tensor, Tensor]:
+        """Return copies of the tensors to learn: ``x`` (M_S, L_in, K, F_learned) and ``y``."""
+        x = windows.x[..., : self.n_learned]
+        return x.clone().requires_grad_(), windows.y.clone().requires_grad_()
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """Return learned inputs with the fixed features behind them, (M_S, L_in, K, F)."""
+        fixed = self.start.x[..., self.n_learned :]
+        return torch.cat([x, fixed], dim=-1) if fixed.shape[-1] else x
+
+    def candidate(self, x: Tensor, y: Tensor) -> TensorWindows:
+        """Return windows of copies of ``x`` and ``y``, labelled anew where experts label."""
+        windows = replace(self.start, x=self.inputs(x).clone(), y=y.clone())
+        return windows if self.answer is None else replace(windows, y=self.answer(windows))
 
     def score(self, candidate: TensorWindows) -> float:
         """Return the validation error of forecasters trained on ``candidate``; lower is better.

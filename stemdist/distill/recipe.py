@@ -5,19 +5,22 @@ Shapes: M training windows, M_S synthetic windows, N locations, K clusters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch_geometric.data import Data
 
 from stemdist.cost import Cost, measure
 from stemdist.data.windows import TensorWindows, WindowSource, materialise
 from stemdist.distill.clusters import Clusters, cluster_graph, cluster_locations, cluster_windows
 from stemdist.distill.distilled import DistilledSet, compression_ratios
-from stemdist.distill.experts import Expert, expert_answers, train_experts
+from stemdist.distill.experts import Expert, expert_answers, mean_answer, train_experts
 from stemdist.distill.labels import RelabelledWindows, expert_share
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.selection import SELECTIONS, select_windows
@@ -136,12 +139,29 @@ class StartingPoint:
         The space axis.
     experts : list of Expert
         Those who gave the labels; none for observed labels.
+    graph : torch_geometric.data.Data
+        Graph between the clusters.
+    labels : str
+        Kind of labels.
     """
 
     windows: TensorWindows
     real: WindowSource
     clusters: Clusters
     experts: list[Expert]
+    graph: Data
+    labels: str
+
+    @property
+    def answer(self) -> Callable[[TensorWindows], Tensor] | None:
+        """How experts label synthetic inputs; None where labels are learned.
+
+        Experts that look at all real locations at once cannot answer for a few clusters.
+        """
+        pointwise = all(expert.forecaster.pointwise for expert in self.experts)
+        if self.labels != "expert" or not pointwise:
+            return None
+        return partial(mean_answer, self.experts, graph=self.graph)
 
 
 def starting_point(
@@ -183,7 +203,14 @@ def starting_point(
         answers = expert_answers(experts, task, clusters, torch.arange(len(task.train)))
         real = RelabelledWindows(source=real, answers=answers, share=share)
     windows = materialise(real, chosen)
-    return StartingPoint(windows=windows, real=real, clusters=clusters, experts=experts)
+    return StartingPoint(
+        windows=windows,
+        real=real,
+        clusters=clusters,
+        experts=experts,
+        graph=cluster_graph(task, clusters),
+        labels=settings.labels,
+    )
 
 
 def distill(
@@ -237,15 +264,16 @@ def distill(
             cache=None if work is None else Path(work) / "experts",
             progress=progress,
         )
-        graph = cluster_graph(task, start.clusters)
         problem = DistillationProblem(
             task=task,
             real=start.real,
-            graph=graph,
+            graph=start.graph,
             start=start.windows,
             judges=settings.judges,
             judging=settings.judging,
             judge_seeds=settings.judge_seeds,
+            n_learned=task.n_series_features,
+            answer=start.answer,
         )
         synthesizer = make_synthesizer(settings.synthesizer, **settings.synthesizer_options)
         key = hash_of([task.content_hash, settings.to_json()])
@@ -253,7 +281,7 @@ def distill(
         synthesizer.fit(problem, seed=settings.seed, state=state, progress=progress)
     return DistilledSet(
         windows=synthesizer.windows_,
-        cluster_graph=graph,
+        cluster_graph=start.graph,
         cluster_of_location=start.clusters.labels,
         medoids=start.clusters.medoids,
         y_kind=settings.labels,
@@ -293,7 +321,11 @@ def _record(
         "seconds": cost.wall_seconds,
         "peak_memory_bytes": cost.peak_memory_bytes,
         "ratios": compression_ratios(
-            synthesizer.windows_, len(task.train), task.n_locations, series_bytes
+            synthesizer.windows_,
+            task.n_series_features,
+            len(task.train),
+            task.n_locations,
+            series_bytes,
         ),
         **{k: str(attrs[k]) for k in ("title", "license", "citation") if k in attrs},
     }

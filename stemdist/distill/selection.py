@@ -52,7 +52,7 @@ def _sketch(source: WindowSource, seed: int) -> np.ndarray:
     if width > SKETCH_COLUMNS:
         projection = torch.randn(width, SKETCH_COLUMNS, generator=generator) / SKETCH_COLUMNS**0.5
     rows = []
-    for index in torch.arange(len(source)).split(BLOCK_WINDOWS):
+    for index in torch.split(torch.arange(len(source)), BLOCK_WINDOWS):
         flat = source.inputs(index).flatten(1)
         rows.append(flat if projection is None else flat @ projection)
     return torch.cat(rows).double().numpy()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Variables:
     Parameters
     ----------
     x : Tensor
-        (M_S, L_in, K, F), requires grad.
+        (M_S, L_in, K, F_learned), requires grad.
     y : Tensor
         (M_S, L_out, K), requires grad.
     optimizer : torch.optim.Optimizer
@@ -54,9 +55,9 @@ class Variables:
 class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     """Learns synthetic windows, in the manner of a scikit-learn estimator.
 
-    A subclass stores its parameters in ``__init__``, says which tensors it learns in
-    :meth:`variables` and improves them in :meth:`improve`; the loop, the choice of the iterate by
-    validation error and resuming are the same for all.
+    A subclass stores its parameters in ``__init__``, gives the optimizer of the synthetic tensors
+    and improves them in :meth:`improve`; the loop, labels that follow the inputs, the choice of the
+    iterate by validation error and resuming are the same for all.
 
     Attributes
     ----------
@@ -67,10 +68,13 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     """
 
     iterations: int
+    windows_: TensorWindows
+    best_: float
+    history_: list[dict[str, float]]
 
     @abstractmethod
-    def variables(self, start: TensorWindows) -> Variables:
-        """Return the tensors to learn, at their start."""
+    def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
+        """Return the optimizer of the synthetic tensors ``x`` and ``y``."""
 
     @abstractmethod
     def improve(
@@ -99,7 +103,8 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         progress : bool, optional
             Show a bar; None shows it on a terminal only.
         """
-        variables = self.variables(problem.start)
+        x, y = problem.learned(problem.start)
+        variables = Variables(x, y, self.optimizer([x, y]))
         done = self._resume(state, variables, problem)
         bar = tqdm(
             range(done, self.iterations),
@@ -113,9 +118,9 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         for iteration in bar:
             generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
             loss = self.improve(problem, variables, generator)
-            candidate = replace(
-                problem.start, x=variables.x.detach().clone(), y=variables.y.detach().clone()
-            )
+            candidate = problem.candidate(variables.x.detach(), variables.y.detach())
+            with torch.no_grad():
+                variables.y.copy_(candidate.y)
             self._judge(problem, candidate, iteration + 1, loss)
             bar.set_postfix(loss=f"{loss:.3g}", validation=f"{self.best_:.4f}")
             self._save(state, variables, seed)
@@ -171,10 +176,9 @@ class Selection(Synthesizer):
     def __init__(self) -> None:
         self.iterations = 0
 
-    def variables(self, start: TensorWindows) -> Variables:
-        """Return the start; nothing is learned."""
-        x, y = start.x.clone().requires_grad_(), start.y.clone().requires_grad_()
-        return Variables(x, y, torch.optim.SGD([x, y], lr=0.0))
+    def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
+        """Return an optimizer that moves nothing."""
+        return torch.optim.SGD(tensors, lr=0.0)
 
     def improve(
         self, problem: DistillationProblem, variables: Variables, generator: torch.Generator

@@ -198,6 +198,11 @@ class ForecastTask:
         return int(self.series.sizes["location"])
 
     @property
+    def n_series_features(self) -> int:
+        """Number of features that vary in time and space; the calendar and static ones follow."""
+        return int(self.train.values.shape[-1])
+
+    @property
     def target_name(self) -> str:
         """Name of the variable that is forecast."""
         return self.feature_names[0]

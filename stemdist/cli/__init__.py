@@ -1,0 +1,222 @@
+"""The command line: ``stemdist COMMAND ...``.
+
+Only the chosen command is imported, so that ``stemdist --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from typing import NoReturn
+
+from stemdist.errors import StemdistError
+
+EXIT_BUG, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
+
+_ISSUES = "https://github.com/stemdist/stemdist/issues"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One subcommand.
+
+    Parameters
+    ----------
+    target : str
+        ``"module:function"``; the function's signature and docstring make the parser.
+    summary : str
+        One line for ``stemdist --help``.
+    resumes : bool
+        Whether the same command, run again after it was stopped, goes on where it was.
+    """
+
+    target: str
+    summary: str
+    resumes: bool = False
+
+    def run(self, name: str, argv: Sequence[str]) -> None:
+        """Import the command, parse ``argv`` and run it."""
+        from stemdist.cli.arguments import call
+
+        module, _, attribute = self.target.partition(":")
+        call(getattr(import_module(module), attribute), f"stemdist {name}", argv)
+
+
+COMMANDS = {
+    "info": Command(
+        target="stemdist.cli.info:info",
+        summary="show what is in a data file and how it would be used",
+    ),
+    "distill": Command(
+        target="stemdist.cli.distill:distill",
+        summary="distil a data file into a tiny training set",
+        resumes=True,
+    ),
+    "train": Command(
+        target="stemdist.cli.train:train",
+        summary="train a forecaster on a distilled set or on a data file",
+        resumes=True,
+    ),
+    "predict": Command(
+        target="stemdist.cli.predict:predict",
+        summary="forecast a data file with a trained forecaster",
+    ),
+    "evaluate": Command(
+        target="stemdist.cli.evaluate:evaluate",
+        summary="compare a distilled set with the full data and with simple choices",
+        resumes=True,
+    ),
+    "catalogue list": Command(
+        target="stemdist.cli.catalogue:list_recipes", summary="list the known data sets"
+    ),
+    "catalogue show": Command(
+        target="stemdist.cli.catalogue:show", summary="show one data set: source, licence, settings"
+    ),
+    "catalogue fetch": Command(
+        target="stemdist.cli.catalogue:fetch_files", summary="download the files of a data set"
+    ),
+    "simulate": Command(
+        target="stemdist.cli.simulate:simulate", summary="write simulated data to a file"
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program name; those of the process by default.
+
+    Returns
+    -------
+    int
+        0 when all went well, 2 for an error the user can act on (one line on standard error),
+        1 for a fault of stemdist itself, 130 when interrupted, 141 when the reader of the
+        output went away.
+
+    Examples
+    --------
+    >>> main(["catalogue", "show", "los-lop"])
+    2
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = ""
+    try:
+        name, rest = _split_command(arguments)
+        _dispatch(name, rest)
+        sys.stdout.flush()
+    except SystemExit as stop:  # argparse ends --help and --print-config this way
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        resumes = name in COMMANDS and COMMANDS[name].resumes
+        note = "run the same command again to continue" if resumes else "nothing was written"
+        return _report(f"interrupted: {note}", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit; give it somewhere to go.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
+    except Exception as error:
+        return _report_error(error, debug="--debug" in arguments)
+    return 0
+
+
+def _split_command(arguments: list[str]) -> tuple[str, list[str]]:
+    """Return the command's name (empty if there is none) and its arguments.
+
+    Switches may stand before the command: ``stemdist --quiet info DATA``.
+    """
+    place = next((i for i, text in enumerate(arguments) if not text.startswith("-")), None)
+    if place is None:
+        return "", arguments
+    before, after = arguments[:place], arguments[place:]
+    for length in (2, 1):
+        name = " ".join(after[:length])
+        if name in COMMANDS:
+            return name, [*after[length:], *before]
+    group = [name for name in COMMANDS if name.startswith(f"{after[0]} ")]
+    if group:
+        _unknown_action(after, group)
+    raise _unknown_command(after[0])
+
+
+def _unknown_action(words: list[str], group: list[str]) -> NoReturn:
+    choices = " | ".join(name.split()[1] for name in group)
+    if len(words) > 1 and words[1] in ("-h", "--help"):
+        lines = (f"  stemdist {name:18} {COMMANDS[name].summary}" for name in group)
+        print(f"usage: stemdist {words[0]} {{{choices.replace(' | ', ',')}}} ...\n")
+        print("\n".join(lines))
+        raise SystemExit(0)
+    close = difflib.get_close_matches(words[1], choices.split(" | "), n=1) if words[1:] else []
+    question = f": did you mean 'stemdist {words[0]} {close[0]}'?" if close else ""
+    raise StemdistError(f"'stemdist {words[0]}' needs one of {choices}{question}")
+
+
+def _unknown_command(name: str) -> StemdistError:
+    choices = list(dict.fromkeys(command.split()[0] for command in COMMANDS))
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    question = f" did you mean {close[0]!r}?" if close else ""
+    return StemdistError(f"unknown command {name!r}:{question} Choose from: {', '.join(choices)}")
+
+
+def _dispatch(name: str, arguments: list[str]) -> None:
+    if name:
+        COMMANDS[name].run(name, arguments)
+    elif "--version" in arguments:
+        print(f"stemdist {version('stemdist')}")
+    elif not arguments or "-h" in arguments or "--help" in arguments:
+        print(_overview())
+    else:
+        raise StemdistError(f"unknown option {arguments[0]!r} without a command: see stemdist -h")
+
+
+def _overview() -> str:
+    lines = (f"  {name:16} {command.summary}" for name, command in COMMANDS.items())
+    listing = "\n".join(lines)
+    return f"""usage: stemdist COMMAND ... [--quiet] [--verbose] [--debug]
+       stemdist COMMAND --help | stemdist --version
+
+Distil spatio-temporal data sets along time and space: a NetCDF, Zarr, GRIB or CSV file in, a
+tiny training set out, on which forecasters train in seconds.
+
+commands:
+{listing}
+
+example:
+  stemdist distill traffic-sim
+  stemdist train traffic-sim.distilled.nc --forecaster mlp -o traffic-mlp
+  stemdist predict traffic-mlp traffic-sim -o forecast.nc"""
+
+
+def _report_error(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, StemdistError):
+        return _report(f"error: {error}", EXIT_ERROR)
+    if isinstance(error, MemoryError):
+        return _report(
+            "error: not enough memory: choose fewer variables or a smaller area and period "
+            "(`stemdist info DATA` estimates what is needed)",
+            EXIT_ERROR,
+        )
+    shown = " ".join(str(error).split()) or "no message"
+    hint = "" if debug else " Run it again with --debug to see the traceback."
+    return _report(
+        f"error: unexpected {type(error).__name__}: {shown}. This is a bug in stemdist: please "
+        f"report it at {_ISSUES}.{hint}",
+        EXIT_BUG,
+    )
+
+
+def _report(message: str, status: int) -> int:
+    print(f"stemdist: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,363 @@
+"""From a function's signature and docstring to a parser, and from arguments to a call.
+
+jsonargparse makes the options, the types, the help, ``--config`` and ``--print-config``. This
+module gives them the spelling users expect: dashes, short names, ``a,b`` lists, repeated
+options, ``key=value`` mappings, switches without a value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import json
+import re
+from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
+
+import docstring_parser
+import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+
+from stemdist.cli.console import Console
+from stemdist.errors import InputError
+
+SHORT_NAMES = {"h": "help", "o": "output", "q": "quiet", "v": "verbose"}
+SINGULAR = {"variable": "variables"}
+
+_ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")
+_NOT_VALUES = ("help", "print_config")
+_PLAIN_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+class Given(frozenset[str]):
+    """The names of the options that were given; a command that asks for it gets it."""
+
+
+def call(function: Callable[..., None], prog: str, argv: Sequence[str]) -> None:
+    """Parse ``argv`` for ``function`` and call it.
+
+    Parameters
+    ----------
+    function : callable
+        Parameters that are dataclasses become groups of options, one of them
+        :class:`~stemdist.cli.console.Console`; :class:`Given` is supplied where asked for.
+    prog : str
+        What the user typed to get here, e.g. ``"stemdist train"``.
+    argv : sequence of str
+        The rest.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown, or a value cannot be used.
+    """
+    parser = CommandParser(function, prog)
+    canonical = list(parser.canonical(argv))
+    values = parser.parse_args(canonical)
+    explicit = vars(parser.parse_args(canonical, defaults=False).as_flat())
+    chosen = Given(name for name, value in explicit.items() if _says_something(value))
+    arguments: dict[str, Any] = {}
+    for name, kind in _hints(function).items():
+        if kind is Given:
+            arguments[name] = chosen
+        else:
+            arguments[name] = _build(kind, values) if _is_group(kind) else values[name]
+    console = next(item for item in arguments.values() if isinstance(item, Console))
+    with console.installed():
+        function(**arguments)
+
+
+def _says_something(value: Any) -> bool:
+    """Tell a choice from what a printed configuration lists as left open."""
+    return not (value is None or value is False or value in ([], {}))
+
+
+def _is_group(kind: Any) -> bool:
+    return dataclasses.is_dataclass(kind)
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    """Return the type of every parameter of a function, or of every field of a dataclass."""
+    hints = get_type_hints(function)
+    names = inspect.signature(function).parameters
+    return {name: hints[name] for name in names}
+
+
+def _build(kind: Any, values: Namespace) -> Any:
+    """Make a dataclass from parsed values, nested ones included."""
+    parts = {
+        name: _build(hint, values[name]) if _is_group(hint) else _tuples(values[name])
+        for name, hint in _hints(kind).items()
+    }
+    return kind(**parts)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Leaves the examples as they are, and types and defaults out where they say nothing."""
+
+    def _format_action_invocation(self, action: Action) -> str:
+        if _has(getattr(action, "_typehint", None), bool):
+            return ", ".join(action.option_strings)  # a switch: no value is shown
+        return super()._format_action_invocation(action)
+
+    def _get_help_string(self, action: Action) -> str:
+        text = action.help or ""
+        silent = any(action.default is value for value in (None, False, SUPPRESS))
+        shown = not silent and action.default != () and action.default != {}
+        known = "default" in text.lower() or not action.option_strings
+        return text if known or not shown else f"{text} (default: {_value_text(action.default)})"
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={item}" for key, item in value.items())
+    return str(value)
+
+
+class CommandParser(ArgumentParser):
+    """The parser of one command, made from the signature and docstring of its function.
+
+    Parameters
+    ----------
+    function : callable
+        Parameters without a default are positional. Dataclass parameters become groups.
+    prog : str
+        The command as typed.
+    """
+
+    def __init__(self, function: Callable[..., None], prog: str) -> None:
+        documentation = inspect.getdoc(function) or ""
+        body, _, examples = documentation.partition("Examples\n--------\n")
+        super().__init__(
+            prog=prog,
+            description=_plain(body.partition("Parameters\n------")[0]),
+            epilog=f"examples:\n{examples.rstrip()}" if examples else "",
+            formatter_class=_HelpFormatter,
+            print_config="--print_config",
+            exit_on_error=False,
+        )
+        self.add_argument("--config", action="config", help="read options from a YAML file")
+        groups = {name: kind for name, kind in _hints(function).items() if _is_group(kind)}
+        skip: set[str | int] = {
+            *groups,
+            *(name for name, kind in _hints(function).items() if kind is Given),
+        }
+        self.add_function_arguments(function, as_positional=True, skip=skip)
+        documented = _parameter_docs(function)
+        for kind in groups.values():
+            self.add_class_arguments(kind, as_group=True)
+            documented |= _parameter_docs(kind)
+        for group in self._action_groups:
+            group.title = "arguments" if group.title == _summary(function) else group.title
+        for action in self._actions:
+            self._polish(action, documented)
+        self.usage = " ".join([prog, *self._needed(), "[options]"])
+
+    def _needed(self) -> list[str]:
+        """Return the arguments that have no name, as the help shows them."""
+        return [action.dest.upper() for action in self._actions if not action.option_strings]
+
+    def _polish(self, action: Action, documented: Mapping[str, str]) -> None:
+        """Show an option as the user may type it."""
+        if action.help is None or action.dest in documented:
+            action.help = documented.get(action.dest, action.help)
+        if action.dest == "print_config":
+            action.help = "print all options as YAML and exit"
+            action.metavar = ""
+        if not action.option_strings:
+            action.metavar = action.dest.upper()
+            return
+        short = [f"-{key}" for key, name in SHORT_NAMES.items() if name == action.dest]
+        long = {plural: single for single, plural in SINGULAR.items()}.get(action.dest, action.dest)
+        dashed = long.replace("_", "-")
+        action.option_strings = [*short, f"--{dashed}"]
+        kind = getattr(action, "_typehint", None)
+        action.metavar = _metavar(kind) if kind is not None else action.metavar
+        if _has(kind, bool) and action.default is not False:
+            action.option_strings.append(f"--no-{dashed}")
+
+    def canonical(self, argv: Sequence[str]) -> Iterator[str]:
+        """Yield ``argv`` in jsonargparse's spelling: each option once, as ``--name=value``.
+
+        Raises
+        ------
+        InputError
+            If an option is unknown or lacks its value.
+        """
+        lists: dict[str, list[str]] = {}
+        words = iter(argv)
+        for word in words:
+            if word == "--":
+                yield from words
+                break
+            if not word.startswith("-") or _is_number(word) or word == "-":
+                yield word
+                continue
+            typed, equals, value = word.partition("=")
+            action, negated = self._find(typed)
+            kind = getattr(action, "_typehint", None)
+            if action.dest in _NOT_VALUES:
+                yield f"--{action.dest}"
+            elif _has(kind, bool):
+                yield f"--{action.dest}={'false' if negated else value or 'true'}"
+            else:
+                value = value if equals else next(words, "")
+                if not value:
+                    raise InputError(f"{typed} needs a value: see {self.prog} --help")
+                if _is_list(kind):
+                    lists.setdefault(action.dest, []).append(value)
+                else:
+                    yield f"--{action.dest}={_mapping_text(kind, value)}"
+        for name, values in lists.items():
+            kind = next(a for a in self._actions if a.dest == name)._typehint  # type: ignore[attr-defined]
+            yield f"--{name}={_list_text(kind, values)}"
+
+    def _find(self, typed: str) -> tuple[Action, bool]:
+        """Return the option a user typed, and whether it was negated with ``--no-``."""
+        if not typed.startswith("--"):
+            name = SHORT_NAMES.get(typed[1:], "")
+        else:
+            name = typed[2:].replace("-", "_")
+            name = SINGULAR.get(name, name)
+        options = {action.dest: action for action in self._actions if action.option_strings}
+        if name in options and typed not in ("--", "-"):
+            return options[name], False
+        positive = name.removeprefix("no_")
+        if positive in options and _has(getattr(options[positive], "_typehint", None), bool):
+            return options[positive], True
+        choices = [text for action in options.values() for text in action.option_strings]
+        close = difflib.get_close_matches(typed, choices, n=1, cutoff=0.6)
+        question = f" did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"unknown option {typed!r}:{question} See {self.prog} --help")
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise one line in the user's words; jsonargparse's own speaks of keys and types."""
+        tail = f"see {self.prog} --help"
+        if "are required" in message or "is required" in message:
+            raise InputError(f"{self.prog} needs {' '.join(self._needed())}: {tail}") from ex
+        known = {action.dest: action for action in self._actions}
+        unknown = re.search(r"Option '([^']+)' is not accepted", message)
+        if unknown:
+            close = difflib.get_close_matches(unknown[1], known, n=1)
+            question = f": did you mean {close[0]!r}?" if close else ""
+            raise InputError(
+                f"unknown option {unknown[1]!r} in the configuration{question}"
+            ) from ex
+        faulty = known.get((re.findall(r'Parser key "([\w.]+)"', message) or [""])[0])
+        kind = getattr(faulty, "_typehint", None)
+        if faulty is None or kind is None:
+            raise InputError(f"{' '.join(message.split())}: {tail}") from ex
+        option = faulty.option_strings[-1] if faulty.option_strings else faulty.dest.upper()
+        value = re.findall(r"(?:Given|Got) value: (.*)", message)
+        given = f", not {value[-1].strip()}" if value else ""
+        raise InputError(f"{option} must be {_type_text(kind)}{given}: {tail}") from ex
+
+
+def _summary(item: Any) -> str:
+    return (inspect.getdoc(item) or "").partition("\n")[0].rstrip(".")
+
+
+def _plain(text: str) -> str:
+    """Return documentation without the marks of its markup."""
+    return _ROLE.sub(r"\1", text).replace("``", "").strip()
+
+
+def _parameter_docs(item: Any, prefix: str = "") -> dict[str, str]:
+    """Return what a docstring says of each parameter; ``a, b : type`` stands for both."""
+    found = {}
+    for entry in docstring_parser.parse(inspect.getdoc(item) or "").params:
+        for name in entry.arg_name.split(","):
+            text = " ".join(_plain(entry.description or "").split())
+            found[prefix + name.strip()] = (text[:1].lower() + text[1:]).rstrip(".")
+    for name, hint in _hints(item).items():
+        if _is_group(hint) and _is_group(item):
+            found |= _parameter_docs(hint, f"{prefix}{name}.")
+    return found
+
+
+def _parts(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _has(kind: Any, wanted: type) -> bool:
+    return wanted in _parts(kind)
+
+
+def _list_part(kind: Any) -> Any:
+    for part in _parts(kind):
+        origin = get_origin(part)
+        if isinstance(origin, type) and issubclass(origin, Sequence):
+            return part
+    return None
+
+
+def _is_list(kind: Any) -> bool:
+    return _list_part(kind) is not None
+
+
+def _is_mapping(kind: Any) -> bool:
+    origins = (get_origin(part) for part in _parts(kind))
+    return any(isinstance(origin, type) and issubclass(origin, Mapping) for origin in origins)
+
+
+def _list_text(kind: Any, values: list[str]) -> str:
+    """Write ``a,b`` and repeated values as one YAML list."""
+    if len(values) == 1 and values[0].startswith("["):
+        return values[0]
+    items = [item.strip() for value in values for item in value.split(",") if item.strip()]
+    texts = str in get_args(_list_part(kind))
+    return f"[{', '.join(json.dumps(item) if texts else item for item in items)}]"
+
+
+def _mapping_text(kind: Any, value: str) -> str:
+    """Write ``a=1,b=x`` as a YAML mapping where a mapping is wanted."""
+    if not _is_mapping(kind) or "=" not in value or value.startswith("{"):
+        return value
+    pairs = [item.partition("=") for item in value.split(",")]
+    return json.dumps({key.strip(): yaml.safe_load(text) for key, _, text in pairs}, default=str)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _metavar(kind: Any) -> str:
+    if _is_mapping(kind):
+        return "NAME=VALUE,..."
+    if _is_list(kind):
+        items = get_args(_list_part(kind))
+        unit = "NAME" if str in items else "NUMBER"
+        return (
+            ",".join([unit] * len(items))
+            if Ellipsis not in items[1:] and items[1:]
+            else (f"{unit},...")
+        )
+    for plain, metavar in ((int, "N"), (float, "NUMBER"), (bool, "")):
+        if _has(kind, plain):
+            return metavar
+    return "TEXT"
+
+
+def _type_text(kind: Any) -> str:
+    if _is_mapping(kind):
+        return "name=value pairs separated by commas"
+    if _is_list(kind):
+        items = [item for item in get_args(_list_part(kind)) if item is not Ellipsis]
+        what = "names" if str in items else "numbers"
+        count = f"{len(items)} " if len(items) > 1 else ""
+        return f"{count}{what} separated by commas"
+    names = [getattr(part, "__name__", str(part)) for part in _parts(kind)]
+    return " or ".join(_PLAIN_TYPES.get(name, name) for name in names if name != "NoneType")

@@ -1,0 +1,118 @@
+"""``stemdist distill``: a data file in, a tiny training set out."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from stemdist.cli.arguments import Given
+from stemdist.cli.console import (
+    Console,
+    bytes_text,
+    duration_text,
+    print_fields,
+    print_next,
+    share_text,
+)
+from stemdist.cli.outputs import default_output, output_file, remove_work, work_folder
+from stemdist.cli.sources import TaskOptions, is_distilled, task_of
+from stemdist.data import OpenOptions
+from stemdist.data.source import find_recipe
+from stemdist.distill import DistilledSet, DistillSettings
+from stemdist.distill import distill as distill_task
+from stemdist.errors import InputError
+
+
+def distill(
+    data: str,
+    *,
+    output: str | None = None,
+    settings: DistillSettings,
+    opening: OpenOptions,
+    task: TaskOptions,
+    console: Console,
+    given: Given,
+) -> None:
+    """Distil a data set along time and space into a tiny training set.
+
+    The result holds a few windows over a few clusters of locations; forecasters trained on it
+    forecast every location. A run that was stopped goes on where it was when the same command is
+    run again; its state is in OUTPUT.work, which is removed at the end.
+
+    Parameters
+    ----------
+    data : str
+        A file or folder (NetCDF, Zarr, GRIB, CSV, npz, HDF), or a data set of the catalogue.
+    output : str, optional
+        File to write, .nc or .zarr; by default named after DATA, in the working directory. A
+        file of that name is replaced.
+
+    Examples
+    --------
+      stemdist distill traffic-sim
+      stemdist distill era5.nc --variable t2m --time-ratio 0.1 --space-ratio 0.1 -o uk.distilled.nc
+      stemdist distill speeds.csv --start 2012-03-01 --step-minutes 5 --calendar time_of_day
+      stemdist distill cmip.nc --variable tas --select member=3 --lookback 12 --horizon 12
+
+    Ratios are shares of the training windows and of the locations: 0.1 keeps 10 %.
+    """
+    if is_distilled(data):
+        raise InputError(f"{data!r} is a distilled set already: give the data it was made from")
+    target = output_file(output or default_output(data, ".distilled.nc"), (".nc", ".zarr"), data)
+    recipe = find_recipe(data, opening.recipe)
+    for name in ("time_ratio", "space_ratio"):
+        recommended = getattr(recipe, name, None)
+        if recommended is not None and name not in given:
+            settings = dataclasses.replace(settings, **{name: recommended})
+    work = work_folder(target)
+    if work.exists():
+        console.note(f"continuing with the state in {str(work)!r}")
+    prepared = task_of(data, opening, task)
+    distilled = distill_task(prepared, settings, work=work, progress=console.progress)
+    distilled.save(target)
+    remove_work(target)
+    print_fields(f"distilled {data}", _summary(distilled, target))
+    given_data = _quoted(data) + (f" --recipe {opening.recipe}" if opening.recipe else "")
+    made = _quoted(target)
+    model = default_output(str(target), "-mlp")
+    print_next(
+        [
+            f"stemdist train {made} --forecaster mlp -o {model}",
+            f"stemdist evaluate {made} --data {given_data} --forecasters linear,mlp --seeds 3",
+        ]
+    )
+
+
+def _quoted(path: str | Path) -> str:
+    text = str(path)
+    return f"'{text}'" if " " in text else text
+
+
+def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:
+    record = distilled.record
+    ratios, history = record["ratios"], record["history"]
+    start = float(history[0]["validation"])
+    best = min(float(row["validation"]) for row in history)
+    kept = " (the start: nothing was better)" if len(history) > 1 and best == start else ""
+    n_locations = len(distilled.locations)
+    windows = distilled.windows
+    return [
+        ("written", f"{target} ({bytes_text(_size(target))})"),
+        ("windows", f"{distilled.n_windows} of {record['training_windows']}"),
+        ("clusters", f"{distilled.n_clusters} of {n_locations} locations"),
+        ("inputs x", f"{tuple(windows.x.shape)} (window, lookback, cluster, feature)"),
+        ("targets y", f"{tuple(windows.y.shape)} (window, horizon, cluster), {distilled.y_kind}"),
+        ("features", ", ".join(distilled.feature_names)),
+        ("window ratio", f"{share_text(ratios['window_ratio'])} (share of windows x locations)"),
+        ("training ratio", f"{share_text(ratios['training_ratio'])} (location-windows per epoch)"),
+        ("byte ratio", f"{share_text(ratios['byte_ratio'])} (bytes of the un-windowed series)"),
+        ("validation", f"relative RMSE {start**0.5:.4f} of the real windows at the start"),
+        ("", f"relative RMSE {best**0.5:.4f} of the result{kept}"),
+        ("time", duration_text(float(record["seconds"]))),
+        ("peak memory", bytes_text(float(record["peak_memory_bytes"]))),
+    ]
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
+    return sum(part.stat().st_size for part in files)

@@ -1,0 +1,267 @@
+"""``stemdist info``: what is in a data file, and how it would be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from stemdist.cli.console import (
+    Console,
+    bytes_text,
+    duration_text,
+    print_fields,
+    print_next,
+    share_text,
+)
+from stemdist.cli.sources import TaskOptions, is_distilled, raw_of, series_of
+from stemdist.data import OpenOptions
+from stemdist.data.dimensions import find_dimensions
+from stemdist.data.series import (
+    GRID_DIMS,
+    gap_positions,
+    step_seconds,
+    time_varying_variables,
+)
+from stemdist.data.source import find_recipe
+from stemdist.distill import DistilledSet
+from stemdist.errors import InputError
+from stemdist.forecast import TaskSettings
+from stemdist.graph.build import chosen_method
+
+SCAN_BLOCK_VALUES = 4_000_000
+SHOWN_GAPS = 3
+
+
+def info(
+    data: str,
+    *,
+    scan: bool = True,
+    opening: OpenOptions,
+    task: TaskOptions,
+    console: Console,
+) -> None:
+    """Show what is in a data file and how stemdist would use it.
+
+    Dimensions, time axis, variables and the memory estimate come from the file's metadata;
+    missing values and constant variables need its values, which are read block by block.
+
+    Parameters
+    ----------
+    data : str
+        A file or folder, a data set of the catalogue, or a distilled set.
+    scan : bool
+        Read the values to count missing ones; --no-scan shows the metadata only.
+
+    Examples
+    --------
+      stemdist info era5.nc
+      stemdist info cmip.nc --variable tas --select member=3
+      stemdist info speeds.csv --start 2012-03-01 --step-minutes 5 --no-scan
+
+    The memory estimate is for float32: the un-windowed series that is kept, and the windows
+    that would be needed if they were copied out of it.
+    """
+    if is_distilled(data):
+        _print_distilled(data)
+        return
+    recipe = find_recipe(data, opening.recipe)
+    raw = raw_of(data, opening)
+    options = opening.filled_from(recipe)
+    names = time_varying_variables(raw, options.time_name)
+    _print_file(data, raw, options.time_name)
+    try:
+        series = series_of(data, opening)
+    except InputError as problem:
+        _print_variables(raw, names)
+        print_fields("before it can be used", [("needed", str(problem))])
+        return
+    target = str(next(iter(series.data_vars)))
+    settings = task.settings(data, recipe, opening.static)
+    _print_time(series)
+    _print_variables(raw, names, target)
+    _print_locations(series)
+    if scan:
+        _print_values(series, console)
+    _print_training(series, settings)
+    print_next([_suggestion(data, opening, target, len(names))])
+
+
+def _print_file(data: str, raw: xr.Dataset, time_name: str | None) -> None:
+    path = Path(data)
+    fields = [("dimensions", ", ".join(f"{name} {size}" for name, size in raw.sizes.items()))]
+    if path.is_file():
+        fields.insert(0, ("size", bytes_text(path.stat().st_size)))
+    time = find_dimensions(raw, [], time_name)
+    fields.append(("time axis", time.time_coordinate))
+    print_fields(data, fields)
+
+
+def _print_variables(raw: xr.Dataset, usable: list[str], target: str | None = None) -> None:
+    fields = []
+    for name, array in raw.data_vars.items():
+        role = "target" if name == target else "" if name in usable else "not usable as target"
+        units = array.attrs.get("units", "no units")
+        text = f"{array.encoding.get('dtype', array.dtype)}, {units}, {array.dims}"
+        fields.append((str(name), ", ".join(part for part in (text, role) if part)))
+    print_fields("variables", fields)
+
+
+def _print_time(series: xr.Dataset) -> None:
+    index = series.indexes["time"]
+    gaps = gap_positions(series)
+    where = ", ".join(f"after {index[i]}" for i in gaps[:SHOWN_GAPS])
+    more = ", ..." if len(gaps) > SHOWN_GAPS else ""
+    print_fields(
+        "time",
+        [
+            ("steps", str(len(index))),
+            ("from", str(index[0])),
+            ("to", str(index[-1])),
+            ("step", duration_text(step_seconds(series))),
+            ("calendar", str(series["time"].dt.calendar)),
+            ("gaps", f"{len(gaps)}: {where}{more}" if len(gaps) else "none"),
+        ],
+    )
+
+
+def _print_locations(series: xr.Dataset) -> None:
+    count = series.sizes["location"]
+    names = str(series.attrs.get(GRID_DIMS, "")).split()
+    text = str(count)
+    if names:
+        sides = " x ".join(f"{len(np.unique(series[name]))} {name}" for name in names)
+        text = f"{count}, a grid of {sides}"
+    fields = [("number", text)]
+    for name in ("lat", "lon", "x", "y"):
+        if name in series.coords and series[name].dtype.kind in "fiu":
+            values = series[name].values
+            fields.append((name, f"{np.nanmin(values):.6g} to {np.nanmax(values):.6g}"))
+    print_fields("locations", fields)
+
+
+@dataclass(kw_only=True)
+class _Values:
+    """What a scan found in one variable."""
+
+    observed: int = 0
+    total: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+
+    def add(self, values: np.ndarray) -> None:
+        seen = values[np.isfinite(values)]
+        self.total += values.size
+        self.observed += seen.size
+        if seen.size:
+            self.low, self.high = min(self.low, seen.min()), max(self.high, seen.max())
+
+    def text(self) -> str:
+        missing = share_text(1 - self.observed / self.total)
+        if not self.observed:
+            return "all missing: it cannot be used"
+        if self.low == self.high:
+            return f"constant ({self.low:g}), missing {missing}: nothing to forecast"
+        return f"{self.low:.6g} to {self.high:.6g}, missing {missing}"
+
+
+def _print_values(series: xr.Dataset, console: Console) -> None:
+    """Read every variable once, in blocks of time."""
+    n_steps, n_locations = series.sizes["time"], series.sizes["location"]
+    size = max(1, SCAN_BLOCK_VALUES // n_locations)
+    found = {str(name): _Values() for name in series.data_vars}
+    bar = tqdm(
+        total=n_steps * len(found),
+        desc="scan",
+        unit="step",
+        leave=False,
+        disable=None if console.progress is None else True,
+    )
+    with bar:
+        for name, block in _blocks(series, size):
+            found[name].add(block.values)
+            bar.update(block.sizes["time"])
+    print_fields("values", [(name, values.text()) for name, values in found.items()])
+
+
+def _blocks(series: xr.Dataset, size: int) -> Iterator[tuple[str, xr.DataArray]]:
+    for begin in range(0, series.sizes["time"], size):
+        for name in series.data_vars:
+            yield str(name), series[name].isel(time=slice(begin, begin + size))
+
+
+def _print_training(series: xr.Dataset, settings: TaskSettings) -> None:
+    n_steps, n_locations = series.sizes["time"], series.sizes["location"]
+    bounds = settings.split.boundaries(n_steps)
+    n_features = len(series.data_vars) + int(settings.neighbour_context)
+    span = settings.lookback * n_features + settings.horizon
+    windows = bounds["train"][1] - settings.lookback - settings.horizon + 1
+    kept = 4 * n_steps * n_locations * n_features
+    copied = 4 * max(windows, 0) * n_locations * span
+    parts = ", ".join(f"{name} {end - begin}" for name, (begin, end) in bounds.items())
+    if windows < 1:
+        counted = f"none fits: lookback {settings.lookback} + horizon {settings.horizon} steps"
+    else:
+        counted = f"about {windows} of {settings.lookback} + {settings.horizon} steps"
+    print_fields(
+        "training",
+        [
+            ("split", f"{parts} steps"),
+            ("windows", counted),
+            ("memory", f"{bytes_text(kept)} series; windows copied out: {bytes_text(copied)}"),
+            ("graph", _graph_text(series, settings)),
+        ],
+    )
+
+
+def _graph_text(series: xr.Dataset, settings: TaskSettings) -> str:
+    method = chosen_method(series, settings.graph)
+    file = f", from {settings.graph.file}" if settings.graph.file else ""
+    count = f", {settings.graph.neighbours} neighbours" if method in ("knn", "correlation") else ""
+    return f"{method}{count}{file}"
+
+
+def _suggestion(data: str, opening: OpenOptions, target: str, n_usable: int) -> str:
+    words = ["stemdist", "distill", data if " " not in data else f"'{data}'"]
+    if opening.recipe:
+        words += ["--recipe", opening.recipe]
+    elif n_usable > 1 or opening.variables:
+        words += ["--variable", ",".join(opening.variables or [target])]
+    for name in ("reader", "start", "time_name", "null_value", "step_minutes"):
+        value = getattr(opening, name)
+        if value is not None:
+            words += [
+                f"--{name.replace('_', '-')}",
+                f"{value:g}" if isinstance(value, float) else value,
+            ]
+    if opening.select:
+        words += ["--select", ",".join(f"{k}={v}" for k, v in opening.select.items())]
+    if opening.repair:
+        words.append("--repair")
+    return " ".join([*words, "--time-ratio", "0.1", "--space-ratio", "0.1"])
+
+
+def _print_distilled(data: str) -> None:
+    stored = DistilledSet.load(data)
+    record = stored.record
+    ratios = ", ".join(
+        f"{name.removesuffix('_ratio')} {share_text(value)}"
+        for name, value in record.get("ratios", {}).items()
+    )
+    shape = tuple(stored.windows.x.shape)
+    print_fields(
+        f"{data}: a distilled set",
+        [
+            ("made from", str(record.get("source_name") or "unknown")),
+            ("inputs x", f"{shape} (window, lookback, cluster, feature)"),
+            ("targets", f"{stored.variables[0]} ({stored.units}), {stored.y_kind}"),
+            ("features", ", ".join(stored.feature_names)),
+            ("clusters", f"{stored.n_clusters} of {len(stored.locations)} locations"),
+            ("ratios", ratios),
+        ],
+    )
+    print_next([f"stemdist train {data} --forecaster mlp"])

@@ -1,0 +1,99 @@
+"""``stemdist predict``: a trained forecaster and a data file in, forecasts out."""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib.metadata import version
+
+import numpy as np
+import xarray as xr
+
+from stemdist.cli.arguments import Given
+from stemdist.cli.console import Console, print_fields
+from stemdist.cli.outputs import default_output, output_file
+from stemdist.cli.sources import refuse, series_of
+from stemdist.data import OpenOptions
+from stemdist.files import atomic_path
+from stemdist.forecast import FittedForecaster
+
+
+def predict(
+    forecaster: str,
+    data: str,
+    *,
+    output: str | None = None,
+    init_times: str = "last",
+    stride: int = 1,
+    device: str = "cpu",
+    opening: OpenOptions,
+    console: Console,
+    given: Given,
+) -> None:
+    """Forecast a data file at every location, in physical units, on the grid it came from.
+
+    Parameters
+    ----------
+    forecaster : str
+        Folder written by stemdist train.
+    data : str
+        A file or folder, or a data set of the catalogue, with the variables the forecaster was
+        trained on; they are chosen for you.
+    output : str, optional
+        NetCDF file to write; by default named after DATA. A file of that name is replaced.
+    init_times : str
+        From when to forecast: last (the end of the data), test (every step of the test part)
+        or all (every step with enough past).
+    stride : int
+        Use every n-th of these times, counted back from the last.
+    device : str
+        Where to compute: cpu, cuda, cuda:0.
+
+    Examples
+    --------
+      stemdist predict mtgnn-uk era5.nc -o forecast.nc
+      stemdist predict mtgnn-uk era5.nc --init-times test --stride 12 -o test-forecasts.nc
+
+    The file has the dimensions init_time (last observed time), horizon (steps ahead) and those
+    of the grid or the locations; valid_time is the time forecast for.
+    """
+    refuse(given & {"variables", "static"}, OpenOptions, "the forecaster chooses its variables")
+    fitted = FittedForecaster.load(forecaster)
+    target = output_file(output or default_output(data, ".forecast.nc"), (".nc",), data)
+    opening = dataclasses.replace(
+        opening, variables=fitted.variables, static=fitted.settings.static
+    )
+    series = series_of(data, opening)
+    forecast = fitted.predict(series, init_times=init_times, stride=stride, device=device)
+    dataset = _described(forecast, fitted, data)
+    with atomic_path(target) as part:
+        dataset.to_netcdf(part, engine="netcdf4", encoding={forecast.name: {"zlib": True}})
+    console.note(f"forecast by {fitted.name}, trained on {fitted.record.get('trained_on')} data")
+    print_fields(f"forecast {data}", [("written", str(target)), *_summary(forecast)])
+
+
+def _described(forecast: xr.DataArray, fitted: FittedForecaster, source: str) -> xr.Dataset:
+    """Return the forecast as a CF dataset."""
+    return forecast.to_dataset().assign_attrs(
+        Conventions="CF-1.11",
+        title=f"{forecast.name} forecast",
+        source=f"stemdist {version('stemdist')}, forecaster {fitted.name}",
+        history=f"stemdist predict, from {source}",
+    )
+
+
+def _summary(forecast: xr.DataArray) -> list[tuple[str, str]]:
+    values = forecast.values
+    units = forecast.attrs.get("units", "")
+    init, valid = forecast["init_time"].values, forecast["valid_time"].values
+    shape = ", ".join(f"{name} {size}" for name, size in forecast.sizes.items())
+    return [
+        ("variable", f"{forecast.name} ({units})"),
+        ("dimensions", shape),
+        ("from", f"{_time(init[0])}" + (f" to {_time(init[-1])}" if len(init) > 1 else "")),
+        ("valid", f"{_time(valid[0, 0])} to {_time(valid[-1, -1])}"),
+        ("range", f"{np.nanmin(values):.5g} to {np.nanmax(values):.5g} {units}"),
+    ]
+
+
+def _time(moment: object) -> str:
+    return str(moment).removesuffix(".000000000")

@@ -1,0 +1,115 @@
+"""``stemdist train``: a distilled set, or a data file, in; a forecaster out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stemdist.cli.arguments import Given
+from stemdist.cli.console import Console, duration_text, print_fields, print_next
+from stemdist.cli.outputs import default_output, output_folder, remove_work, work_folder
+from stemdist.cli.sources import TaskOptions, is_distilled, matching_task, refuse, task_of
+from stemdist.data import OpenOptions
+from stemdist.distill import DistilledSet, train_on_distilled
+from stemdist.errors import InputError
+from stemdist.forecast import FORECASTERS, FittedForecaster, TrainingSettings, fit_forecaster
+
+
+def train(
+    training_set: str,
+    *,
+    forecaster: str = "mlp",
+    output: str | None = None,
+    data: str | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    training: TrainingSettings,
+    opening: OpenOptions,
+    task: TaskOptions,
+    console: Console,
+    given: Given,
+) -> None:
+    """Train a forecaster on a distilled set, or on a data file in full.
+
+    A run that was stopped goes on where it was when the same command is run again; its state
+    is in OUTPUT.work, which is removed at the end.
+
+    Parameters
+    ----------
+    training_set : str
+        A distilled set, or a data file or data set of the catalogue to train on in full.
+    forecaster : str
+        What to train: linear, mlp, mtgnn, or one that a plug-in adds.
+    output : str, optional
+        Folder to write; by default named after TRAINING_SET and the forecaster. A forecaster
+        of that name is replaced.
+    data : str, optional
+        Real data whose validation part chooses the weights, when training on a distilled set;
+        a data file in full has its own validation part.
+    hyperparameters : mapping, optional
+        Of the forecaster, e.g. hidden=64.
+    device : str
+        Where to compute: cpu, cuda, cuda:0.
+
+    Examples
+    --------
+      stemdist train uk.distilled.nc --forecaster mtgnn -o mtgnn-uk
+      stemdist train uk.distilled.nc --data era5.nc --patience 5 -o mlp-uk
+      stemdist train era5.nc --variable t2m --forecaster linear --updates 400 -o full-linear
+
+    Updates are optimizer steps of --batch-windows windows each; losses are in units of the
+    target's standard deviation in the training part.
+    """
+    FORECASTERS.get(forecaster)  # a wrong name costs nothing yet
+    target = output_folder(output or default_output(training_set, f"-{forecaster}"), training_set)
+    common: dict[str, Any] = {
+        "options": hyperparameters,
+        "checkpoint": work_folder(target) / "training.pt",
+        "device": device,
+        "progress": console.progress,
+    }
+    if work_folder(target).exists():
+        console.note(f"continuing with the state in {str(work_folder(target))!r}")
+    if is_distilled(training_set):
+        refuse(given, TaskOptions, "a distilled set fixes what is forecast from what")
+        distilled = DistilledSet.load(training_set)
+        real = None
+        if data is None:
+            refuse(given, OpenOptions, "a distilled set needs no opening")
+        else:
+            real = matching_task(data, opening, distilled)
+        fitted = train_on_distilled(distilled, forecaster, training, validation=real, **common)
+    else:
+        if data is not None:
+            raise InputError(
+                "--data is for training on a distilled set: a data file in full has its "
+                "own validation part (see --split)"
+            )
+        fitted = fit_forecaster(
+            task_of(training_set, opening, task), forecaster, training, **common
+        )
+    fitted.save(target)
+    remove_work(target)
+    print_fields(f"trained {forecaster} on {training_set}", _summary(fitted, target))
+    real_data = fitted.record.get("source_name") or "DATA"
+    print_next([f"stemdist predict {target} {real_data} -o forecast.nc"])
+
+
+def _summary(fitted: FittedForecaster, target: Path) -> list[tuple[str, str]]:
+    record = fitted.record
+    error = record.get("validation_mse")
+    validated = "none: the weights after the last update were kept"
+    if error is not None:
+        rmse = float(error) ** 0.5
+        validated = f"RMSE {rmse * fitted.scaler.scale[0]:.4g} {fitted.units} ({rmse:.4f} scaled)"
+    n_weights = sum(weight.numel() for weight in fitted.forecaster.parameters())
+    return [
+        ("written", f"{target}"),
+        ("forecasts", f"{fitted.variables[0]} ({fitted.units}), {fitted.settings.horizon} steps"),
+        ("locations", str(len(fitted.locations))),
+        ("weights", str(n_weights)),
+        ("updates", str(record["updates"])),
+        ("validation", validated),
+        ("time", duration_text(float(record["seconds"]))),
+    ]

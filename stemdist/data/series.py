@@ -83,7 +83,9 @@ def canonical_series(
     for name in names:
         series[name] = _as_float(series[name], null_value).transpose("time", "location")
     extra = [str(n) for n in series.data_vars if n not in names]
-    return series.set_coords(extra)[names].assign_attrs(target=names[0])
+    # How the source was packed must not decide how results are written.
+    series = series.set_coords(extra)[names].drop_encoding()
+    return series.assign_attrs(target=names[0])
 
 
 def time_varying_variables(raw: xr.Dataset, time_name: str | None = None) -> list[str]:

@@ -29,12 +29,29 @@ class OpenOptions:
         Data set recipe of the catalogue whose settings apply where none is given here.
     reader : str, optional
         File format, where it cannot be recognised.
-    start, step_minutes : optional
-        First time (ISO 8601) and minutes between steps, for files without a time axis.
-    feature_names, columns, chunks : optional
-        As in :class:`~stemdist.data.readers.ReaderOptions`.
-    variables, static, select, null_value, time_name, repair : optional
-        As in :func:`~stemdist.data.series.canonical_series`.
+    start : str, optional
+        First time (ISO 8601), for a file without a time axis.
+    step_minutes : float, optional
+        Minutes between steps, for a file without a time axis.
+    feature_names : sequence of str, optional
+        Names of the variables, for a file that does not name them.
+    columns : str, optional
+        What the columns of a CSV file are: ``sensors`` (one variable at many, the default) or
+        ``variables`` (many at one place).
+    chunks : mapping of str to int, or "auto", optional
+        Steps and locations read at a time, e.g. ``{"time": 1000}``, or ``auto``.
+    variables : sequence of str, optional
+        Variables to use; the first is the target, the others are input features.
+    static : sequence of str, optional
+        Variables or coordinates without time, used as features of the locations.
+    select : mapping, optional
+        Value to take along any further dimension, e.g. ``{"level": 850, "number": 0}``.
+    null_value : float, optional
+        Number that means "missing", in the unit of the target.
+    time_name : str, optional
+        Name of the time axis, where it cannot be recognised.
+    repair : bool, default False
+        Sort unsorted times and keep the first of duplicates instead of raising.
     """
 
     recipe: str | None = None

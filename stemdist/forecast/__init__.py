@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stemdist.forecast.base import FORECASTERS, Forecaster, make_forecaster
+from stemdist.forecast.fit import fit_forecaster
 from stemdist.forecast.fitted import FittedForecaster
 from stemdist.forecast.locations import Locations
 from stemdist.forecast.losses import weighted_mean
@@ -19,6 +20,7 @@ __all__ = [
     "TaskSettings",
     "TrainingResult",
     "TrainingSettings",
+    "fit_forecaster",
     "make_forecaster",
     "mean_squared_error",
     "predict_windows",

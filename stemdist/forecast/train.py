@@ -48,8 +48,12 @@ class TrainingSettings:
         Optimizer updates to make (the budget).
     batch_windows : int
         Windows per update.
-    learning_rate, weight_decay, clip_norm : float
-        Of AdamW; gradients are clipped to the norm ``clip_norm``.
+    learning_rate : float
+        Highest learning rate of AdamW.
+    weight_decay : float
+        Weight decay of AdamW.
+    clip_norm : float
+        Norm to which the gradient of an update is clipped.
     schedule : {"one-cycle", "cosine", "constant"}
         Course of the learning rate.
     loss : {"mse", "mae", "huber"}

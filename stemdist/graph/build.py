@@ -160,7 +160,7 @@ def build_graph(
             f"a graph needs a series with a 'location' dimension and a variable; this one has "
             f"the dimensions {list(series.dims)} and the variables {list(series.data_vars)}"
         )
-    method = _automatic_method(series, settings) if settings.method == "auto" else settings.method
+    method = chosen_method(series, settings)
     settings = dataclasses.replace(settings, method=method)
     size = series.sizes["location"]
     if size == 1 and settings.file is None:  # nothing to connect
@@ -177,7 +177,10 @@ def build_graph(
     return graph
 
 
-def _automatic_method(series: xr.Dataset, settings: GraphSettings) -> str:
+def chosen_method(series: xr.Dataset, settings: GraphSettings) -> str:
+    """Return the method that ``settings`` mean for a series: ``"auto"`` looks at the series."""
+    if settings.method != "auto":
+        return settings.method
     if settings.file is not None:
         return "adjacency"
     if "grid_dims" in series.attrs:

@@ -1,0 +1,105 @@
+"""Distil spatio-temporal data sets along time and space.
+
+>>> import stemdist
+>>> series = stemdist.open_series("traffic-sim")
+>>> dict(series.sizes)
+{'time': 4032, 'location': 100}
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import stemdist.accessor as _accessor  # noqa: F401  (registers ds.stemdist)
+
+if TYPE_CHECKING:
+    from stemdist.api import distill_series, evaluate_distilled, train
+    from stemdist.data import (
+        Split,
+        canonical_series,
+        fetch,
+        list_datasets,
+        list_graphs,
+        open_series,
+        simulate,
+        to_grid,
+    )
+    from stemdist.distill import DistilledSet, DistillSettings, Synthesizer
+    from stemdist.errors import StemdistError
+    from stemdist.evaluate import Evaluation, EvaluationSettings
+    from stemdist.forecast import (
+        FittedForecaster,
+        Forecaster,
+        ForecastTask,
+        TaskSettings,
+        TrainingSettings,
+    )
+    from stemdist.graph import GraphSettings, LocationClustering
+
+__version__ = version("stemdist")
+
+_HOMES = {
+    "stemdist.api": ("distill_series", "evaluate_distilled", "train"),
+    "stemdist.data": (
+        "Split",
+        "canonical_series",
+        "fetch",
+        "list_datasets",
+        "list_graphs",
+        "open_series",
+        "simulate",
+        "to_grid",
+    ),
+    "stemdist.distill": ("DistillSettings", "DistilledSet", "Synthesizer"),
+    "stemdist.errors": ("StemdistError",),
+    "stemdist.evaluate": ("Evaluation", "EvaluationSettings"),
+    "stemdist.forecast": (
+        "FittedForecaster",
+        "ForecastTask",
+        "Forecaster",
+        "TaskSettings",
+        "TrainingSettings",
+    ),
+    "stemdist.graph": ("GraphSettings", "LocationClustering"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "DistillSettings",
+    "DistilledSet",
+    "Evaluation",
+    "EvaluationSettings",
+    "FittedForecaster",
+    "ForecastTask",
+    "Forecaster",
+    "GraphSettings",
+    "LocationClustering",
+    "Split",
+    "StemdistError",
+    "Synthesizer",
+    "TaskSettings",
+    "TrainingSettings",
+    "canonical_series",
+    "distill_series",
+    "evaluate_distilled",
+    "fetch",
+    "list_datasets",
+    "list_graphs",
+    "open_series",
+    "simulate",
+    "to_grid",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: the command line must not wait for torch to say help."""
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'stemdist' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

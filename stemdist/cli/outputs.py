@@ -45,6 +45,15 @@ def output_folder(output: str, *sources: str) -> Path:
     return path
 
 
+def output_results(output: str) -> Path:
+    """Return the folder that tables go to, or raise while it costs nothing."""
+    path = Path(output)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"the output {output!r} is a file: name a folder with -o")
+    _check_writable(path / "table.csv")
+    return path
+
+
 def default_output(source: str, ending: str) -> str:
     """Return an output name in the working directory for a data source.
 

@@ -189,7 +189,8 @@ def ratios(task: ForecastTask, source: WindowSource) -> dict[str, float]:
     _, end = task.settings.split.boundaries(len(task.train.values))["train"]
     series_bytes = 4 * end * task.n_locations * len(task.series.data_vars)
     if isinstance(source, TensorWindows):
-        return compression_ratios(source, len(task.train), task.n_locations, series_bytes)
+        sizes = (task.n_series_features, len(task.train), task.n_locations)
+        return compression_ratios(source, *sizes, series_bytes)
     locations = source.n_locations / task.n_locations  # a series, not windows, is what is stored
     share = len(source) / len(task.train) * locations
     return {"window_ratio": share, "training_ratio": share, "byte_ratio": locations}

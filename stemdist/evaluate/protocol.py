@@ -26,11 +26,18 @@ from stemdist.errors import InputError
 from stemdist.evaluate.cells import Bench, Cell, Row
 from stemdist.evaluate.evaluation import Evaluation
 from stemdist.evaluate.methods import METHODS, Budget, Method, TrainingData
+from stemdist.evaluate.metrics import METRICS
 from stemdist.evaluate.references import REFERENCES
 from stemdist.evaluate.settings import EvaluationSettings
 from stemdist.evaluate.yardstick import Yardstick
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask
+
+FIRST_COLUMNS = (
+    *("method", "forecaster", "seed", "learning_rate"),
+    *METRICS,
+    *("validation_relative_rmse", "updates", "train_seconds", "data_seconds"),
+)
 
 
 def evaluate(
@@ -250,8 +257,10 @@ def _collect(
         "distill_peak_memory_bytes": distilled.record.get("peak_memory_bytes"),
         "settings": settings.to_json(),
     }
+    table = pd.DataFrame([{**row, **test["metrics"]} for row, test in tested])
+    rest = [name for name in sorted(table) if name not in FIRST_COLUMNS]
     return Evaluation(
-        table=pd.DataFrame([{**row, **test["metrics"]} for row, test in tested]),
+        table=table[[name for name in FIRST_COLUMNS if name in table] + rest],
         search=pd.DataFrame([row for _, row in search]),
         by_horizon=long("by_horizon"),
         by_stratum=long("by_stratum"),

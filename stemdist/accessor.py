@@ -1,0 +1,61 @@
+"""The xarray accessor ``ds.stemdist``: thin, everything is done elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+if TYPE_CHECKING:
+    from stemdist.distill import DistilledSet
+    from stemdist.evaluate import Evaluation
+    from stemdist.forecast import FittedForecaster
+
+
+@xr.register_dataset_accessor("stemdist")  # type: ignore[no-untyped-call]
+class StemdistAccessor:
+    """Distil, train and evaluate straight from a dataset.
+
+    Examples
+    --------
+    >>> import stemdist
+    >>> ds = stemdist.simulate("weather-sim", days=8, n_lat=5, n_lon=6)
+    >>> tiny = ds.stemdist.distill(
+    ...     variable="t2m", labels="observed", synthesizer="selection", space_ratio=0.2)
+    >>> tiny.n_clusters
+    6
+    """
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+
+    def series(self, variable: str | Sequence[str] | None = None, **options: Any) -> xr.Dataset:
+        """Return the canonical (time, location) series; see :func:`stemdist.open_series`."""
+        from stemdist.data import open_series
+
+        variables = [variable] if isinstance(variable, str) else variable
+        return open_series(self._dataset, variables=variables, **options)
+
+    def distill(self, variable: str | Sequence[str] | None = None, **options: Any) -> DistilledSet:
+        """Distil the dataset; see :func:`stemdist.distill_series`."""
+        from stemdist.api import distill_series
+
+        return distill_series(self.series(variable), **options)
+
+    def train(
+        self,
+        forecaster: str = "mlp",
+        variable: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> FittedForecaster:
+        """Train on the dataset in full; see :func:`stemdist.train`."""
+        from stemdist.api import train
+
+        return train(self.series(variable), forecaster, **options)
+
+    def evaluate(self, distilled: DistilledSet, **options: Any) -> Evaluation:
+        """Judge a distilled set by this dataset; see :func:`stemdist.evaluate_distilled`."""
+        from stemdist.api import evaluate_distilled
+
+        return evaluate_distilled(distilled, self._dataset, **options)

@@ -1,0 +1,158 @@
+"""The main jobs as one call each, from a canonical or raw series."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from stemdist.data import canonical_series
+from stemdist.distill import DistilledSet, DistillSettings, distill, train_on_distilled
+from stemdist.errors import unknown_name
+from stemdist.evaluate import Evaluation, EvaluationSettings, evaluate
+from stemdist.forecast import (
+    FittedForecaster,
+    ForecastTask,
+    TaskSettings,
+    TrainingSettings,
+    fit_forecaster,
+)
+
+
+def distill_series(
+    series: xr.Dataset,
+    *,
+    work: str | Path | None = None,
+    progress: bool | None = None,
+    **options: Any,
+) -> DistilledSet:
+    """Distil a series along time and space.
+
+    Parameters
+    ----------
+    series : xarray.Dataset
+        From :func:`~stemdist.data.open_series`, or raw with one suitable variable.
+    work : str or Path, optional
+        Folder in which state is kept, so that a run that was stopped continues exactly.
+    progress : bool, optional
+        Show bars; None shows them on a terminal only.
+    **options
+        Fields of :class:`~stemdist.forecast.TaskSettings` and
+        :class:`~stemdist.distill.DistillSettings`, e.g. ``horizon=6, time_ratio=0.05``.
+
+    Returns
+    -------
+    DistilledSet
+        Never worse on validation than relabelled real windows.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown or the series cannot be used.
+
+    Examples
+    --------
+    >>> from stemdist.data import simulate
+    >>> raw = simulate("weather-sim", days=8, n_lat=5, n_lon=6)
+    >>> tiny = distill_series(raw, labels="observed", synthesizer="selection", space_ratio=0.1)
+    >>> tiny.windows.y.shape
+    torch.Size([9, 12, 3])
+    """
+    task, settings = _sorted_options(options, TaskSettings, DistillSettings)
+    prepared = ForecastTask.from_series(_canonical(series), TaskSettings(**task))
+    return distill(prepared, DistillSettings(**settings), work=work, progress=progress)
+
+
+def train(
+    data: DistilledSet | xr.Dataset,
+    forecaster: str = "mlp",
+    *,
+    hyperparameters: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    progress: bool | None = None,
+    **options: Any,
+) -> FittedForecaster:
+    """Train a forecaster on a distilled set, or on a series in full.
+
+    Parameters
+    ----------
+    data : DistilledSet or xarray.Dataset
+        What to train on.
+    forecaster : str
+        Registered name, e.g. ``"mlp"``, ``"mtgnn"``, ``"linear"``.
+    hyperparameters : mapping, optional
+        Of the forecaster.
+    device : str
+        Where to compute.
+    progress : bool, optional
+        Show a bar; None shows it on a terminal only.
+    **options
+        Fields of :class:`~stemdist.forecast.TrainingSettings`, and for a series those of
+        :class:`~stemdist.forecast.TaskSettings`.
+
+    Returns
+    -------
+    FittedForecaster
+        Ready to ``predict`` any series of the same variables.
+    """
+    how: dict[str, Any] = {"options": hyperparameters, "device": device, "progress": progress}
+    if isinstance(data, DistilledSet):
+        (training,) = _sorted_options(options, TrainingSettings)
+        return train_on_distilled(data, forecaster, TrainingSettings(**training), **how)
+    task, training = _sorted_options(options, TaskSettings, TrainingSettings)
+    prepared = ForecastTask.from_series(_canonical(data), TaskSettings(**task))
+    return fit_forecaster(prepared, forecaster, TrainingSettings(**training), **how)
+
+
+def evaluate_distilled(
+    distilled: DistilledSet,
+    series: xr.Dataset,
+    *,
+    results: str | Path | None = None,
+    progress: bool | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Judge a distilled set by training fresh forecasters on it, beside what it must beat.
+
+    Parameters
+    ----------
+    distilled : DistilledSet
+        What is judged.
+    series : xarray.Dataset
+        The series it was made from; its test part is read once.
+    results : str or Path, optional
+        Folder in which finished cells are kept.
+    progress : bool, optional
+        Show bars; None shows them on a terminal only.
+    **options
+        Fields of :class:`~stemdist.evaluate.EvaluationSettings`, e.g. ``seeds=3``.
+    """
+    (settings,) = _sorted_options(options, EvaluationSettings)
+    series = _canonical(series, distilled.variables, distilled.settings.static)
+    task = ForecastTask.from_series(series, distilled.settings)
+    return evaluate(
+        distilled, task, EvaluationSettings(**settings), results=results, progress=progress
+    )
+
+
+def _canonical(
+    series: xr.Dataset, variables: tuple[str, ...] | None = None, static: tuple[str, ...] = ()
+) -> xr.Dataset:
+    if "target" in series.attrs and "location" in series.dims:
+        return series
+    return canonical_series(series, variables=variables, static=static)
+
+
+def _sorted_options(options: Mapping[str, Any], *kinds: type[Any]) -> list[dict[str, Any]]:
+    """Give each option to the settings class that has it; the first class wins."""
+    found: list[dict[str, Any]] = [{} for _ in kinds]
+    names = [{field.name for field in dataclasses.fields(kind)} for kind in kinds]
+    for key, value in options.items():
+        owner = next((i for i, own in enumerate(names) if key in own), None)
+        if owner is None:
+            raise unknown_name("option", key, set().union(*names))
+        found[owner][key] = value
+    return found

@@ -28,6 +28,7 @@ from stemdist.files import atomic_path, hash_of, write_json
 from stemdist.forecast import (
     Forecaster,
     ForecastTask,
+    TrainingSettings,
     make_forecaster,
     predict_windows,
     train_forecaster,
@@ -70,19 +71,14 @@ class Bench:
         done = self.trained(cell)
         if done is not None:
             return done
-        forecaster = self._fresh(cell)
-        settings = self.settings.training(
-            seed=cell.seed, learning_rate=cell.learning_rate, pointwise=forecaster.pointwise
-        )
-        held_out = (self.task.validation, self.task.graph, self.task.train.profile)
-        state = self._path(cell, "state")
+        forecaster, state = self._fresh(cell), self._path(cell, "state")
         with measure(self.device) as cost:
             result = train_forecaster(
                 forecaster,
                 data.source,
                 data.graph,
-                settings,
-                validation=held_out,
+                self._training(cell, forecaster),
+                validation=(self.task.validation, self.task.graph, self.task.train.profile),
                 checkpoint=state,
                 device=self.device,
             )
@@ -101,11 +97,15 @@ class Bench:
             "peak_device_bytes": cost.peak_device_bytes,
             **ratios(self.task, data.source),
         }
+        self._keep(cell, forecaster, row)
+        state.unlink(missing_ok=True)
+        return row
+
+    def _keep(self, cell: Cell, forecaster: Forecaster, row: Row) -> None:
+        """Write the weights, then the row whose presence says that the cell is finished."""
         with atomic_path(self._path(cell, "safetensors")) as path:
             save_file({k: v.contiguous() for k, v in forecaster.state_dict().items()}, path)
         write_json(self._path(cell, "json"), row)
-        state.unlink(missing_ok=True)
-        return row
 
     def test(self, cell: Cell, ruler: Yardstick) -> Row:
         """Test a trained cell at all N locations, unless that is done."""
@@ -170,12 +170,15 @@ class Bench:
                 **self.settings.options.get(cell.forecaster, {}),
             )
 
+    def _training(self, cell: Cell, forecaster: Forecaster) -> TrainingSettings:
+        return self.settings.training(
+            seed=cell.seed, learning_rate=cell.learning_rate, pointwise=forecaster.pointwise
+        )
+
     def _key(self, cell: Cell) -> str:
         """Return a hash of everything the trained weights depend on."""
         forecaster = self._fresh(cell)
-        training = self.settings.training(
-            seed=cell.seed, learning_rate=cell.learning_rate, pointwise=forecaster.pointwise
-        )
+        training = self._training(cell, forecaster)
         content = [version("stemdist"), self.task.content_hash, cell.method, cell.identity]
         score = self.settings.area_weighted  # the validation error depends on it
         return hash_of([*content, cell.forecaster, forecaster.config, asdict(training), score])

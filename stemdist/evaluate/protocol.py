@@ -87,6 +87,22 @@ def evaluate(
     ------
     InputError
         If the set does not fit the task, or a setting cannot be used.
+
+    Examples
+    --------
+    >>> from stemdist.data import canonical_series, simulate
+    >>> from stemdist.distill import DistillSettings, distill
+    >>> from stemdist.forecast import TrainingSettings
+    >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=4, n_lon=4))
+    >>> task = ForecastTask.from_series(series)
+    >>> quick = DistillSettings(
+    ...     labels="observed", synthesizer="selection", judging=TrainingSettings(updates=5)
+    ... )
+    >>> settings = EvaluationSettings(
+    ...     forecasters=("linear",), methods=("full", "distilled"), seeds=1, updates=10
+    ... )
+    >>> evaluate(distill(task, quick), task, settings).table["method"].unique().tolist()[:2]
+    ['full', 'distilled']
     """
     settings = settings or EvaluationSettings()
     _check_fit(distilled, task)
@@ -229,27 +245,38 @@ def _collect(
     search: list[tuple[Cell, Row]],
     tested: list[tuple[Row, Row]],
 ) -> Evaluation:
-    def long(name: str) -> pd.DataFrame:
+    def long(name: str, **more: Any) -> pd.DataFrame:
         keys = ("method", "forecaster", "seed")
         parts = [
-            pd.DataFrame(test[name]).assign(**{key: row[key] for key in keys})
+            pd.DataFrame({**{key: row[key] for key in keys}, **more, **test[name]})
             for row, test in tested
         ]
         return pd.concat(parts, ignore_index=True)
 
-    locations = {"location": task.series["location"].values}
-    for _, test in tested:
-        test["by_location"] |= locations
-    facts = {
+    table = pd.DataFrame([{**row, **test["metrics"]} for row, test in tested])
+    rest = [name for name in sorted(map(str, table)) if name not in FIRST_COLUMNS]
+    return Evaluation(
+        table=table[[name for name in FIRST_COLUMNS if name in table] + rest],
+        search=pd.DataFrame([row for _, row in search]),
+        by_horizon=long("by_horizon"),
+        by_stratum=long("by_stratum"),
+        by_location=long("by_location", location=task.series["location"].values),
+        facts=_facts(distilled, task, settings),
+    )
+
+
+def _facts(
+    distilled: DistilledSet, task: ForecastTask, settings: EvaluationSettings
+) -> dict[str, Any]:
+    tested = len(task.test)
+    return {
         "stemdist_version": version("stemdist"),
         "content_hash": task.content_hash,
         "target": task.target_name,
         "units": distilled.units,
         "split_boundaries": task.settings.split.boundaries(len(task.train.values)),
         "training_windows": len(task.train),
-        "test_windows": len(task.test)
-        if settings.test_windows is None
-        else min(settings.test_windows, len(task.test)),
+        "test_windows": min(settings.test_windows or tested, tested),
         "locations": task.n_locations,
         "synthetic_windows": distilled.n_windows,
         "clusters": distilled.n_clusters,
@@ -257,13 +284,3 @@ def _collect(
         "distill_peak_memory_bytes": distilled.record.get("peak_memory_bytes"),
         "settings": settings.to_json(),
     }
-    table = pd.DataFrame([{**row, **test["metrics"]} for row, test in tested])
-    rest = [name for name in sorted(table) if name not in FIRST_COLUMNS]
-    return Evaluation(
-        table=table[[name for name in FIRST_COLUMNS if name in table] + rest],
-        search=pd.DataFrame([row for _, row in search]),
-        by_horizon=long("by_horizon"),
-        by_stratum=long("by_stratum"),
-        by_location=long("by_location"),
-        facts=facts,
-    )

@@ -7,12 +7,8 @@ import torch
 
 from stemdist.data import canonical_series, simulate
 from stemdist.distill.recipe import DistillSettings, distill
-from stemdist.evaluate import EvaluationSettings
+from stemdist.evaluate import EvaluationSettings, evaluate
 from stemdist.forecast import ForecastTask, TaskSettings, TrainingSettings
-
-
-def make_task(series):
-    return ForecastTask.from_series(series, TaskSettings(lookback=6, horizon=3))
 
 
 @pytest.fixture(scope="session")
@@ -22,8 +18,14 @@ def series():
 
 
 @pytest.fixture(scope="session")
-def task(series):
-    return make_task(series)
+def task_of():
+    settings = TaskSettings(lookback=6, horizon=3)
+    return lambda series: ForecastTask.from_series(series, settings)
+
+
+@pytest.fixture(scope="session")
+def task(series, task_of):
+    return task_of(series)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +52,7 @@ def distilled(task, experts_folder):
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small():
     return EvaluationSettings(
         forecasters=("linear", "mlp"),
@@ -62,3 +64,13 @@ def small():
         validation_windows=16,
         options={"mlp": {"hidden": 8}},
     )
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory):
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="session")
+def evaluation(distilled, task, small, results, experts_folder):
+    return evaluate(distilled, task, small, results=results, experts=experts_folder / "experts")

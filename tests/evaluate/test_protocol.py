@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from stemdist.errors import InputError
+from stemdist.evaluate import METHODS, Budget, EvaluationSettings, Yardstick, cells, evaluate
+from stemdist.evaluate.methods import draw
+from stemdist.evaluate.references import REFERENCES
+from stemdist.forecast import TrainingSettings, make_forecaster, predict_windows, train_forecaster
+
+TRAINED = ("full", "random", "random-expert", "coreset", "distilled")
+
+
+@pytest.fixture
+def count_trainings(monkeypatch):
+    """Count training runs; on request, the n-th one is interrupted as by Ctrl-C."""
+    calls = []
+
+    def install(interrupt_at=None):
+        calls.clear()
+
+        def train(*args, **kwargs):
+            calls.append(args)
+            if len(calls) == interrupt_at:
+                raise KeyboardInterrupt
+            return train_forecaster(*args, **kwargs)
+
+        monkeypatch.setattr(cells, "train_forecaster", train)
+        return calls
+
+    return install
+
+
+def without_costs(table):
+    return table.drop(columns=[c for c in table if c.endswith(("seconds", "bytes"))])
+
+
+def test_every_method_forecaster_and_seed_has_a_row(evaluation, small):
+    table = evaluation.table
+    trained = table[table["forecaster"] != ""]
+    assert len(trained) == len(TRAINED) * 2 * 2
+    assert not trained.duplicated(["method", "forecaster", "seed"]).any()
+    assert set(table["method"]) == {*TRAINED, *REFERENCES}
+    assert np.isfinite(trained["relative_rmse"]).all()
+    # seed 0 tries both rates; the others use the chosen one
+    assert len(evaluation.search) == len(TRAINED) * 2 * 2
+
+
+def test_updates_are_equal_for_all_methods(evaluation, small):
+    trained = evaluation.table.query("forecaster != ''")
+    assert set(trained["updates"]) == {small.updates}
+    assert set(evaluation.search["updates"]) == {small.updates}
+
+
+def test_sizes_and_ratios(evaluation, task, distilled):
+    first = evaluation.table.query("seed == 0 and forecaster == 'mlp'").set_index("method")
+    assert first.loc["full", "training_windows"] == len(task.train)
+    for method in TRAINED[1:]:
+        row = first.loc[method]
+        assert row["training_windows"] == distilled.n_windows
+        assert row["training_locations"] == distilled.n_clusters
+        m, k, n = distilled.n_windows, distilled.n_clusters, task.n_locations
+        assert row["window_ratio"] == pytest.approx(m / len(task.train) * k / n)
+        _, end = task.settings.split.boundaries(len(task.train.values))["train"]
+        assert row["byte_ratio"] == pytest.approx(m * k * (6 * 2 + 3) / (end * n))
+    assert (first.loc["full", ["window_ratio", "training_ratio", "byte_ratio"]] == 1).all()
+
+
+def test_learning_rate_is_the_best_of_seed_zero_on_validation(evaluation):
+    table = evaluation.table.set_index(["method", "forecaster"]).sort_index()
+    for pair, rows in evaluation.search.groupby(["method", "forecaster"]):
+        best = rows.loc[rows["validation_relative_rmse"].idxmin(), "learning_rate"]
+        assert set(table.loc[pair, "learning_rate"]) == {best}
+
+
+def test_distilled_row_is_what_one_trains_by_hand(evaluation, distilled, task, small):
+    row = evaluation.table.query("method == 'distilled' and forecaster == 'linear' and seed == 1")
+    torch.manual_seed(1)
+    forecaster = make_forecaster("linear", lookback=6, horizon=3, n_features=2)
+    settings = small.training(
+        seed=1, learning_rate=float(row["learning_rate"].item()), pointwise=True
+    )
+    profile = task.train.profile
+    train_forecaster(
+        forecaster,
+        distilled.windows,
+        distilled.cluster_graph,
+        settings,
+        validation=(task.validation, task.graph, profile),
+    )
+    scaled = predict_windows(forecaster, task.test, task.graph, profile)
+    _, y, mask = task.test.batch(torch.arange(len(task.test)))
+    error = (task.scaler.inverse(scaled) - task.scaler.inverse(y))[mask > 0]
+    assert row["rmse"].item() == pytest.approx(float(error.square().mean().sqrt()), rel=1e-4)
+
+
+def test_a_second_run_trains_nothing(
+    evaluation, distilled, task, small, results, count_trainings, monkeypatch
+):
+    calls = count_trainings()
+    monkeypatch.setattr(METHODS.get("random"), "data", None)  # not even the data are made
+    again = evaluate(distilled, task, small, results=results)
+    assert not calls
+    pd.testing.assert_frame_equal(again.table, evaluation.table)
+
+
+def test_a_stopped_run_repeats_no_finished_cell(
+    distilled, task, small, tmp_path, count_trainings, evaluation
+):
+    few = dataclasses.replace(
+        small, methods=("full", "distilled"), forecasters=("linear",), options={}
+    )
+    count_trainings(interrupt_at=4)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(distilled, task, few, results=tmp_path)
+    assert len(list(tmp_path.glob("cells/*.safetensors"))) == 3
+    calls = count_trainings()
+    finished = evaluate(distilled, task, few, results=tmp_path)
+    assert len(calls) == 2 * (2 + 1) - 3
+    expected = evaluation.table.query("method in ['full', 'distilled'] and forecaster == 'linear'")
+    found = finished.table.query("forecaster == 'linear'")
+    pd.testing.assert_frame_equal(
+        without_costs(found).reset_index(drop=True), without_costs(expected).reset_index(drop=True)
+    )
+
+
+def test_full_data_cells_are_shared_by_distilled_sets(
+    evaluation, distilled, task, small, results, count_trainings
+):
+    windows = dataclasses.replace(distilled.windows, x=distilled.windows.x + 0.1)
+    other = dataclasses.replace(distilled, windows=windows)
+    calls = count_trainings()
+    chosen = dataclasses.replace(small, methods=("full", "random", "distilled"))
+    again = evaluate(other, task, chosen, results=results)
+    assert len(calls) == 2 * (2 + 1)  # the new distilled set only
+    assert (again.summary()["mean"]["distilled"] != evaluation.summary()["mean"]["distilled"]).all()
+
+
+def test_selection_never_reads_the_test_part(evaluation, series, task_of, distilled, small):
+    _, end = task_of(series).settings.split.boundaries(series.sizes["time"])["validation"]
+    poisoned = series.copy(deep=True)
+    poisoned["speed"].values[end:] = 1e6
+    few = dataclasses.replace(small, methods=("full", "random", "distilled"))
+    found = evaluate(distilled, task_of(poisoned), few)
+    keys = ["method", "forecaster", "learning_rate", "seed"]
+    merged = evaluation.search.merge(found.search, on=keys, suffixes=("", "_poisoned"))
+    assert len(merged) == len(found.search)
+    np.testing.assert_array_equal(
+        merged["validation_relative_rmse"], merged["validation_relative_rmse_poisoned"]
+    )
+    trained = evaluation.table.query("forecaster != ''").merge(
+        found.table, on=keys, suffixes=("", "_poisoned")
+    )
+    assert len(trained) == 3 * 2 * 2
+    assert (trained["rmse_poisoned"] > 100 * trained["rmse"]).all()
+
+
+def test_random_draws_differ_by_seed_and_can_be_moved(task, distilled):
+    draws = [draw(Budget(task=task, distilled=distilled, seed=seed)) for seed in (0, 1, 0)]
+    (index, locations), (other, _), (same, _) = draws
+    assert len(index) == distilled.n_windows
+    assert len(locations) == distilled.n_clusters
+    assert (index.diff() > 0).all()
+    assert not torch.equal(index, other)
+    assert torch.equal(index, same)
+
+
+def test_random_and_random_expert_share_their_inputs(task, distilled, experts_folder):
+    budget = Budget(task=task, distilled=distilled, seed=3, cache=experts_folder / "experts")
+    observed, labelled = (METHODS.get(name)().data(budget) for name in ("random", "random-expert"))
+    assert torch.equal(observed.source.x, labelled.source.x)
+    assert torch.equal(observed.graph.edge_index, labelled.graph.edge_index)
+    assert not torch.equal(observed.source.y, labelled.source.y)
+    assert labelled.source.mask.all()
+    assert labelled.recorded_seconds > 0
+
+
+def test_references_with_known_answers(task):
+    ruler = Yardstick.of(task, task.validation)
+    _, y, mask = task.validation.batch(torch.arange(len(task.validation)))
+    target = task.scaler.inverse(y.double())
+    known = task.series["speed"].values  # (T, N), NaN where missing
+    last = np.full((len(target), task.n_locations), task.scaler.mean[0])
+    for window, start in enumerate(task.validation.starts.tolist()):
+        for step in range(start, start + 6):
+            last[window] = np.where(np.isfinite(known[step]), known[step], last[window])
+    error = (torch.from_numpy(last)[:, None] - target)[mask > 0]
+    found = ruler.errors(REFERENCES["persistence"](task)).metrics()
+    assert found["mae"] == pytest.approx(float(error.abs().mean()), rel=1e-4)
+    assert ruler.summary.mean == pytest.approx(float(target[mask > 0].mean()), rel=1e-6)
+    closed = ruler.errors(REFERENCES["closed-form linear"](task)).metrics()
+    climatology = ruler.errors(REFERENCES["climatology"](task)).metrics()
+    assert closed["rmse"] < climatology["rmse"]
+
+
+def test_fewer_test_windows(evaluation, distilled, task, small, results):
+    few = dataclasses.replace(small, methods=("full",), test_windows=5)
+    found = evaluate(distilled, task, few, results=results)
+    assert found.facts["test_windows"] == 5
+    assert found.summary()["mean"]["full", "mlp"] != evaluation.summary()["mean"]["full", "mlp"]
+
+
+def test_messages(distilled, task, series, task_of, small, tmp_path):
+    with pytest.raises(InputError, match="unknown method 'distiled': did you mean 'distilled'"):
+        EvaluationSettings(methods=("distiled",))
+    with pytest.raises(InputError, match="unknown forecaster 'mtgn': did you mean 'mtgnn'"):
+        EvaluationSettings(forecasters=("mtgn",))
+    with pytest.raises(InputError, match="give at least one, and each only once"):
+        EvaluationSettings(methods=())
+    with pytest.raises(InputError, match="learning_rates has -1: every rate must be above 0"):
+        EvaluationSettings(learning_rates=(-1,))
+    with pytest.raises(InputError, match="updates is 0: it must be a whole number"):
+        EvaluationSettings(updates=0)
+    with pytest.raises(InputError, match="options are given for 'mtgnn', which is not evaluated"):
+        EvaluationSettings(forecasters=("mlp",), options={"mtgnn": {}})
+    with pytest.raises(InputError, match="does not fit the data: locations 8 and 5"):
+        evaluate(distilled, task_of(series.isel(location=slice(5))), small)
+    with pytest.raises(InputError, match="does not fit the data: scaling"):
+        evaluate(distilled, task_of(series * 2), small)
+    silent = dataclasses.replace(distilled, record={})
+    with pytest.raises(InputError, match="does not record how it was made"):
+        evaluate(silent, task, small, results=tmp_path)
+    weighted = dataclasses.replace(small, methods=("full",), area_weighted=True)
+    nowhere = dataclasses.replace(task, series=task.series.drop_vars(["lat", "lon"]))
+    with pytest.raises(InputError, match="area_weighted needs the latitude"):
+        evaluate(distilled, nowhere, weighted)
+
+
+def test_damaged_result_is_named(distilled, task, small, tmp_path):
+    one = dataclasses.replace(
+        small, methods=("distilled",), forecasters=("linear",), seeds=1, options={}
+    )
+    evaluate(distilled, task, one, results=tmp_path)
+    for path in tmp_path.glob("cells/*.json"):
+        path.write_text("{")
+    with pytest.raises(InputError, match=r"cannot be read .* delete it, and it is made again"):
+        evaluate(distilled, task, one, results=tmp_path)
+
+
+def test_training_settings_are_those_of_ordinary_training():
+    settings = EvaluationSettings(updates=7, locations_per_update=3)
+    own = settings.training(seed=2, learning_rate=0.1, pointwise=False)
+    assert own == TrainingSettings(
+        updates=7, learning_rate=0.1, seed=2, locations_per_update=3, batch_windows=32
+    )
+    assert settings.training(seed=0, learning_rate=0.1, pointwise=True).locations_per_update is None

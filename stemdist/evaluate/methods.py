@@ -5,16 +5,18 @@ Shapes: M_S selected windows, K clusters or selected locations, N locations.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from stemdist.data.windows import TensorWindows, WindowSource, materialise
+from stemdist.data.windows import WindowSource, materialise
 from stemdist.distill.clusters import Clusters, cluster_graph
 from stemdist.distill.distilled import DistilledSet
 from stemdist.distill.experts import expert_answers, train_experts
@@ -234,8 +236,9 @@ def recorded_settings(budget: Budget) -> DistillSettings:
 
 def fingerprint(distilled: DistilledSet) -> str:
     """Return a hash of the windows, weights and graph of a distilled set."""
-    windows: TensorWindows = distilled.windows
-    graph = distilled.cluster_graph
+    windows, graph = distilled.windows, distilled.cluster_graph
     parts = (windows.x, windows.y, windows.mask, windows.weight, windows.profile)
-    edges = (graph.edge_index, graph.edge_weight)
-    return hash_of([tensor.numpy().tobytes().hex() for tensor in (*parts, *edges)])
+    digest = hashlib.sha256()
+    for tensor in (*parts, graph.edge_index, graph.edge_weight):
+        digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+    return digest.hexdigest()

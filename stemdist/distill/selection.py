@@ -5,11 +5,13 @@ Shapes: M training windows, M_S selected ones, K clusters.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from stemdist.data.windows import WindowSource
@@ -33,7 +35,10 @@ def kmeans_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
     M x 256 whatever K is.
     """
     sketch = _sketch(source, seed)
-    clustering = KMeans(n_windows, n_init=1, random_state=seed).fit(sketch)
+    with warnings.catch_warnings():
+        # Repeated windows give fewer clusters than asked for; that is dealt with below.
+        warnings.filterwarnings("ignore", "Number of distinct clusters", ConvergenceWarning)
+        clustering = KMeans(n_windows, n_init=1, random_state=seed).fit(sketch)
     distance = ((sketch - clustering.cluster_centers_[clustering.labels_]) ** 2).sum(1)
     order = np.lexsort((distance, clustering.labels_))
     _, first = np.unique(clustering.labels_[order], return_index=True)

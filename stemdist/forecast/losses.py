@@ -40,6 +40,7 @@ def weighted_mean(errors: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> errors = torch.tensor([[[1.0, 4.0]]])
     >>> weighted_mean(errors, torch.tensor([[[1.0, 1.0]]]), torch.tensor([1.0, 3.0])).item()
     3.25

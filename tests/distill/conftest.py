@@ -1,0 +1,40 @@
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from stemdist.distill import DistillSettings
+from stemdist.forecast import ForecastTask, TaskSettings, TrainingSettings
+
+
+@pytest.fixture(scope="session")
+def task() -> ForecastTask:
+    """12 locations in 3 groups of daily waves, 10 days of hours, a few values missing."""
+    random = np.random.default_rng(0)
+    hours = np.arange(240)
+    phase = np.repeat([0.0, 2.0, 4.0], 4) + random.normal(0, 0.1, 12)
+    values = 20 + 5 * np.sin(2 * np.pi * hours[:, None] / 24 + phase)
+    values += random.normal(0, 0.3, values.shape)
+    values[random.random(values.shape) < 0.02] = np.nan
+    series = xr.Dataset(
+        {"t": (("time", "location"), values.astype(np.float32), {"units": "degC"})},
+        {"time": pd.date_range("2020-01-01", periods=240, freq="h"), "location": np.arange(12)},
+        {"target": "t", "source_name": "waves.nc"},
+    )
+    return ForecastTask.from_series(
+        series, TaskSettings(lookback=6, horizon=3, calendar=("time_of_day",))
+    )
+
+
+@pytest.fixture(scope="session")
+def quick() -> DistillSettings:
+    """Settings that take a second."""
+    return DistillSettings(
+        time_ratio=0.1,
+        space_ratio=0.3,
+        expert_training=TrainingSettings(updates=30, validate_every=15),
+        expert_seeds=2,
+        judging=TrainingSettings(updates=20),
+        judge_seeds=1,
+        synthesizer_options={"iterations": 3, "steps": 2, "epochs": 1, "batch_windows": 16},
+    )

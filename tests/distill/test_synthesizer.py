@@ -1,0 +1,113 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from sklearn.base import clone
+
+from stemdist.distill import (
+    SYNTHESIZERS,
+    DistillationProblem,
+    Synthesizer,
+    make_synthesizer,
+    starting_point,
+)
+from stemdist.errors import InputError
+
+OPTIONS = {"iterations": 3, "steps": 2, "epochs": 1, "batch_windows": 16, "learning_rate": 0.01}
+
+
+@pytest.fixture(scope="module")
+def problem(task, quick) -> DistillationProblem:
+    start = starting_point(task, quick)
+    return DistillationProblem(
+        task=task,
+        real=start.real,
+        graph=start.graph,
+        start=start.windows,
+        judges=("linear",),
+        judging=quick.judging,
+        judge_seeds=1,
+        n_learned=task.n_series_features,
+        answer=start.answer,
+    )
+
+
+class Spoil(Synthesizer):
+    """Makes every iterate worse."""
+
+    def __init__(self, iterations=2):
+        self.iterations = iterations
+
+    def optimizer(self, tensors):
+        return torch.optim.SGD(tensors, lr=1.0)
+
+    def improve(self, problem, variables, generator):
+        with torch.no_grad():
+            variables.x.copy_(5 * torch.randn(variables.x.shape, generator=generator))
+        return 1.0
+
+
+def test_never_worse_than_the_start(problem):
+    spoilt = Spoil().fit(replace(problem, answer=None))
+    assert torch.equal(spoilt.windows_.x, problem.start.x)
+    assert spoilt.best_ == spoilt.history_[0]["validation"]
+    assert all(row["validation"] > spoilt.best_ for row in spoilt.history_[1:])
+
+
+def test_fixed_features_stay(problem):
+    result = make_synthesizer("gradient-matching", **OPTIONS)
+    result.fit(replace(problem, start=problem.start), seed=1)
+    fixed = problem.n_learned
+    assert torch.equal(result.windows_.x[..., fixed:], problem.start.x[..., fixed:])
+
+
+def test_labels_follow_the_inputs(problem):
+    x, _ = problem.learned(problem.start)
+    moved = problem.candidate(x.detach() + 1, problem.start.y)
+    assert torch.equal(moved.y, problem.answer(moved))
+    assert not torch.equal(moved.y, problem.start.y)
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_continues_exactly_where_it_was_stopped(problem, tmp_path, monkeypatch, stop_after):
+    whole = make_synthesizer("gradient-matching", **OPTIONS).fit(problem, seed=5)
+    state = tmp_path / "run.state"
+    first = make_synthesizer("gradient-matching", **OPTIONS)
+    improve, calls = type(first).improve, []
+
+    def stops(self, *args):
+        calls.append(1)
+        if len(calls) > stop_after:
+            raise KeyboardInterrupt
+        return improve(self, *args)
+
+    monkeypatch.setattr(type(first), "improve", stops)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(problem, seed=5, state=state)
+    monkeypatch.setattr(type(first), "improve", improve)
+    again = make_synthesizer("gradient-matching", **OPTIONS).fit(problem, seed=5, state=state)
+    assert again.history_[1:] == whole.history_[1:]
+    assert torch.equal(again.windows_.x, whole.windows_.x)
+    assert torch.equal(again.windows_.y, whole.windows_.y)
+
+
+def test_same_seed_same_result(problem):
+    options = {**OPTIONS, "iterations": 1}
+    runs = [
+        make_synthesizer("gradient-matching", **options).fit(problem, seed=s) for s in (1, 1, 2)
+    ]
+    assert runs[0].history_[1] == runs[1].history_[1]
+    assert runs[0].history_[1]["loss"] != runs[2].history_[1]["loss"]
+
+
+@pytest.mark.parametrize("name", SYNTHESIZERS.names())
+def test_habits_of_scikit_learn(name):
+    synthesizer = make_synthesizer(name)
+    assert clone(synthesizer).get_params() == synthesizer.get_params()
+
+
+def test_unknown_names():
+    with pytest.raises(InputError, match="unknown synthesizer 'gradient-match': did you mean"):
+        make_synthesizer("gradient-match")
+    with pytest.raises(InputError, match="unknown option of synthesizer 'gradient-matching' 'iter"):
+        make_synthesizer("gradient-matching", iteration=3)

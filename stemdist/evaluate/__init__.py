@@ -8,7 +8,7 @@ from stemdist.evaluate.metrics import ErrorSums, forecast_errors, skill
 from stemdist.evaluate.protocol import evaluate
 from stemdist.evaluate.quality import break_even, gap_closed
 from stemdist.evaluate.settings import EvaluationSettings
-from stemdist.evaluate.table import text_table
+from stemdist.evaluate.table import check_error, text_table
 from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
 from stemdist.evaluate.yardstick import Yardstick
 
@@ -24,6 +24,7 @@ __all__ = [
     "Yardstick",
     "area_weights",
     "break_even",
+    "check_error",
     "evaluate",
     "forecast_errors",
     "gap_closed",

@@ -25,10 +25,10 @@ def climatology(task: ForecastTask) -> Climatology:
 
     Examples
     --------
-    >>> from stemdist.data import open_series
-    >>> task = ForecastTask.from_series(open_series("weather-sim"))
-    >>> climatology(task).by_slot.shape == (24, task.n_locations)
-    True
+    >>> from stemdist.data import canonical_series, simulate
+    >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=3, n_lon=4))
+    >>> climatology(ForecastTask.from_series(series)).by_slot.shape
+    (24, 12)
     """
     clock = task.series["time"].dt
     second = (

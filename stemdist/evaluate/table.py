@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from stemdist.errors import InputError
+from stemdist.errors import unknown_name
 from stemdist.evaluate.evaluation import Evaluation, records
 from stemdist.evaluate.methods import METHODS
+from stemdist.evaluate.metrics import METRICS
 
 MIB = 2**20
+ERRORS = tuple(name for name in METRICS if name not in ("bias", "correlation"))
+
+
+def check_error(name: str) -> str:
+    """Return ``name`` if it is an error of which lower is better, else raise with the choices."""
+    if name not in ERRORS:
+        raise unknown_name("error", name, ERRORS)
+    return name
 
 
 def text_table(evaluation: Evaluation, column: str = "relative_rmse") -> str:
@@ -27,8 +36,7 @@ def text_table(evaluation: Evaluation, column: str = "relative_rmse") -> str:
     str
         Lines without a final line break.
     """
-    if column in ("correlation", "bias"):
-        raise InputError(f"the table shows errors, of which lower is better; {column} is not one")
+    check_error(column)
     parts = [
         _heading(evaluation, column),
         _methods(evaluation, column),

@@ -78,7 +78,7 @@ def test_messages(hand_made):
         hand_made.summary("rmsee")
     with pytest.raises(InputError, match="unknown reference method 'randon': did you mean"):
         hand_made.paired("randon")
-    with pytest.raises(InputError, match="correlation is not one"):
+    with pytest.raises(InputError, match=r"unknown error 'correlation'.* Choose from: mae, mape"):
         text_table(hand_made, "correlation")
 
 

@@ -134,12 +134,15 @@ def _quality(evaluation: Evaluation, column: str) -> str:
     if all(math.isnan(row["gap_closed"]) for row in quality.values()):
         return ""
     forecasters = evaluation.facts["settings"]["forecasters"]
-    rows = [["gap to full data closed / pays off after", *forecasters]]
+    gaps = records(evaluation.paired("random", column))
+    rows = [["gap from random to full data closed / pays off after", *forecasters]]
     for method in dict.fromkeys(method for method, _ in quality):
         cells = []
         for name in forecasters:
             closed, after = (quality[method, name][k] for k in ("gap_closed", "break_even"))
-            share = "-" if math.isnan(closed) else f"{100 * closed:.0f} %"
+            gap = gaps["full", name]  # a share of a gap within the noise says nothing
+            unclear = math.isnan(closed) or abs(gap["mean"]) <= gap["half_width"]
+            share = "no clear gap" if unclear else f"{100 * closed:.0f} %"
             models = "never" if math.isinf(after) else f"{after:.0f} models"
             cells.append(f"{share} / {models}")
         rows.append([METHODS.get(method).title, *cells])

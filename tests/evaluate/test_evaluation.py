@@ -107,8 +107,11 @@ def test_text_shows_the_gap_closed_where_there_is_one(evaluation):
     errors = {"full": 0.5, "random": 0.6, "distilled": 0.52}
     table["relative_rmse"] = table["method"].map(errors).fillna(0.7)
     text = str(dataclasses.replace(evaluation, table=table))
-    assert "gap to full data closed" in text
+    assert "gap from random to full data closed" in text
     assert re.search(r"distilled +80 % / \w+", text)
+    table.loc[(table["method"] == "full") & (table["seed"] == 1), "relative_rmse"] = 0.61
+    text = str(dataclasses.replace(evaluation, table=table))
+    assert re.search(r"distilled +no clear gap / \w+", text)
 
 
 def test_files(evaluation, tmp_path):

@@ -73,7 +73,10 @@ def evaluate(
         device=device,
         progress=console.progress,
     )
-    evaluation.save(folder)
+    tables = [
+        evaluation.write_csv(folder / "table.csv"),
+        evaluation.write_json(folder / "all.json"),
+    ]
     print(text_table(evaluation, metric))
     print()
-    print_fields("written", [("folder", str(folder))])
+    print_fields("written", [(table.suffix[1:], str(table)) for table in tables])

@@ -52,12 +52,23 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         raise
     except OSError as error:
         raise _output_error(target, error) from error
+    except Exception as error:
+        if any(mark in str(error) for mark in _FAILED_WRITES):
+            raise _output_error(target, error) from error
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _output_error(target: Path, error: OSError) -> OutputError:
-    reason = error.strerror or str(error)
+# How netCDF4, torch and safetensors say that the system refused a write.
+_FAILED_WRITES = ("NetCDF: ", "PytorchStreamWriter", "unexpected pos", "I/O error")
+
+
+def _output_error(target: Path, error: Exception) -> OutputError:
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error)
+    else:
+        reason = f"the disk may be full ({error})"
     return OutputError(
         f"cannot write {str(target)!r}: {reason}. Nothing was changed there; free some space, "
         "or choose a folder you may write to with -o/--output"

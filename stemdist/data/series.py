@@ -223,8 +223,10 @@ def _stack(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
 def _positions(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
     """Add the canonical position names beside the source's own."""
     for canonical, name in dims.positions.items():
-        if name != canonical and name in series.coords and series[name].dims == ("location",):
-            series = series.assign_coords({canonical: ("location", series[name].values)})
+        if name in series.coords and series[name].dims in ((), ("location",)):
+            place = series[name]  # a scalar is the position of every location
+            values = np.broadcast_to(place.values, series.sizes["location"]).copy()
+            series = series.assign_coords({canonical: ("location", values, place.attrs)})
     return series
 
 

@@ -73,7 +73,9 @@ class Locations:
         )
         profile = torch.from_numpy(dataset["location_profile"].values.astype(np.float32))
         return cls(
-            coords=coords.drop_attrs(deep=False).assign_attrs(grid), graph=graph, profile=profile
+            coords=coords.drop_attrs(deep=False).drop_encoding().assign_attrs(grid),
+            graph=graph,
+            profile=profile,
         )
 
 

@@ -99,6 +99,18 @@ def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def option_text(name: str) -> str:
+    """Return the option a user types for a parameter.
+
+    Examples
+    --------
+    >>> option_text("time_ratio"), option_text("variables")
+    ('--time-ratio', '--variable')
+    """
+    typed = {plural: single for single, plural in SINGULAR.items()}.get(name, name)
+    return f"--{typed.replace('_', '-')}"
+
+
 class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Leaves the examples as they are, and types and defaults out where they say nothing."""
 
@@ -177,13 +189,12 @@ class CommandParser(ArgumentParser):
             action.metavar = action.dest.upper()
             return
         short = [f"-{key}" for key, name in SHORT_NAMES.items() if name == action.dest]
-        long = {plural: single for single, plural in SINGULAR.items()}.get(action.dest, action.dest)
-        dashed = long.replace("_", "-")
-        action.option_strings = [*short, f"--{dashed}"]
+        option = option_text(action.dest)
+        action.option_strings = [*short, option]
         kind = getattr(action, "_typehint", None)
         action.metavar = _metavar(kind) if kind is not None else action.metavar
         if _has(kind, bool) and action.default is not False:
-            action.option_strings.append(f"--no-{dashed}")
+            action.option_strings.append(f"--no-{option[2:]}")
 
     def canonical(self, argv: Sequence[str]) -> Iterator[str]:
         """Yield ``argv`` in jsonargparse's spelling: each option once, as ``--name=value``.

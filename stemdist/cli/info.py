@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from stemdist.cli.arguments import option_text
 from stemdist.cli.console import (
     Console,
     bytes_text,
@@ -234,10 +235,7 @@ def _suggestion(data: str, opening: OpenOptions, target: str, n_usable: int) -> 
     for name in ("reader", "start", "time_name", "null_value", "step_minutes"):
         value = getattr(opening, name)
         if value is not None:
-            words += [
-                f"--{name.replace('_', '-')}",
-                f"{value:g}" if isinstance(value, float) else value,
-            ]
+            words += [option_text(name), f"{value:g}" if isinstance(value, float) else value]
     if opening.select:
         words += ["--select", ",".join(f"{k}={v}" for k, v in opening.select.items())]
     if opening.repair:

@@ -11,6 +11,7 @@ from typing import Any
 
 import xarray as xr
 
+from stemdist.cli.arguments import option_text
 from stemdist.data import (
     OpenOptions,
     Split,
@@ -198,5 +199,5 @@ def refuse(given: Iterable[str], group: Any, reason: str) -> None:
     names = {field.name for field in dataclasses.fields(group)}
     found = sorted(names & set(given))
     if found:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in found)
+        options = ", ".join(map(option_text, found))
         raise InputError(f"{options}: no use here, because {reason}: leave it out")

@@ -92,7 +92,8 @@ def train(
     fitted.save(target)
     remove_work(target)
     print_fields(f"trained {forecaster} on {training_set}", _summary(fitted, target))
-    real_data = fitted.record.get("source_name") or "DATA"
+    own = None if is_distilled(training_set) else training_set
+    real_data = own or data or fitted.record.get("source_name") or "DATA"
     print_next([f"stemdist predict {target} {real_data} -o forecast.nc"])
 
 

@@ -216,7 +216,7 @@ CASES: list[tuple[str, Make, str, str]] = [
     ("damaged config", spoiled_model("config.json", "{"), "predict model w.nc", "cannot be read"),
     ("forecaster gone", other_forecaster, "predict model w.nc", "mlpp"),
     ("missing variable", other_variable, "predict model other.nc", "t2m"),
-    ("chosen variable", model, "predict model w.nc --variable t2m", "--variables: no use here"),
+    ("chosen variable", model, "predict model w.nc --variable t2m", "--variable: no use here"),
     ("unknown init times", model, "predict model w.nc --init-times first", "init_times"),
     ("zero stride", model, "predict model w.nc --stride 0", "stride is 0"),
     # evaluating

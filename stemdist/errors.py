@@ -52,7 +52,7 @@ def unknown_name(kind: str, name: str, choices: Iterable[str], hint: str = "") -
     unknown forecaster 'mtgn': did you mean 'mtgnn'? Choose from: linear, mlp, mtgnn
     """
     valid = sorted(str(choice) for choice in choices)
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
     question = f" did you mean {close[0]!r}?" if close else ""
     listing = f" Choose from: {', '.join(valid)}" if valid else " There is none to choose from"
     tail = f". {hint}" if hint else ""

@@ -45,9 +45,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     part = scratch / target.name
     try:
         yield part
-        if target.is_dir() and part.is_dir():  # a rename cannot replace a full directory
-            target.replace(scratch / "replaced")
-        part.replace(target)
+        _replace(part, target, old=scratch / f"{target.name}.replaced")
     except OutputError:
         raise
     except OSError as error:
@@ -58,6 +56,17 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _replace(part: Path, target: Path, old: Path) -> None:
+    if target.is_dir() and part.is_dir():  # a rename cannot replace a full directory
+        target.replace(old)
+    try:
+        part.replace(target)
+    except OSError:
+        if old.exists():
+            old.replace(target)
+        raise
 
 
 # How netCDF4, torch and safetensors say that the system refused a write.

@@ -9,6 +9,14 @@ import xarray as xr
 
 from stemdist.errors import InputError, unknown_name
 
+_DAYS_PER_YEAR = {
+    "360_day": 360.0,
+    "noleap": 365.0,
+    "365_day": 365.0,
+    "all_leap": 366.0,
+    "366_day": 366.0,
+}
+
 
 def _time_of_day(time: xr.DataArray) -> np.ndarray:
     clock = time.dt
@@ -26,7 +34,7 @@ def _day_of_week(time: xr.DataArray) -> np.ndarray:
 
 
 def _day_of_year(time: xr.DataArray) -> np.ndarray:
-    days = {"360_day": 360.0, "all_leap": 366.0, "366_day": 366.0}.get(time.dt.calendar, 365.25)
+    days = _DAYS_PER_YEAR.get(time.dt.calendar, 365.25)
     return np.asarray((time.dt.dayofyear - 1 + _time_of_day(time)) / days)
 
 

@@ -5,7 +5,8 @@ Shapes: T time steps, N locations.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ def canonical_series(
     series = _repair_time(series, repair)
     for name in names:
         series[name] = _as_float(series[name], null_value).transpose("time", "location")
+        series[name].attrs.update({k: v for k, v in series.attrs.items() if k == GRID_DIMS})
     extra = [str(n) for n in series.data_vars if n not in names]
     # How the source was packed must not decide how results are written.
     series = series.set_coords(extra)[names].drop_encoding()
@@ -116,15 +118,27 @@ def to_grid(array: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        ``location`` replaced by the source's spatial dimensions; the array itself if the
-        source was not a grid. Grid points that were dropped are NaN.
+        ``location`` replaced by the source's spatial dimensions, in the source's order; the
+        array itself if the source was not a grid. Dropped grid points are NaN, and a row or
+        column of which no point is left is absent.
     """
     names = str(array.attrs.get(GRID_DIMS, "")).split()
-    if not names:
+    if not names or "location" not in array.dims:
         return array
     others = [c for c in array.coords if c not in names and "location" in array[c].dims]
     grid = array.drop_vars(others).set_index(location=names).unstack("location")
-    return grid.assign_attrs({k: v for k, v in array.attrs.items() if k != GRID_DIMS})
+    full = array.sizes["location"] == math.prod(grid.sizes[name] for name in names)
+    grid = grid.sel({name: _source_order(array[name].values, full) for name in names})
+    grid.attrs = {k: v for k, v in array.attrs.items() if k != GRID_DIMS}
+    return grid
+
+
+def _source_order(places: np.ndarray, full: bool) -> np.ndarray:
+    """Return each value along one grid dimension once, in the order the source had."""
+    if full:
+        return np.asarray(pd.unique(places))
+    ordered = np.unique(places)
+    return ordered[::-1] if np.sign(np.diff(places)).sum() < 0 else ordered
 
 
 def time_seconds(series: xr.Dataset | xr.DataArray) -> np.ndarray:
@@ -136,15 +150,20 @@ def time_seconds(series: xr.Dataset | xr.DataArray) -> np.ndarray:
 
 def step_seconds(series: xr.Dataset | xr.DataArray) -> float:
     """Return the usual time step in seconds (the most frequent difference)."""
+    if series.sizes["time"] < 2:
+        raise InputError("the series has one time step: its time step cannot be known")
     steps, counts = np.unique(np.diff(time_seconds(series)), return_counts=True)
     return float(steps[counts.argmax()])
 
 
 def gap_positions(series: xr.Dataset | xr.DataArray) -> np.ndarray:
-    """Return each i where the step from time i to i+1 is not the usual one, int64."""
+    """Return each i where the step from time i to i+1 is not the usual one, int64.
+
+    Up to a tenth more or less is usual: months have 28 to 31 days, and clocks jitter.
+    """
     steps = np.diff(time_seconds(series))
     usual = step_seconds(series)
-    return np.flatnonzero(np.abs(steps - usual) > 1e-3 * usual)
+    return np.flatnonzero(np.abs(steps - usual) > 0.1 * usual)
 
 
 def _select(raw: xr.Dataset, select: dict[str, Any]) -> xr.Dataset:
@@ -160,9 +179,9 @@ def _select(raw: xr.Dataset, select: dict[str, Any]) -> xr.Dataset:
             raw = raw.isel({name: value}, drop=True)
             continue
         values = raw[name].values
-        if values.dtype.kind in "US":
-            hit = values == str(value)
-        elif isinstance(value, int | float):
+        if values.dtype.kind in "USO":
+            hit = values.astype(str) == str(value)
+        elif isinstance(value, int | float | np.number):
             hit = np.isclose(values.astype(float), float(value), rtol=1e-6, atol=1e-9)
         else:
             hit = np.zeros(len(values), dtype=bool)
@@ -181,6 +200,7 @@ def _chosen(raw: xr.Dataset, candidates: list[str], variables: Sequence[str] | N
                 "Choose with --variable (the first is the target, more are input features)"
             )
         return candidates
+    variables = [variables] if isinstance(variables, str) else variables
     for name in variables:
         if name in raw.variables and name not in candidates:
             array = raw[name]
@@ -201,20 +221,31 @@ def _stack(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
     series = series.drop_vars({dims.time_coordinate, "time"} & set(map(str, series.coords)))
     series = series.rename({dims.time: "time"}) if dims.time != "time" else series
     series = series.assign_coords(time=("time", times.values, times.attrs))
+    series = series.drop_vars(
+        [c for c in series.coords if "time" in series[c].dims and c != "time"]
+    )
+    if not series.chunks:
+        series = series.chunk({"time": "auto"})  # computing with a lazily opened array loads it
     if not dims.space:
-        series = series.expand_dims(location=[0])
+        chosen = series.coords.get("location", 0)  # kept where one location was selected
+        series = series.drop_vars("location", errors="ignore").expand_dims(location=[chosen])
+        series.attrs.pop(GRID_DIMS, None)
         return _positions(series, dims)
     if len(dims.space) == 1:
         (name,) = dims.space
         series = series.rename({name: "location"}) if name != "location" else series
         if "location" not in series.coords:
             series = series.assign_coords(location=np.arange(series.sizes["location"]))
+        repeated = series.indexes["location"].duplicated()
+        if repeated.any():
+            raise InputError(
+                f"the location {series.indexes['location'][repeated][0]!r} occurs more than once "
+                f"along {name!r}: give each location its own name"
+            )
         return _positions(series, dims)
     for name in dims.space:
         if name not in series.coords:
             series = series.assign_coords({name: np.arange(series.sizes[name])})
-    if not series.chunks:
-        series = series.chunk({"time": "auto"})  # stacking a lazily opened array would load it
     series = series.stack(location=dims.space, create_index=False)
     series = series.assign_coords(location=np.arange(series.sizes["location"]))
     return _positions(series, dims).assign_attrs({GRID_DIMS: " ".join(map(str, dims.space))})
@@ -231,13 +262,15 @@ def _positions(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
 
 
 def _as_float(array: xr.DataArray, null_value: float | None) -> xr.DataArray:
-    missing: Hashable = array.attrs.get("missing_value", array.attrs.get("_FillValue"))
+    attrs = {k: v for k, v in array.attrs.items() if k != GRID_DIMS}
+    coded = [attrs.pop("missing_value", None), attrs.pop("_FillValue", None)]
     values = array.astype(np.float32)
     values = values.where(np.isfinite(values))
-    for null in (null_value, missing):
+    for null in (null_value, *coded):
         if isinstance(null, int | float | np.number):
             values = values.where(values != np.float32(null))
-    return values.assign_attrs(array.attrs)
+    values.attrs = attrs
+    return values
 
 
 def _repair_time(series: xr.Dataset, repair: bool) -> xr.Dataset:

@@ -30,7 +30,7 @@ class Split:
 
     def __post_init__(self) -> None:
         shares = (self.train, self.validation, self.test)
-        if min(shares) < 0 or self.train <= 0 or abs(sum(shares) - 1) > 1e-6:
+        if not (min(shares) >= 0 and self.train > 0 and abs(sum(shares) - 1) <= 1e-6):
             raise InputError(
                 f"split is {shares}: three shares (train, validation, test) that sum to 1 are "
                 "needed, the first above 0, e.g. 0.6 0.2 0.2"

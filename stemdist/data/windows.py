@@ -244,7 +244,7 @@ class TensorWindows(WindowSource):
     def mean_window(self) -> Tensor:
         """Return the mean input window of each location, (N, L_in, F)."""
         if self.given_profile is not None:
-            return self.given_profile.unflatten(1, (self.lookback, self.n_features))
+            return self.given_profile.reshape(-1, self.lookback, self.n_features)
         return self.x.mean(0).transpose(0, 1)
 
 

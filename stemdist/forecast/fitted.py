@@ -18,7 +18,6 @@ import torch
 import xarray as xr
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from stemdist.data.scaling import Scaler
 from stemdist.data.series import canonical_series, gap_positions, step_seconds, to_grid
@@ -30,10 +29,11 @@ from stemdist.forecast.predict import predict_windows
 from stemdist.forecast.task import TaskSettings, input_windows
 from stemdist.graph import build_graph
 
-_INIT_TIMES: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "last": lambda starts, n_test: starts[-1:],
-    "test": lambda starts, n_test: starts[-n_test:],
-    "all": lambda starts, n_test: starts,
+_FILES = {"config.json", "weights.safetensors", "locations.nc"}
+_INIT_TIMES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "last": lambda starts, test_begin: starts[-1:],
+    "test": lambda starts, test_begin: starts[starts >= test_begin],
+    "all": lambda starts, test_begin: starts,
 }
 
 
@@ -86,8 +86,8 @@ class FittedForecaster:
             Canonical or raw; holds the variables it was trained on. Locations known from
             training keep their graph and profile; a series over other locations gets its own.
         init_times : {"last", "test", "all"}
-            Forecast from the end of the series, from every step of the test part, or from
-            every step with a full lookback.
+            Forecast from the end of the series, from every step with a full lookback in the
+            test part, or from every step with a full lookback.
         stride : int
             Use every ``stride``-th of these initial times, counted back from the last.
         device : str or torch.device
@@ -110,8 +110,8 @@ class FittedForecaster:
         if stride < 1:
             raise InputError(f"stride is {stride}: it must be a whole number of at least 1")
         series = self._matching(series)
+        starts = self._starts(series, init_times)[::-stride][::-1].copy()
         locations = self._locations_of(series)
-        starts = self._starts(series, init_times)[::-stride].copy()[::-1].copy()
         windows = input_windows(
             series, self.settings, self.scaler, locations.graph, torch.from_numpy(starts)
         )
@@ -128,7 +128,7 @@ class FittedForecaster:
                 f"the forecaster needs the variable(s) {', '.join(self.variables)}; the data have "
                 f"{', '.join(map(str, series.data_vars)) or 'none'}"
             )
-        if "location" not in series.dims:
+        if "location" not in series.dims or "target" not in series.attrs:
             series = canonical_series(series, variables=self.variables, static=self.settings.static)
         series = series[list(self.variables)]
         index = place_index(self.locations.coords, series)
@@ -152,14 +152,15 @@ class FittedForecaster:
         if len(gaps):
             crossed = np.searchsorted(gaps, starts + lookback - 1) - np.searchsorted(gaps, starts)
             starts = starts[crossed == 0]
-        begin, end = self.settings.split.boundaries(n_steps)["test"]
-        chosen = _INIT_TIMES[init_times](torch.from_numpy(starts), max(end - begin - lookback, 1))
+        test_begin, _ = self.settings.split.boundaries(n_steps)["test"]
+        chosen = _INIT_TIMES[init_times](starts, test_begin)
         if not len(chosen):
+            part = f", {n_steps - test_begin} of them in the test part," if len(starts) else ""
             raise InputError(
-                f"the series has {n_steps} time steps and {len(gaps)} gap(s): no run of "
+                f"the series has {n_steps} time steps{part} and {len(gaps)} gap(s): no run of "
                 f"{lookback} steps (the lookback) to forecast from. Give a longer series"
             )
-        return chosen.numpy()
+        return chosen
 
     def _labelled(
         self, series: xr.Dataset, starts: np.ndarray, forecast: np.ndarray
@@ -228,27 +229,42 @@ class FittedForecaster:
                 locations = Locations.from_dataset(stored.load())
             settings = TaskSettings.from_json(config["task"])
             scaler = Scaler(**{k: tuple(v) for k, v in config["scaler"].items()})
-        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+            return cls(
+                name=config["forecaster"],
+                forecaster=forecaster.eval(),
+                settings=settings,
+                scaler=scaler,
+                variables=tuple(config["variables"]),
+                units=config["units"],
+                locations=locations,
+                record=config["record"],
+            )
+        except _DAMAGE as error:
             raise InputError(
                 f"the saved forecaster {str(folder)!r} cannot be read ({error}): train it again"
             ) from error
-        return cls(
-            name=config["forecaster"],
-            forecaster=forecaster.eval(),
-            settings=settings,
-            scaler=scaler,
-            variables=tuple(config["variables"]),
-            units=config["units"],
-            locations=locations,
-            record=config["record"],
-        )
+
+
+# What unreadable, cut or foreign files raise.
+_DAMAGE = (
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+)
 
 
 def check_replaceable(folder: str | Path) -> None:
-    """Raise unless ``folder`` is free, empty, or a forecaster saved before."""
+    """Raise unless ``folder`` is free, empty, or holds a saved forecaster and nothing else."""
     folder = Path(folder)
-    free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if not free and not (folder / "config.json").is_file():
+    if not folder.exists():
+        return
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if present and not (folder.is_dir() and "config.json" in present and present <= _FILES):
         raise InputError(
-            f"{str(folder)!r} exists and is not a saved forecaster: choose another folder"
+            f"{str(folder)!r} exists and is not a saved forecaster alone (it would be replaced): "
+            "choose another folder"
         )

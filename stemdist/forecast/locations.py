@@ -91,6 +91,6 @@ def place_index(coords: xr.Dataset, series: xr.Dataset) -> np.ndarray | None:
     for name in ("lat", "lon", "x", "y"):
         if name in coords.coords and name in series.coords:
             there = series[name].values[index]
-            if not np.allclose(coords[name].values, there, atol=1e-4):
+            if not np.allclose(coords[name].values, there, atol=1e-4, equal_nan=True):
                 return None
     return np.asarray(index)

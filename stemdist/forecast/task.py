@@ -27,6 +27,7 @@ from stemdist.data.split import PARTS, Split
 from stemdist.data.windows import SeriesWindows, fill_forward, window_starts
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.graph import GraphSettings, build_graph, neighbour_operator
+from stemdist.graph.neighbours import edge_weights
 
 LOAD_BLOCK_BYTES = 64 * 2**20
 
@@ -209,9 +210,12 @@ class ForecastTask:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over values, mask and settings: equal tasks give equal results."""
+        """SHA-256 over windows, graph and settings: equal tasks give equal results."""
         digest = hashlib.sha256(repr((self.settings, self.scaler)).encode())
-        for tensor in (self.train.values, self.train.observed, self.graph.edge_index):
+        whole = self.train
+        starts = (windows.starts for windows in self.windows.values())
+        edges = (self.graph.edge_index, edge_weights(self.graph))
+        for tensor in (whole.values, whole.observed, whole.calendar, whole.static, *edges, *starts):
             digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
         return digest.hexdigest()
 

@@ -5,11 +5,13 @@ Shapes: B windows, N locations, L_out horizon.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pandas as pd
@@ -92,7 +94,7 @@ class TrainingSettings:
         check_count("seed", self.seed, minimum=0)
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise InputError(f"learning_rate is {self.learning_rate!r}: it must be above 0")
-        if self.weight_decay < 0 or self.clip_norm <= 0:
+        if not (self.weight_decay >= 0 and self.clip_norm > 0):
             raise InputError(
                 f"weight_decay is {self.weight_decay!r} and clip_norm {self.clip_norm!r}: the "
                 "first must be at least 0, the second above 0"
@@ -187,8 +189,6 @@ def train_forecaster(
             if run.update % settings.validate_every == 0 or run.update == settings.updates:
                 run.record()
                 run.save(checkpoint)
-                if run.out_of_patience():
-                    break
     return run.finish()
 
 
@@ -224,7 +224,7 @@ class _Run:
 
     def steps(self) -> Iterator[float]:
         """Make the remaining updates, one at a time."""
-        while self.update < self.settings.updates:
+        while self.update < self.settings.updates and not self.out_of_patience():
             self.train_loss = self.step()
             self.update += 1
             yield self.train_loss
@@ -295,7 +295,9 @@ class _Run:
     def identity(self) -> str:
         """Say which run this is, so that a checkpoint is not continued by another one."""
         shape = [len(self.source), self.source.n_locations, self.source.n_features]
-        return hash_of([asdict(self.settings), self.forecaster.config, shape])
+        some = self.source.batch(evenly_spaced(len(self.source), 4))
+        data = [hashlib.sha256(part.detach().cpu().numpy().tobytes()).hexdigest() for part in some]
+        return hash_of([asdict(self.settings), self.forecaster.config, shape, data])
 
     def save(self, checkpoint: str | Path | None) -> None:
         if checkpoint is None:
@@ -314,8 +316,15 @@ class _Run:
     def resume(self, checkpoint: str | Path | None) -> None:
         if checkpoint is None or not Path(checkpoint).exists():
             return
-        state = torch.load(checkpoint, weights_only=True)
-        if state["identity"] != self.identity():
+        try:
+            state = torch.load(checkpoint, weights_only=True)
+            identity = state["identity"]
+        except (OSError, RuntimeError, EOFError, KeyError, TypeError, UnpicklingError) as error:
+            raise InputError(
+                f"checkpoint {str(checkpoint)!r} cannot be read: it is damaged or another kind of "
+                "file. Delete it to start afresh"
+            ) from error
+        if identity != self.identity():
             raise InputError(
                 f"checkpoint {str(checkpoint)!r} was written by a run with other settings or "
                 "data: use the same ones to continue it, or delete it to start afresh"

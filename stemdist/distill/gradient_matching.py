@@ -84,7 +84,7 @@ class GradientMatching(Synthesizer):
         subsets: int = 4,
         surrogate: str = "mlp",
         learning_rate: float = 1e-3,
-        batch_windows: int = 64,
+        batch_windows: int = 256,
         epochs: int = 10,
         surrogate_learning_rate: float = 1e-3,
     ) -> None:

@@ -204,6 +204,11 @@ class ForecastTask:
         return int(self.train.values.shape[-1])
 
     @property
+    def units(self) -> str:
+        """Unit of the target, ``"1"`` where the source does not say."""
+        return str(self.series[self.target_name].attrs.get("units", "1"))
+
+    @property
     def target_name(self) -> str:
         """Name of the variable that is forecast."""
         return self.feature_names[0]
@@ -289,15 +294,21 @@ class _Features:
         return (target, *context, *others, *calendar, *self.settings.static)
 
     def full_scaler(self) -> Scaler:
-        """One entry per input feature; shared features are already on a common scale."""
+        """One entry per input feature; calendar waves are already on a common scale."""
         n_context = int(self.settings.neighbour_context)
-        plain = 2 * len(self.settings.calendar) + len(self.settings.static)
+        n_waves = 2 * len(self.settings.calendar)
+        static = self._static_scaler(self._static_values())
 
-        def extend(entry: tuple[float, ...], neutral: float) -> tuple[float, ...]:
+        def extend(
+            entry: tuple[float, ...], neutral: float, last: tuple[float, ...]
+        ) -> tuple[float, ...]:
             first, *others = entry[: len(self.variables)]
-            return (first, *[first] * n_context, *others, *[neutral] * plain)
+            return (first, *[first] * n_context, *others, *[neutral] * n_waves, *last)
 
-        return Scaler(mean=extend(self._own.mean, 0.0), scale=extend(self._own.scale, 1.0))
+        return Scaler(
+            mean=extend(self._own.mean, 0.0, static.mean),
+            scale=extend(self._own.scale, 1.0, static.scale),
+        )
 
     @property
     def _own(self) -> Scaler:
@@ -344,6 +355,25 @@ class _Features:
         return fill_forward(context, self.settings.lookback)
 
     def _static(self) -> Tensor:
+        values = self._static_values()
+        scaled = self._static_scaler(values).transform(values)
+        return torch.from_numpy(np.where(np.isfinite(scaled), scaled, np.float32(0)))
+
+    def _static_scaler(self, values: np.ndarray) -> Scaler:
+        """Mean and scale of the static features: those of training, where they are known."""
+        count = values.shape[1]
+        if len(self.scaler.mean) > len(self.variables):
+            first = len(self.scaler.mean) - count
+            return Scaler(mean=self.scaler.mean[first:], scale=self.scaler.scale[first:])
+        columns = [column[np.isfinite(column)].astype(np.float64) for column in values.T]
+        spread = [float(column.std()) for column in columns]
+        return Scaler(
+            mean=tuple(float(column.mean()) for column in columns),
+            scale=tuple(s if s > 1e-6 else 1.0 for s in spread),
+        )
+
+    def _static_values(self) -> np.ndarray:
+        """Return the static features (N, S) in physical units, NaN where missing."""
         columns = []
         for name in self.settings.static:
             if name not in self.series.coords:
@@ -356,8 +386,9 @@ class _Features:
                     "it must be one number per location"
                 )
             numbers = column.values.astype(np.float32)
-            numbers = np.where(np.isfinite(numbers), numbers, np.nanmean(numbers))
-            columns.append((numbers - numbers.mean()) / max(float(numbers.std()), 1e-6))
+            if not np.isfinite(numbers).any():
+                raise InputError(f"static feature {name!r} is missing at every location")
+            columns.append(numbers)
         if not columns:
-            return torch.zeros(len(self.series["location"]), 0)
-        return torch.from_numpy(np.stack(columns, axis=1))
+            return np.zeros((self.series.sizes["location"], 0), dtype=np.float32)
+        return np.stack(columns, axis=1)

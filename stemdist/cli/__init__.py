@@ -108,6 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["catalogue", "show", "los-lop"])
     2
     """
+    # Threads that wait by spinning slow each other down many times over on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = ""
     try:

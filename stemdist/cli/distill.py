@@ -14,7 +14,13 @@ from stemdist.cli.console import (
     print_next,
     share_text,
 )
-from stemdist.cli.outputs import default_output, output_file, remove_work, work_folder
+from stemdist.cli.outputs import (
+    default_output,
+    expert_folder,
+    output_file,
+    remove_work,
+    work_folder,
+)
 from stemdist.cli.sources import TaskOptions, is_distilled, task_of
 from stemdist.data import OpenOptions
 from stemdist.data.source import find_recipe
@@ -68,7 +74,9 @@ def distill(
     if work.exists():
         console.note(f"continuing with the state in {str(work)!r}")
     prepared = task_of(data, opening, task)
-    distilled = distill_task(prepared, settings, work=work, progress=console.progress)
+    distilled = distill_task(
+        prepared, settings, work=work, experts=expert_folder(), progress=console.progress
+    )
     distilled.save(target)
     remove_work(target)
     print_fields(f"distilled {data}", _summary(distilled, target))

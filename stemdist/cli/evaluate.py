@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, print_fields
-from stemdist.cli.outputs import default_output, output_results
+from stemdist.cli.outputs import default_output, expert_folder, output_results
 from stemdist.cli.sources import matching_task, refuse
 from stemdist.data import OpenOptions
 from stemdist.distill import DistilledSet
@@ -69,6 +69,7 @@ def evaluate(
         matching_task(data, opening, stored),
         settings,
         results=folder,
+        experts=expert_folder(),
         n_jobs=jobs,
         device=device,
         progress=console.progress,

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+from stemdist.data.fetch import cache_folder
 from stemdist.errors import InputError, OutputError
 from stemdist.forecast.fitted import check_replaceable
 
@@ -95,3 +96,8 @@ def _check_writable(path: Path) -> None:
             f"cannot write {str(path)!r}: no permission to write in {str(folder)!r}. Choose "
             "another place with -o"
         )
+
+
+def expert_folder() -> Path:
+    """Return the folder in the user's cache where trained experts are kept between commands."""
+    return cache_folder() / "experts"

@@ -210,7 +210,12 @@ class DistilledSet:
                 f"{dataset.attrs.get('stemdist_format')!r}, expected {FORMAT!r}): make one with "
                 "`stemdist distill`"
             )
-        return cls.from_xarray(dataset)
+        try:
+            return cls.from_xarray(dataset)
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(
+                f"the distilled file {str(path)!r} is damaged ({error}): make it again"
+            ) from error
 
     @classmethod
     def from_xarray(cls, dataset: xr.Dataset) -> DistilledSet:

@@ -17,9 +17,8 @@ from stemdist.data.windows import TensorWindows, WindowSource
 from stemdist.forecast import (
     ForecastTask,
     TrainingSettings,
-    make_forecaster,
+    fit_windows,
     mean_squared_error,
-    train_forecaster,
 )
 from stemdist.forecast.train import evenly_spaced
 
@@ -96,15 +95,8 @@ class DistillationProblem:
         return sum(errors) / len(errors) / self._variance
 
     def _judge(self, candidate: TensorWindows, family: str, seed: int) -> float:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            forecaster = make_forecaster(
-                family,
-                lookback=candidate.lookback,
-                horizon=candidate.horizon,
-                n_features=candidate.n_features,
-            )
-        train_forecaster(forecaster, candidate, self.graph, replace(self.judging, seed=seed))
+        training = replace(self.judging, seed=seed)
+        forecaster, _ = fit_windows(family, candidate, self.graph, training)
         return mean_squared_error(
             forecaster,
             self.task.validation,

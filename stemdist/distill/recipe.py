@@ -218,6 +218,7 @@ def distill(
     settings: DistillSettings | None = None,
     *,
     work: str | Path | None = None,
+    experts: str | Path | None = None,
     progress: bool | None = False,
 ) -> DistilledSet:
     """Distil a task along time and space.
@@ -232,8 +233,11 @@ def distill(
     settings : DistillSettings, optional
         Defaults are used without it.
     work : str or Path, optional
-        Folder in which experts and iterates are kept, so that a run that was stopped continues
-        there exactly.
+        Folder in which iterates are kept, so that a run that was stopped continues there
+        exactly.
+    experts : str or Path, optional
+        Folder in which trained experts are kept under a hash of data and settings, so that
+        another run with the same ones starts at once; ``experts`` in ``work`` by default.
     progress : bool, optional
         Show bars; None shows them on a terminal only.
 
@@ -261,7 +265,7 @@ def distill(
         start = starting_point(
             task,
             settings,
-            cache=None if work is None else Path(work) / "experts",
+            cache=Path(work) / "experts" if experts is None and work is not None else experts,
             progress=progress,
         )
         problem = DistillationProblem(
@@ -290,7 +294,7 @@ def distill(
         scaler=task.scaler,
         feature_names=task.feature_names,
         variables=tuple(map(str, task.series.data_vars)),
-        units=str(task.series[task.target_name].attrs.get("units", "1")),
+        units=task.units,
         record=_record(task, settings, start, synthesizer, cost),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stemdist.forecast.base import FORECASTERS, Forecaster, make_forecaster
-from stemdist.forecast.fit import fit_forecaster
+from stemdist.forecast.fit import fit_forecaster, fit_windows, training_record
 from stemdist.forecast.fitted import FittedForecaster
 from stemdist.forecast.locations import Locations
 from stemdist.forecast.losses import weighted_mean
@@ -21,9 +21,11 @@ __all__ = [
     "TrainingResult",
     "TrainingSettings",
     "fit_forecaster",
+    "fit_windows",
     "make_forecaster",
     "mean_squared_error",
     "predict_windows",
     "train_forecaster",
+    "training_record",
     "weighted_mean",
 ]

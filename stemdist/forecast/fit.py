@@ -1,4 +1,4 @@
-"""Training a forecaster on all the data of a task."""
+"""From a forecaster's name and windows to a trained module, and to one ready for new data."""
 
 from __future__ import annotations
 
@@ -7,23 +7,72 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch_geometric.data import Data
 
-from stemdist.forecast.base import make_forecaster
+from stemdist.data.windows import WindowSource
+from stemdist.forecast.base import Forecaster, make_forecaster
 from stemdist.forecast.fitted import FittedForecaster
 from stemdist.forecast.locations import Locations
 from stemdist.forecast.task import ForecastTask
-from stemdist.forecast.train import TrainingSettings, train_forecaster
+from stemdist.forecast.train import TrainingResult, TrainingSettings, train_forecaster
+
+
+def fit_windows(
+    name: str,
+    source: WindowSource,
+    graph: Data,
+    training: TrainingSettings,
+    *,
+    options: Mapping[str, Any] | None = None,
+    validation: tuple[WindowSource, Data, Tensor] | None = None,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    progress: bool | None = False,
+) -> tuple[Forecaster, TrainingResult]:
+    """Build a forecaster from the training seed and train it on any windows.
+
+    Parameters
+    ----------
+    name : str
+        Registered name of the forecaster.
+    source, graph, training, validation, checkpoint, device, progress
+        As in :func:`~stemdist.forecast.train_forecaster`.
+    options : mapping, optional
+        Hyper-parameters of the forecaster.
+
+    Returns
+    -------
+    Forecaster, TrainingResult
+        The trained module, and how it went.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        forecaster = make_forecaster(
+            name,
+            lookback=source.lookback,
+            horizon=source.horizon,
+            n_features=source.n_features,
+            **(options or {}),
+        )
+    result = train_forecaster(
+        forecaster,
+        source,
+        graph,
+        training,
+        validation=validation,
+        checkpoint=checkpoint,
+        device=device,
+        progress=progress,
+    )
+    return forecaster, result
 
 
 def fit_forecaster(
     task: ForecastTask,
     forecaster: str = "mlp",
     training: TrainingSettings | None = None,
-    *,
-    options: Mapping[str, Any] | None = None,
-    checkpoint: str | Path | None = None,
-    device: str | torch.device = "cpu",
-    progress: bool | None = False,
+    **how: Any,
 ) -> FittedForecaster:
     """Train a forecaster on the training part of a task; its validation part chooses the weights.
 
@@ -35,10 +84,8 @@ def fit_forecaster(
         Registered name.
     training : TrainingSettings, optional
         Defaults are used without it.
-    options : mapping, optional
-        Hyper-parameters of the forecaster.
-    checkpoint, device, progress
-        As in :func:`~stemdist.forecast.train_forecaster`.
+    **how
+        ``options``, ``checkpoint``, ``device`` and ``progress`` of :func:`fit_windows`.
 
     Raises
     ------
@@ -53,28 +100,16 @@ def fit_forecaster(
     >>> fit_forecaster(task, "linear", TrainingSettings(updates=2)).record["updates"]
     2
     """
-    training = training or TrainingSettings()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
-        module = make_forecaster(
-            forecaster,
-            lookback=task.settings.lookback,
-            horizon=task.settings.horizon,
-            n_features=len(task.feature_names),
-            **(options or {}),
-        )
     held_out = None
     if "validation" in task.windows:
         held_out = (task.validation, task.graph, task.train.profile)
-    result = train_forecaster(
-        module,
+    module, result = fit_windows(
+        forecaster,
         task.train,
         task.graph,
-        training,
+        training or TrainingSettings(),
         validation=held_out,
-        checkpoint=checkpoint,
-        device=device,
-        progress=progress,
+        **how,
     )
     return FittedForecaster(
         name=forecaster,
@@ -82,14 +117,20 @@ def fit_forecaster(
         settings=task.settings,
         scaler=task.scaler,
         variables=tuple(map(str, task.series.data_vars)),
-        units=str(task.series[task.target_name].attrs.get("units", "1")),
+        units=task.units,
         locations=Locations.of_task(task),
-        record={
-            "trained_on": "full",
-            "source_name": str(task.series.attrs.get("source_name", "")),
-            "updates": result.updates,
-            "seconds": result.seconds,
-            "validation_mse": result.best_validation_mse if held_out else None,
-            "history": result.history.to_dict("records"),
-        },
+        record=training_record("full", str(task.series.attrs.get("source_name", "")), result),
     )
+
+
+def training_record(trained_on: str, source_name: str, result: TrainingResult) -> dict[str, Any]:
+    """Return how a forecaster was trained, as JSON types."""
+    best = result.best_validation_mse
+    return {
+        "trained_on": trained_on,
+        "source_name": source_name,
+        "updates": result.updates,
+        "seconds": result.seconds,
+        "validation_mse": best if best == best else None,  # NaN: nothing was validated
+        "history": result.history.to_dict("records"),
+    }

@@ -117,7 +117,9 @@ class TrainingResult:
     updates : int
         Optimizer updates actually made.
     seconds : float
-        Wall time, validation included, earlier parts of a resumed run included.
+        Wall time of the updates, without validation; earlier parts of a resumed run included.
+    validation_seconds : float
+        Wall time of validating, likewise.
     best_validation_mse : float
         Lowest validation error, whose weights the forecaster now has; NaN without validation.
     """
@@ -125,6 +127,7 @@ class TrainingResult:
     history: pd.DataFrame
     updates: int
     seconds: float
+    validation_seconds: float
     best_validation_mse: float
 
 
@@ -192,6 +195,9 @@ def train_forecaster(
     return run.finish()
 
 
+_KEPT = ("update", "train_loss", "rows", "best", "best_weights", "stale", "validating")
+
+
 class _Run:
     """The state of one training run."""
 
@@ -220,6 +226,7 @@ class _Run:
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
         self.stale = 0
+        self.validating = 0.0
         self.began = time.perf_counter()
 
     def steps(self) -> Iterator[float]:
@@ -266,7 +273,9 @@ class _Run:
         """Add a row to the history and remember the best weights."""
         error = math.nan
         if self.validation is not None:
+            before = time.perf_counter()
             error = self._validate()
+            self.validating += time.perf_counter() - before
             self.stale += 1
             if error < self.best:
                 self.best, self.stale = error, 0
@@ -302,7 +311,7 @@ class _Run:
     def save(self, checkpoint: str | Path | None) -> None:
         if checkpoint is None:
             return
-        names = ("update", "train_loss", "rows", "best", "best_weights", "stale")
+        names = _KEPT
         state: dict[str, Any] = {name: getattr(self, name) for name in names}
         state["identity"] = self.identity()
         state["forecaster"] = self.forecaster.state_dict()
@@ -329,7 +338,7 @@ class _Run:
                 f"checkpoint {str(checkpoint)!r} was written by a run with other settings or "
                 "data: use the same ones to continue it, or delete it to start afresh"
             )
-        for name in ("update", "train_loss", "rows", "best", "best_weights", "stale"):
+        for name in _KEPT:
             setattr(self, name, state[name])
         self.forecaster.load_state_dict(state["forecaster"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -344,7 +353,8 @@ class _Run:
         return TrainingResult(
             history=pd.DataFrame(self.rows),
             updates=self.update,
-            seconds=time.perf_counter() - self.began,
+            seconds=time.perf_counter() - self.began - self.validating,
+            validation_seconds=self.validating,
             best_validation_mse=self.best if self.best_weights is not None else math.nan,
         )
 

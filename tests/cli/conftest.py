@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_cases import QUICK_DISTILL, Outcome, Run, weather
 
 from stemdist.cli import main
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep experts and downloads out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STEMDIST_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ def test_full_data_cells_are_shared_by_distilled_sets(
 
 def test_selection_never_reads_the_test_part(evaluation, series, task_of, distilled, small):
     _, end = task_of(series).settings.split.boundaries(series.sizes["time"])["validation"]
-    poisoned = series.copy(deep=True)
+    poisoned = series.compute().copy(deep=True)
     poisoned["speed"].values[end:] = 1e6
     few = dataclasses.replace(small, methods=("full", "random", "distilled"))
     found = evaluate(distilled, task_of(poisoned), few)

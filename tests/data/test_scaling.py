@@ -1,0 +1,50 @@
+"""Scaling by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from stemdist.data import Scaler
+from stemdist.errors import InputError
+
+
+def test_missing_entries_do_not_count():
+    values = np.array([[[1.0, 5.0]], [[np.nan, 7.0]], [[3.0, np.nan]]], dtype=np.float32)
+    scaler = Scaler.fit(values, ("a", "b"))
+    assert scaler == Scaler(mean=(2.0, 6.0), scale=(1.0, 1.0))
+    scaled = scaler.transform(values)
+    assert scaled.dtype == np.float32
+    np.testing.assert_array_equal(scaled[:, 0], [[-1, -1], [np.nan, 1], [1, np.nan]])
+
+
+def test_inverses():
+    scaler = Scaler(mean=(280.0, -3.0), scale=(4.0, 0.5))
+    values = torch.tensor([[281.0, -2.0], [272.0, -4.0]])
+    scaled = scaler.scale_features(values)
+    assert scaled.tolist() == [[0.25, 2.0], [-2.0, -2.0]]
+    assert scaler.inverse_features(scaled).equal(values)
+    assert scaler.inverse(scaled[:, 1], feature=1).equal(values[:, 1])
+    assert scaler.scale_target(values[:, 0]).equal(scaled[:, 0])
+    assert scaler.transform(values.numpy()).tolist() == scaled.tolist()
+
+
+def test_large_offsets_lose_no_precision():
+    values = 1e5 + np.random.default_rng(0).normal(size=(2000, 3, 1)).astype(np.float32)
+    scaler = Scaler.fit(values.astype(np.float32), ("pressure",))
+    exact = values.astype(np.float32).astype(np.float64)
+    assert scaler.mean[0] == pytest.approx(exact.mean(), rel=1e-12)
+    assert scaler.scale[0] == pytest.approx(exact.std(), rel=1e-5)
+
+
+def test_nothing_to_scale():
+    with pytest.raises(InputError, match="'b' has no observed value in the training part"):
+        Scaler.fit(np.array([[[1.0, np.nan]], [[2.0, np.nan]]]), ("a", "b"))
+    for constant in (0.0, 281.15):
+        with pytest.raises(InputError, match=r"'a' is constant .* nothing to forecast"):
+            Scaler.fit(np.full((9, 2, 1), constant, dtype=np.float32), ("a",))
+    with pytest.raises(InputError, match="every scale above 0"):
+        Scaler(mean=(1.0,), scale=(0.0,))
+    with pytest.raises(InputError, match="one of each per feature"):
+        Scaler(mean=(1.0, 2.0), scale=(1.0,))

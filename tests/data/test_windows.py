@@ -1,0 +1,196 @@
+"""Windows against slow loops and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from stemdist.data import SeriesWindows, TensorWindows, materialise
+from stemdist.data.windows import fill_forward, window_starts
+from stemdist.errors import InputError
+
+NO_GAPS = np.zeros(0, dtype=np.int64)
+STEPS, LOCATIONS = 20, 4
+
+
+@pytest.fixture
+def source():
+    generator = torch.Generator().manual_seed(0)
+    return SeriesWindows(
+        values=torch.randn(STEPS, LOCATIONS, 2, generator=generator),
+        observed=torch.rand(STEPS, LOCATIONS, generator=generator) < 0.7,
+        calendar=torch.randn(STEPS, 2, generator=generator),
+        static=torch.randn(LOCATIONS, 1, generator=generator),
+        starts=window_starts(2, 19, 3, 2, np.array([9])),
+        lookback=3,
+        horizon=2,
+    )
+
+
+def slow_window(source, number):
+    start = int(source.starts[number])
+    x = torch.empty(source.lookback, LOCATIONS, 5)
+    y, mask = torch.zeros(2, source.horizon, LOCATIONS)
+    for lag in range(source.lookback):
+        for location in range(LOCATIONS):
+            x[lag, location, :2] = source.values[start + lag, location]
+            x[lag, location, 2:4] = source.calendar[start + lag]
+            x[lag, location, 4] = source.static[location, 0]
+    for lead in range(source.horizon):
+        for location in range(LOCATIONS):
+            step = start + source.lookback + lead
+            if source.observed[step, location]:
+                y[lead, location] = source.values[step, location, 0]
+                mask[lead, location] = 1
+    return x, y, mask
+
+
+# --- where windows start -------------------------------------------------------------------------
+
+
+def test_starts_by_hand():
+    assert window_starts(0, 7, 3, 2, NO_GAPS).tolist() == [0, 1, 2]
+    assert window_starts(5, 10, 3, 2, NO_GAPS).tolist() == [5]
+    assert window_starts(0, 12, 2, 2, np.array([3, 4])).tolist() == [0, 5, 6, 7, 8]
+    # A gap just before or after the part does not matter.
+    assert window_starts(4, 8, 2, 2, np.array([3, 7])).tolist() == [4]
+
+
+def test_no_window_fits():
+    message = r"the test part has 4 time steps: no window of lookback 3 \+ horizon 2 = 5 steps"
+    with pytest.raises(InputError, match=message):
+        window_starts(6, 10, 3, 2, NO_GAPS, "test")
+    with pytest.raises(InputError, match="without crossing one of its 1 time gaps"):
+        window_starts(0, 8, 3, 2, np.array([3]))
+
+
+@given(
+    begin=st.integers(0, 20),
+    length=st.integers(0, 40),
+    lookback=st.integers(1, 5),
+    horizon=st.integers(1, 5),
+    gaps=st.sets(st.integers(0, 60), max_size=6),
+)
+def test_starts_are_exactly_those_allowed(begin, length, lookback, horizon, gaps):
+    span = lookback + horizon
+    allowed = [
+        start
+        for start in range(begin, begin + length)
+        if start + span <= begin + length and not gaps & set(range(start, start + span - 1))
+    ]
+    if not allowed:
+        with pytest.raises(InputError, match="no window"):
+            window_starts(begin, begin + length, lookback, horizon, np.array(sorted(gaps)))
+        return
+    found = window_starts(begin, begin + length, lookback, horizon, np.array(sorted(gaps)))
+    assert found.tolist() == allowed
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+def test_batch_equals_a_slow_loop(source):
+    index = torch.tensor([5, 0, 3])
+    x, y, mask = source.batch(index)
+    for row, number in enumerate(index):
+        for ours, slow in zip((x, y, mask), slow_window(source, number), strict=True):
+            assert ours[row].equal(slow)
+    assert source.inputs(index).equal(x)
+    assert x.shape[-1] == source.n_features
+
+
+def test_batch_at_some_locations(source):
+    index, locations = torch.tensor([1, 4]), torch.tensor([3, 1])
+    x, y, mask = source.batch(index)
+    part = source.batch(index, locations)
+    assert part.x.equal(x[:, :, locations])
+    assert part.y.equal(y[:, :, locations])
+    assert part.mask.equal(mask[:, :, locations])
+
+
+def test_mean_window_is_the_mean_of_all_batches(source):
+    everything = source.inputs(torch.arange(len(source)))
+    mean = everything.mean(0).transpose(0, 1)
+    torch.testing.assert_close(source.mean_window(), mean)
+    torch.testing.assert_close(source.profile, mean.flatten(1))
+
+
+def test_mean_window_of_more_windows_than_one_block():
+    values = torch.randn(700, 2, 1)
+    windows = SeriesWindows(
+        values=values,
+        observed=torch.ones(700, 2, dtype=torch.bool),
+        calendar=torch.zeros(700, 0),
+        static=torch.zeros(2, 0),
+        starts=torch.arange(690),
+        lookback=2,
+        horizon=1,
+    )
+    expected = torch.stack([values[:690].mean(0), values[1:691].mean(0)], dim=1)
+    torch.testing.assert_close(windows.mean_window(), expected)
+
+
+def test_the_series_is_never_copied(source):
+    taken = source.take(torch.tensor([0, 2]))
+    assert taken.starts.tolist() == source.starts[[0, 2]].tolist()
+    for name in ("values", "observed", "calendar", "static"):
+        assert getattr(taken, name).data_ptr() == getattr(source, name).data_ptr()
+
+
+def test_materialise(source):
+    index, locations = torch.tensor([2, 0]), torch.tensor([1, 3])
+    copied = materialise(source, index, locations)
+    for ours, theirs in zip(
+        copied.batch(torch.arange(2)), source.batch(index, locations), strict=True
+    ):
+        assert ours.equal(theirs)
+    assert copied.profile.equal(source.profile[locations])
+    assert copied.location_weight.equal(torch.ones(2))
+    again = materialise(copied, torch.tensor([1]), torch.tensor([0]))
+    assert again.x.equal(copied.x[1:, :, :1])
+    assert again.profile.equal(copied.profile[:1])
+
+
+def test_tensor_windows():
+    x, y = torch.randn(5, 3, 2, 1), torch.randn(5, 4, 2)
+    windows = TensorWindows(x=x, y=y, mask=torch.ones_like(y), weight=torch.ones(2))
+    assert (len(windows), windows.lookback, windows.horizon) == (5, 3, 4)
+    assert (windows.n_locations, windows.n_features) == (2, 1)
+    torch.testing.assert_close(windows.mean_window(), x.mean(0).transpose(0, 1))
+    part = windows.batch(torch.tensor([4, 1]), torch.tensor([1]))
+    assert part.x.equal(x[[4, 1]][:, :, [1]])
+    assert part.y.equal(y[[4, 1]][:, :, [1]])
+    with pytest.raises(InputError, match=r"x \(5, 3, 2, 1\), y \(4, 4, 2\).*do not belong"):
+        TensorWindows(x=x, y=y[1:], mask=y[1:], weight=torch.ones(2))
+
+
+# --- filling -------------------------------------------------------------------------------------
+
+
+def test_fill_forward_by_hand():
+    nan = np.nan
+    values = np.array([[nan, 1.0], [2.0, nan], [nan, nan], [nan, nan], [5.0, 3.0]])
+    filled = fill_forward(values, limit=2)
+    assert filled.tolist() == [[0, 1], [2, 1], [2, 1], [2, 0], [5, 3]]
+    assert np.isnan(values[0, 0])  # the input is left alone
+
+
+@settings(max_examples=50)
+@given(
+    hnp.arrays(
+        np.float64,
+        st.tuples(st.integers(1, 12), st.integers(1, 3)),
+        elements=st.one_of(st.just(np.nan), st.floats(-9, 9)),
+    ),
+    st.integers(1, 5),
+)
+def test_fill_forward_equals_pandas(values, limit):
+    expected = pd.DataFrame(values).ffill(limit=limit).fillna(0.0)
+    np.testing.assert_array_equal(fill_forward(values, limit), expected)
+    deep = fill_forward(np.stack([values, values], axis=-1), limit)
+    np.testing.assert_array_equal(deep[..., 1], expected)

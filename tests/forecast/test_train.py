@@ -1,0 +1,319 @@
+"""Training: equal seeds, exact resuming, masks, weights and early stopping."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch_geometric.data import Data
+
+from stemdist.data import TensorWindows
+from stemdist.errors import InputError
+from stemdist.forecast import TrainingSettings, make_forecaster, train_forecaster, weighted_mean
+from stemdist.forecast import train as train_module
+from stemdist.forecast.losses import LOSSES
+from stemdist.forecast.train import batch_index, evenly_spaced
+
+M, N, LOOKBACK, HORIZON = 12, 5, 3, 2
+
+
+class KilledError(RuntimeError):
+    """Stands for a kill."""
+
+
+def windows(seed=0, mask=None, weight=None):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(M, LOOKBACK, N, 1, generator=generator)
+    y = 0.8 * x[:, -HORIZON:, :, 0] + 0.1 * torch.randn(M, HORIZON, N, generator=generator)
+    return TensorWindows(
+        x=x,
+        y=y,
+        mask=torch.ones_like(y) if mask is None else mask,
+        weight=torch.ones(N) if weight is None else weight,
+    )
+
+
+def ring(size=N):
+    node = torch.arange(size)
+    ends = torch.stack([node, (node + 1) % size])
+    return Data(edge_index=ends, edge_weight=torch.ones(size), num_nodes=size)
+
+
+def build(name="mlp", **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        return make_forecaster(name, lookback=LOOKBACK, horizon=HORIZON, n_features=1, **options)
+
+
+def short(**options):
+    return TrainingSettings(**{"updates": 12, "batch_windows": 4, "validate_every": 4, **options})
+
+
+def train(settings, source=None, name="mlp", validation=None, **options):
+    forecaster = build(name, **({"dropout": 0.2} if name == "mlp" else {}))
+    source = source or windows()
+    held_out = validation and (validation, ring(), source.profile)
+    result = train_forecaster(forecaster, source, ring(), settings, validation=held_out, **options)
+    return forecaster, result
+
+
+def same_weights(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(a.equal(b) for a, b in pairs)
+
+
+# --- determinism ---------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "mtgnn"])
+def test_equal_seeds_give_equal_weights(name):
+    first, _ = train(short(), name=name)
+    torch.manual_seed(99)  # the state outside does not matter
+    second, _ = train(short(), name=name)
+    other, _ = train(short(seed=1), name=name)
+    assert same_weights(first, second)
+    assert not same_weights(first, other)
+
+
+def test_the_random_state_outside_is_left_alone():
+    before = torch.get_rng_state()
+    train(short())
+    assert torch.get_rng_state().equal(before)
+
+
+# --- resuming ------------------------------------------------------
+
+
+def interrupt_at(monkeypatch, update):
+    step = train_module._Run.step
+
+    def failing(self):
+        if self.update == update:
+            raise KilledError
+        return step(self)
+
+    monkeypatch.setattr(train_module._Run, "step", failing)
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])
+@pytest.mark.parametrize("stop_at", [2, 5, 11])
+def test_a_resumed_run_ends_as_if_never_interrupted(schedule, stop_at, tmp_path, monkeypatch):
+    settings = short(schedule=schedule, locations_per_update=3)
+    whole, expected = train(settings, validation=windows(1))
+    checkpoint = tmp_path / "run.pt"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, stop_at)
+        with pytest.raises(KilledError):
+            train(settings, validation=windows(1), checkpoint=checkpoint)
+    assert checkpoint.exists() == (stop_at >= 4)
+    resumed, result = train(settings, validation=windows(1), checkpoint=checkpoint)
+    assert same_weights(whole, resumed)
+    columns = ["update", "train_loss", "validation_mse", "learning_rate"]
+    assert result.history[columns].equals(expected.history[columns])
+    assert result.best_validation_mse == expected.best_validation_mse
+    assert result.history["seconds"].is_monotonic_increasing
+    finished, _ = train(settings, validation=windows(1), checkpoint=checkpoint)
+    assert same_weights(whole, finished)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"settings": short(seed=1)},
+        {"settings": short(updates=20)},
+        {"source": windows(seed=5)},
+        {"name": "linear"},
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(other, tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    train(short(), checkpoint=checkpoint)
+    settings = other.pop("settings", short())
+    with pytest.raises(InputError, match=r"run\.pt' was written by a run with other settings"):
+        train(settings, checkpoint=checkpoint, **other)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_a_damaged_checkpoint_is_refused(content, tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    if content is None:
+        torch.save([1, 2], checkpoint)
+    else:
+        checkpoint.write_bytes(content)
+    with pytest.raises(InputError, match=r"run\.pt' cannot be read.*Delete it"):
+        train(short(), checkpoint=checkpoint)
+
+
+# --- validation ----------------------------------------------------
+
+
+def scripted(monkeypatch, errors):
+    """Let validation answer a given list, and keep the weights it saw."""
+    seen, answers = [], iter(errors)
+
+    def validate(self):
+        seen.append({k: v.clone() for k, v in self.forecaster.state_dict().items()})
+        return next(answers)
+
+    monkeypatch.setattr(train_module._Run, "_validate", validate)
+    return seen
+
+
+def test_the_best_weights_are_kept(monkeypatch):
+    seen = scripted(monkeypatch, [3.0, 1.0, 2.0])
+    forecaster, result = train(short(), validation=windows(1))
+    assert result.best_validation_mse == 1.0
+    assert result.history["validation_mse"].tolist() == [3.0, 1.0, 2.0]
+    for name, weight in forecaster.state_dict().items():
+        assert weight.equal(seen[1][name])
+
+
+def test_patience(monkeypatch, tmp_path):
+    settings = short(updates=40, patience=2)
+    scripted(monkeypatch, [3.0, 1.0, 2.0, 2.0, 0.0])
+    stopped, result = train(settings, validation=windows(1), checkpoint=tmp_path / "run.pt")
+    assert result.updates == 16
+    assert result.best_validation_mse == 1.0
+    again, repeated = train(settings, validation=windows(1), checkpoint=tmp_path / "run.pt")
+    assert repeated.updates == 16  # a run that has stopped stays stopped
+    assert same_weights(stopped, again)
+
+
+def test_validation_that_never_is_a_number_keeps_the_last_weights(monkeypatch):
+    seen = scripted(monkeypatch, [math.nan] * 3)
+    forecaster, result = train(short(), validation=windows(1))
+    assert math.isnan(result.best_validation_mse)
+    assert all(w.equal(seen[-1][k]) for k, w in forecaster.state_dict().items())
+
+
+def test_training_lowers_the_error_and_is_recorded():
+    held_out = windows(1)
+    _, result = train(short(updates=90, validate_every=40), validation=held_out)
+    history = result.history
+    assert history["update"].tolist() == [40, 80, 90]
+    assert result.updates == 90
+    assert result.best_validation_mse == history["validation_mse"].min() < 0.5
+    assert history["train_loss"].iloc[-1] < 0.5
+    assert result.seconds > 0
+    _, without = train(short())
+    assert without.history["validation_mse"].isna().all()
+    assert math.isnan(without.best_validation_mse)
+
+
+def test_one_update():
+    _, result = train(short(updates=1, validate_every=50))
+    assert result.history["update"].tolist() == [1]
+
+
+# --- what is trained on --------------------------------------------
+
+
+def test_masked_targets_have_no_influence():
+    mask = (torch.rand(M, HORIZON, N, generator=torch.Generator().manual_seed(3)) < 0.5).float()
+    clean = windows(mask=mask)
+    poisoned = replace(clean, y=torch.where(mask > 0, clean.y, torch.tensor(1e4)))
+    assert same_weights(train(short(), clean)[0], train(short(), poisoned)[0])
+
+
+def test_a_location_without_weight_has_no_influence():
+    weight = torch.tensor([1.25, 1.25, 1.25, 1.25, 0.0])
+    clean = windows(weight=weight)
+    y = clean.y.clone()
+    y[..., 4] = -50.0
+    poisoned = replace(clean, y=y)
+    assert same_weights(train(short(), clean)[0], train(short(), poisoned)[0])
+
+
+def test_weighted_mean_by_hand():
+    errors = torch.tensor([[[1.0, 10.0], [2.0, 20.0]]])
+    mask = torch.tensor([[[1.0, 1.0], [1.0, 0.0]]])
+    weight = torch.tensor([0.5, 1.5])
+    expected = (0.5 * 1 + 1.5 * 10 + 0.5 * 2) / (0.5 + 1.5 + 0.5)
+    assert weighted_mean(errors, mask, weight).item() == pytest.approx(expected)
+    assert weighted_mean(errors, mask * 0, weight).item() == 0
+
+
+def test_elementwise_losses_by_hand():
+    forecast, y = torch.tensor([0.0, 3.0]), torch.tensor([0.5, 0.0])
+    values = {name: loss(forecast, y).tolist() for name, loss in LOSSES.items()}
+    assert values == {"mse": [0.25, 9.0], "mae": [0.5, 3.0], "huber": [0.125, 2.5]}
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "mtgnn"])
+def test_locations_per_update(name, monkeypatch):
+    seen = []
+    batch = TensorWindows.batch
+
+    def spy(self, index, locations=None):
+        seen.append(locations)
+        return batch(self, index, locations)
+
+    monkeypatch.setattr(TensorWindows, "batch", spy)
+    train(short(locations_per_update=3), name=name)
+    chosen = [tuple(s.tolist()) for s in seen if s is not None]
+    assert len(chosen) == 12
+    assert all(len(set(c)) == 3 and sorted(c) == list(c) for c in chosen)
+    assert len(set(chosen)) > 3
+    assert {location for c in chosen for location in c} == set(range(N))
+
+
+def test_all_locations_are_all_locations():
+    everything, _ = train(short())
+    at_least, _ = train(short(locations_per_update=N + 3))
+    assert same_weights(everything, at_least)
+
+
+def test_a_loss_that_is_not_finite():
+    source = windows()
+    spoilt = replace(source, x=source.x * math.nan)
+    with pytest.raises(InputError, match=r"loss became nan at update 0: lower.*\(now 0\.005\)"):
+        train(short(), spoilt)
+
+
+# --- batches and settings ------------------------------------------
+
+
+@given(
+    n_windows=st.integers(1, 40),
+    size=st.integers(1, 50),
+    epoch=st.integers(0, 3),
+    seed=st.integers(0, 9),
+)
+def test_an_epoch_takes_each_window_at_most_once(n_windows, size, epoch, seed):
+    per_epoch = n_windows // min(size, n_windows)
+    updates = range(epoch * per_epoch, (epoch + 1) * per_epoch)
+    taken = torch.cat([batch_index(n_windows, size, update, seed) for update in updates])
+    assert len(set(taken.tolist())) == len(taken) == per_epoch * min(size, n_windows)
+    if n_windows % size == 0:
+        assert sorted(taken.tolist()) == list(range(n_windows))
+
+
+def test_evenly_spaced():
+    assert evenly_spaced(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert evenly_spaced(9, 3).tolist() == [0, 4, 8]
+    assert evenly_spaced(9, 1).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"updates": 0}, "updates is 0"),
+        ({"batch_windows": 1.5}, "batch_windows is 1.5"),
+        ({"patience": 0}, "patience is 0"),
+        ({"locations_per_update": -1}, "locations_per_update is -1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: it must be above 0"),
+        ({"learning_rate": math.nan}, "learning_rate is nan"),
+        ({"weight_decay": math.nan}, "weight_decay is nan"),
+        ({"clip_norm": 0.0}, "clip_norm 0.0"),
+        ({"schedule": "onecycle"}, "unknown schedule 'onecycle': did you mean 'one-cycle'"),
+        ({"loss": "rmse"}, "unknown loss 'rmse': did you mean 'mse'"),
+    ],
+)
+def test_wrong_settings(wrong, message):
+    with pytest.raises(InputError, match=message):
+        TrainingSettings(**wrong)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +61,8 @@ def find_dimensions(raw: xr.Dataset, names: Sequence[str], time_name: str | None
                 "different dimensions: take them from one grid, or forecast one at a time"
             )
     long = tuple(d for d in dims if raw.sizes[d] > 1)
-    space = _space(raw, dims, long)
+    positions = _positions(raw)
+    space = _space(raw, dims, long, positions)
     for name in long:
         if name not in space:
             values = raw[name].values if name in raw.coords else np.arange(raw.sizes[name])
@@ -75,8 +76,26 @@ def find_dimensions(raw: xr.Dataset, names: Sequence[str], time_name: str | None
         time_coordinate=coordinate,
         space=space,
         length_one=tuple(d for d in dims if d not in space),
-        positions=_positions(raw),
+        positions=positions,
     )
+
+
+def with_positions(raw: xr.Dataset) -> xr.Dataset:
+    """Return ``raw`` with its latitudes and longitudes as coordinates that do not vary in time.
+
+    Files may hold them as ordinary variables, and WRF repeats them at every time step.
+    """
+    places = [
+        str(name)
+        for name, array in raw.data_vars.items()
+        if array.dtype.kind in "fiu" and _is_named(raw, name, LATITUDE + LONGITUDE)
+    ]
+    raw = raw.set_coords(places)
+    for name in map(str, raw.coords):
+        array = raw[name]
+        if array.ndim == 3 and _is_named(raw, name, LATITUDE + LONGITUDE):
+            raw = raw.assign_coords({name: array.isel({array.dims[0]: 0}, drop=True)})
+    return raw
 
 
 def _is_time(array: xr.DataArray) -> bool:
@@ -120,7 +139,9 @@ def _match(raw: xr.Dataset, dims: Sequence[str], names: tuple[str, ...], axis: s
     return None
 
 
-def _space(raw: xr.Dataset, dims: tuple[str, ...], long: tuple[str, ...]) -> tuple[str, ...]:
+def _space(
+    raw: xr.Dataset, dims: tuple[str, ...], long: tuple[str, ...], positions: dict[str, str]
+) -> tuple[str, ...]:
     y = _match(raw, dims, LATITUDE + Y_AXIS, "Y")
     x = _match(raw, dims, LONGITUDE + X_AXIS, "X")
     if y and x and y != x:
@@ -128,6 +149,9 @@ def _space(raw: xr.Dataset, dims: tuple[str, ...], long: tuple[str, ...]) -> tup
     single = [d for d in dims if d.lower() in SINGLE]
     if len(single) == 1:
         return (single[0],)
+    located = {d for name in positions.values() for d in map(str, raw[name].dims)}
+    if y is None and x is None and 1 <= len(located) <= 2 and located <= set(dims):
+        return tuple(d for d in dims if d in located)
     if y or x:
         return (y or x,)  # type: ignore[return-value]
     return long if len(long) == 1 else dims if len(dims) == 1 else ()
@@ -138,8 +162,12 @@ def _positions(raw: xr.Dataset) -> dict[str, str]:
     wanted = {"lat": LATITUDE, "lon": LONGITUDE, "y": Y_AXIS, "x": X_AXIS}
     for canonical, names in wanted.items():
         for name in map(str, raw.coords):
-            standard = str(raw[name].attrs.get("standard_name", "")).lower()
             numeric = raw[name].dtype.kind in "fiu" and raw[name].ndim <= 2
-            if numeric and (name.lower() in names or standard in names):
+            if numeric and _is_named(raw, name, names):
                 found.setdefault(canonical, name)
     return found
+
+
+def _is_named(raw: xr.Dataset, name: Hashable, names: tuple[str, ...]) -> bool:
+    standard = str(raw[name].attrs.get("standard_name", "")).lower()
+    return str(name).lower() in names or standard in names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,10 +32,10 @@ class Scaler:
     scale: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.scale) or not all(s > 0 for s in self.scale):
+        if len(self.mean) != len(self.scale) or not all(0 < s < np.inf for s in self.scale):
             raise InputError(
                 f"scaler with mean {self.mean} and scale {self.scale}: one of each per feature, "
-                "every scale above 0"
+                "every scale above 0 and finite"
             )
 
     @classmethod
@@ -63,7 +64,7 @@ class Scaler:
                     "missing. Choose another variable, or a split that covers data"
                 )
             centre = float(part.mean(where=observed, dtype=np.float64))
-            spread = float(part.std(where=observed, dtype=np.float64, mean=centre))
+            spread = _spread(part, centre, int(observed.sum()))
             if spread <= 1e-7 * max(abs(centre), 1e-30):
                 raise InputError(
                     f"variable {name!r} is constant ({centre:g}) in the training part: there is "
@@ -94,3 +95,15 @@ class Scaler:
     def scale_target(self, values: Tensor) -> Tensor:
         """Return physical values of the target in scaled units."""
         return (values - self.mean[0]) / self.scale[0]
+
+
+def _spread(part: np.ndarray, centre: float, count: int) -> float:
+    """Return the standard deviation of the observed entries, block by block in double precision.
+
+    Squares of column densities (1e19 molecules/cm2 and more) overflow in single precision.
+    """
+    squares = 0.0
+    for begin in range(0, len(part), 256):
+        deviation = part[begin : begin + 256].astype(np.float64) - centre
+        squares += float(np.square(deviation).sum(where=np.isfinite(deviation)))
+    return math.sqrt(squares / count)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stemdist.data.dimensions import Dimensions, find_dimensions
+from stemdist.data.dimensions import Dimensions, find_dimensions, with_positions
 from stemdist.errors import InputError, unknown_name
 
 GRID_DIMS = "grid_dims"
@@ -71,7 +71,8 @@ def canonical_series(
     >>> dict(canonical_series(raw).sizes)
     {'time': 3, 'location': 4}
     """
-    raw = _select(raw, dict(select or {}))
+    static = [static] if isinstance(static, str) else static
+    raw = with_positions(_select(raw, dict(select or {})))
     candidates = time_varying_variables(raw, time_name)
     names = _chosen(raw, candidates, variables)
     dimensions = find_dimensions(raw, names, time_name)
@@ -149,11 +150,10 @@ def time_seconds(series: xr.Dataset | xr.DataArray) -> np.ndarray:
 
 
 def step_seconds(series: xr.Dataset | xr.DataArray) -> float:
-    """Return the usual time step in seconds (the most frequent difference)."""
+    """Return the usual time step in seconds: the median difference, which clock jitter spares."""
     if series.sizes["time"] < 2:
         raise InputError("the series has one time step: its time step cannot be known")
-    steps, counts = np.unique(np.diff(time_seconds(series)), return_counts=True)
-    return float(steps[counts.argmax()])
+    return float(np.quantile(np.diff(time_seconds(series)), 0.5, method="lower"))
 
 
 def gap_positions(series: xr.Dataset | xr.DataArray) -> np.ndarray:
@@ -179,17 +179,26 @@ def _select(raw: xr.Dataset, select: dict[str, Any]) -> xr.Dataset:
             raw = raw.isel({name: value}, drop=True)
             continue
         values = raw[name].values
-        if values.dtype.kind in "USO":
-            hit = values.astype(str) == str(value)
-        elif isinstance(value, int | float | np.number):
-            hit = np.isclose(values.astype(float), float(value), rtol=1e-6, atol=1e-9)
-        else:
-            hit = np.zeros(len(values), dtype=bool)
+        hit = _equal(values, value)
         if not hit.any():
             shown = ", ".join(str(v) for v in values[:12]) + (", ..." if len(values) > 12 else "")
             raise InputError(f"--select {name}={value}: {name!r} has the values {shown}")
         raw = raw.isel({name: int(hit.argmax())}, drop=True)
     return raw
+
+
+def _equal(values: np.ndarray, value: Any) -> np.ndarray:
+    """Say where ``values`` equal ``value``, which may be text, as typed on a command line."""
+    kind = values.dtype.kind
+    try:
+        if kind in "fiu":
+            return np.asarray(np.isclose(values.astype(float), float(value), rtol=1e-6, atol=1e-9))
+        if kind in "Mm":
+            moment = pd.Timestamp(value) if kind == "M" else pd.Timedelta(value)
+            return np.asarray(values == moment.to_numpy())
+    except (TypeError, ValueError):
+        return np.zeros(len(values), dtype=bool)
+    return np.asarray(values.astype(str) == str(value))
 
 
 def _chosen(raw: xr.Dataset, candidates: list[str], variables: Sequence[str] | None) -> list[str]:
@@ -217,6 +226,9 @@ def _chosen(raw: xr.Dataset, candidates: list[str], variables: Sequence[str] | N
 
 def _stack(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
     """Rename to time and location, remembering where each location sat."""
+    series = series.reset_index(
+        [n for n, index in series.indexes.items() if n in series.dims and index.nlevels > 1]
+    )
     times = series[dims.time_coordinate]
     series = series.drop_vars({dims.time_coordinate, "time"} & set(map(str, series.coords)))
     series = series.rename({dims.time: "time"}) if dims.time != "time" else series
@@ -224,31 +236,47 @@ def _stack(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
     series = series.drop_vars(
         [c for c in series.coords if "time" in series[c].dims and c != "time"]
     )
-    if not series.chunks:
-        series = series.chunk({"time": "auto"})  # computing with a lazily opened array loads it
+    for name, array in series.data_vars.items():
+        if array.chunks is None:  # computing with a lazily opened array would load it
+            series[name] = array.chunk({"time": "auto"} if "time" in array.dims else {})
     if not dims.space:
         chosen = series.coords.get("location", 0)  # kept where one location was selected
+        chosen = np.asarray(chosen).item()
         series = series.drop_vars("location", errors="ignore").expand_dims(location=[chosen])
         series.attrs.pop(GRID_DIMS, None)
         return _positions(series, dims)
     if len(dims.space) == 1:
-        (name,) = dims.space
-        series = series.rename({name: "location"}) if name != "location" else series
-        if "location" not in series.coords:
-            series = series.assign_coords(location=np.arange(series.sizes["location"]))
-        repeated = series.indexes["location"].duplicated()
-        if repeated.any():
-            raise InputError(
-                f"the location {series.indexes['location'][repeated][0]!r} occurs more than once "
-                f"along {name!r}: give each location its own name"
-            )
+        series = _named_location(series, dims.space[0])
+        _check_unique(series, "location", dims.space[0])
         return _positions(series, dims)
     for name in dims.space:
         if name not in series.coords:
             series = series.assign_coords({name: np.arange(series.sizes[name])})
+        _check_unique(series, name, name)
     series = series.stack(location=dims.space, create_index=False)
     series = series.assign_coords(location=np.arange(series.sizes["location"]))
     return _positions(series, dims).assign_attrs({GRID_DIMS: " ".join(map(str, dims.space))})
+
+
+def _named_location(series: xr.Dataset, name: str) -> xr.Dataset:
+    """Call the dimension ``name`` location, with one id per location."""
+    if name != "location" and "location" in series.coords:
+        if series["location"].dims == (name,):
+            return series.swap_dims({name: "location"})
+        series = series.drop_vars("location")
+    series = series.rename({name: "location"}) if name != "location" else series
+    if "location" not in series.coords:
+        series = series.assign_coords(location=np.arange(series.sizes["location"]))
+    return series
+
+
+def _check_unique(series: xr.Dataset, name: str, along: str) -> None:
+    repeated = series[name].to_index().duplicated()
+    if repeated.any():
+        raise InputError(
+            f"the {name} {series[name].values[repeated].tolist()[0]!r} occurs more than once along "
+            f"{along!r}: give each location its own name or position"
+        )
 
 
 def _positions(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:

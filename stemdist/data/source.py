@@ -16,7 +16,7 @@ from stemdist.data.readers import ReaderOptions, read
 from stemdist.data.recipe import DatasetRecipe
 from stemdist.data.series import canonical_series
 from stemdist.data.simulate import simulate
-from stemdist.errors import unknown_name
+from stemdist.errors import InputError, unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +93,9 @@ def find_recipe(source: object, recipe: str | None = None) -> DatasetRecipe | No
     """Return the recipe named, else the one ``source`` names unless it is a file, else None."""
     if recipe is not None:
         return dataset_recipe(recipe)
-    if isinstance(source, str) and not Path(source).exists() and source in list_datasets():
-        return dataset_recipe(source)
+    named = isinstance(source, str | Path) and str(source) in list_datasets()
+    if named and not Path(str(source)).exists():
+        return dataset_recipe(str(source))
     return None
 
 
@@ -104,16 +105,24 @@ def open_raw(source: str | Path | xr.Dataset | xr.DataArray, options: OpenOption
     Raises
     ------
     InputError
-        If ``source`` is neither a readable file nor in the catalogue.
+        If ``source`` is neither a readable file nor in the catalogue, or an option about
+        reading a file is given for a source that is none.
     """
-    if isinstance(source, xr.DataArray):
+    if isinstance(source, xr.Dataset | xr.DataArray):
+        _refuse_reader_options(options, "an xarray object")
+        if isinstance(source, xr.Dataset):
+            return source
         return source.to_dataset(name=source.name or "value")
-    if isinstance(source, xr.Dataset):
-        return source
+    if not isinstance(source, str | Path):
+        raise InputError(
+            f"the source is {type(source).__name__}: give a file, the name of a data set, an "
+            "xarray.Dataset or an xarray.DataArray"
+        )
     recipe = find_recipe(source, options.recipe)
     options = options.filled_from(recipe)
     named = recipe is not None and str(source) == recipe.name and not Path(source).exists()
     if named and recipe is not None and recipe.simulator is not None:
+        _refuse_reader_options(options, "simulated")
         return simulate(recipe.simulator, **recipe.settings)
     if named and recipe is not None:
         return read(fetch(recipe.name), options.reader, options.reader_options())
@@ -122,6 +131,12 @@ def open_raw(source: str | Path | xr.Dataset | xr.DataArray, options: OpenOption
         hint = "A data file needs its full name; `stemdist catalogue list` shows the data sets"
         raise unknown_name("file or data set", text, list_datasets(), hint)
     return read(source, options.reader, options.reader_options())
+
+
+def _refuse_reader_options(options: OpenOptions, kind: str) -> None:
+    given = ["reader"] * (options.reader is not None) + options.reader_options().given()
+    if given:
+        raise InputError(f"{', '.join(given)} cannot be used: the source is {kind}, not a file")
 
 
 def open_series(source: str | Path | xr.Dataset | xr.DataArray, **options: Any) -> xr.Dataset:

@@ -50,5 +50,5 @@ class Split:
             First step and one past the last step of ``train``, ``validation`` and ``test``.
         """
         first = int(self.train * n_steps + 1e-9)
-        second = int((self.train + self.validation) * n_steps + 1e-9)
+        second = min(int((self.train + self.validation) * n_steps + 1e-9), n_steps)
         return {"train": (0, first), "validation": (first, second), "test": (second, n_steps)}

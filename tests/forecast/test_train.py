@@ -261,6 +261,29 @@ def test_locations_per_update(name, monkeypatch):
     assert {location for c in chosen for location in c} == set(range(N))
 
 
+def test_an_update_sees_the_profile_and_graph_of_its_locations(monkeypatch):
+    source, seen = windows(), []
+    forward = type(build()).forward
+
+    def spy(self, x, graph, profile):
+        seen.append((x, graph, profile))
+        return forward(self, x, graph, profile)
+
+    monkeypatch.setattr(type(build()), "forward", spy)
+    train(short(locations_per_update=3), source)
+    for x, graph, profile in seen:
+        chosen = [next(n for n in range(N) if source.profile[n].equal(row)) for row in profile]
+        assert all((source.x[:, :, chosen] == window).flatten(1).all(1).any() for window in x)
+        position = {location: i for i, location in enumerate(chosen)}
+        inside = [
+            [position[a], position[b]]
+            for a, b in ring().edge_index.T.tolist()
+            if {a, b} <= set(chosen)
+        ]
+        assert graph.num_nodes == 3
+        assert sorted(graph.edge_index.T.tolist()) == sorted(inside)
+
+
 def test_all_locations_are_all_locations():
     everything, _ = train(short())
     at_least, _ = train(short(locations_per_update=N + 3))

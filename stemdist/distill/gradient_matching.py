@@ -120,7 +120,9 @@ class GradientMatching(Synthesizer):
                 horizon=problem.start.horizon,
                 n_features=problem.start.n_features,
             ).train()
-            optimizer = torch.optim.Adam(surrogate.parameters(), lr=self.surrogate_learning_rate)
+            optimizer = torch.optim.Adam(
+                surrogate.parameters(), lr=self.surrogate_learning_rate, fused=True
+            )
             losses = []
             for _ in range(self.steps):
                 parts = self._parts(problem, generator)

@@ -217,7 +217,10 @@ class _Run:
         self.validation, self.device = validation, device
         self.loss = get_loss(settings.loss)
         self.optimizer: Optimizer = torch.optim.AdamW(
-            forecaster.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+            forecaster.parameters(),
+            settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,  # one call for all parameters: small models spend their time on calls
         )
         self.scheduler = SCHEDULES[settings.schedule](self.optimizer, settings)
         self.update = 0

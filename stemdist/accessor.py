@@ -41,7 +41,7 @@ class StemdistAccessor:
         """Distil the dataset; see :func:`stemdist.distill_series`."""
         from stemdist.api import distill_series
 
-        return distill_series(self.series(variable), **options)
+        return distill_series(self._with_static(variable, options), **options)
 
     def train(
         self,
@@ -52,10 +52,16 @@ class StemdistAccessor:
         """Train on the dataset in full; see :func:`stemdist.train`."""
         from stemdist.api import train
 
-        return train(self.series(variable), forecaster, **options)
+        return train(self._with_static(variable, options), forecaster, **options)
 
     def evaluate(self, distilled: DistilledSet, **options: Any) -> Evaluation:
         """Judge a distilled set by this dataset; see :func:`stemdist.evaluate_distilled`."""
         from stemdist.api import evaluate_distilled
 
         return evaluate_distilled(distilled, self._dataset, **options)
+
+    def _with_static(
+        self, variable: str | Sequence[str] | None, options: dict[str, Any]
+    ) -> xr.Dataset:
+        """Return the series with the static features that ``options`` ask for."""
+        return self.series(variable, static=options.get("static", ()))

@@ -9,9 +9,9 @@ from typing import Any
 
 import xarray as xr
 
-from stemdist.data import canonical_series
+from stemdist.data import open_series
 from stemdist.distill import DistilledSet, DistillSettings, distill, train_on_distilled
-from stemdist.errors import unknown_name
+from stemdist.errors import InputError, unknown_name
 from stemdist.evaluate import Evaluation, EvaluationSettings, evaluate
 from stemdist.forecast import (
     FittedForecaster,
@@ -23,7 +23,7 @@ from stemdist.forecast import (
 
 
 def distill_series(
-    series: xr.Dataset,
+    series: xr.Dataset | xr.DataArray,
     *,
     work: str | Path | None = None,
     progress: bool | None = None,
@@ -33,7 +33,7 @@ def distill_series(
 
     Parameters
     ----------
-    series : xarray.Dataset
+    series : xarray.Dataset or xarray.DataArray
         From :func:`~stemdist.data.open_series`, or raw with one suitable variable.
     work : str or Path, optional
         Folder in which state is kept, so that a run that was stopped continues exactly.
@@ -61,13 +61,12 @@ def distill_series(
     >>> tiny.windows.y.shape
     torch.Size([9, 12, 3])
     """
-    task, settings = _sorted_options(options, TaskSettings, DistillSettings)
-    prepared = ForecastTask.from_series(_canonical(series), TaskSettings(**task))
-    return distill(prepared, DistillSettings(**settings), work=work, progress=progress)
+    task, settings = _settings(options, TaskSettings, DistillSettings)
+    return distill(_prepared(series, task), settings, work=work, progress=progress)
 
 
 def train(
-    data: DistilledSet | xr.Dataset,
+    data: DistilledSet | xr.Dataset | xr.DataArray,
     forecaster: str = "mlp",
     *,
     hyperparameters: Mapping[str, Any] | None = None,
@@ -79,7 +78,7 @@ def train(
 
     Parameters
     ----------
-    data : DistilledSet or xarray.Dataset
+    data : DistilledSet, xarray.Dataset or xarray.DataArray
         What to train on.
     forecaster : str
         Registered name, e.g. ``"mlp"``, ``"mtgnn"``, ``"linear"``.
@@ -100,16 +99,15 @@ def train(
     """
     how: dict[str, Any] = {"options": hyperparameters, "device": device, "progress": progress}
     if isinstance(data, DistilledSet):
-        (training,) = _sorted_options(options, TrainingSettings)
-        return train_on_distilled(data, forecaster, TrainingSettings(**training), **how)
-    task, training = _sorted_options(options, TaskSettings, TrainingSettings)
-    prepared = ForecastTask.from_series(_canonical(data), TaskSettings(**task))
-    return fit_forecaster(prepared, forecaster, TrainingSettings(**training), **how)
+        (training,) = _settings(options, TrainingSettings)
+        return train_on_distilled(data, forecaster, training, **how)
+    task, training = _settings(options, TaskSettings, TrainingSettings)
+    return fit_forecaster(_prepared(data, task), forecaster, training, **how)
 
 
 def evaluate_distilled(
     distilled: DistilledSet,
-    series: xr.Dataset,
+    series: xr.Dataset | xr.DataArray,
     *,
     results: str | Path | None = None,
     progress: bool | None = None,
@@ -121,7 +119,7 @@ def evaluate_distilled(
     ----------
     distilled : DistilledSet
         What is judged.
-    series : xarray.Dataset
+    series : xarray.Dataset or xarray.DataArray
         The series it was made from; its test part is read once.
     results : str or Path, optional
         Folder in which finished cells are kept.
@@ -130,24 +128,29 @@ def evaluate_distilled(
     **options
         Fields of :class:`~stemdist.evaluate.EvaluationSettings`, e.g. ``seeds=3``.
     """
-    (settings,) = _sorted_options(options, EvaluationSettings)
-    series = _canonical(series, distilled.variables, distilled.settings.static)
-    task = ForecastTask.from_series(series, distilled.settings)
-    return evaluate(
-        distilled, task, EvaluationSettings(**settings), results=results, progress=progress
-    )
+    (settings,) = _settings(options, EvaluationSettings)
+    task = _prepared(series, distilled.settings, distilled.variables)
+    return evaluate(distilled, task, settings, results=results, progress=progress)
 
 
-def _canonical(
-    series: xr.Dataset, variables: tuple[str, ...] | None = None, static: tuple[str, ...] = ()
-) -> xr.Dataset:
-    if "target" in series.attrs and "location" in series.dims:
-        return series
-    return canonical_series(series, variables=variables, static=static)
+def _prepared(
+    series: xr.Dataset | xr.DataArray,
+    settings: TaskSettings,
+    variables: tuple[str, ...] | None = None,
+) -> ForecastTask:
+    if not isinstance(series, xr.Dataset | xr.DataArray):
+        raise InputError(
+            f"the series is {type(series).__name__}: give an xarray.Dataset or xarray.DataArray; "
+            "stemdist.open_series opens files and data sets of the catalogue"
+        )
+    canonical = "target" in series.attrs and "location" in series.dims
+    if not canonical or isinstance(series, xr.DataArray):
+        series = open_series(series, variables=variables, static=settings.static)
+    return ForecastTask.from_series(series, settings)
 
 
-def _sorted_options(options: Mapping[str, Any], *kinds: type[Any]) -> list[dict[str, Any]]:
-    """Give each option to the settings class that has it; the first class wins."""
+def _settings(options: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:
+    """Build each kind of settings from the options it has; the first kind wins."""
     found: list[dict[str, Any]] = [{} for _ in kinds]
     names = [{field.name for field in dataclasses.fields(kind)} for kind in kinds]
     for key, value in options.items():
@@ -155,4 +158,4 @@ def _sorted_options(options: Mapping[str, Any], *kinds: type[Any]) -> list[dict[
         if owner is None:
             raise unknown_name("option", key, set().union(*names))
         found[owner][key] = value
-    return found
+    return [kind(**own) for kind, own in zip(kinds, found, strict=True)]

@@ -47,8 +47,9 @@ _PHASES: dict[str, Callable[[xr.DataArray], np.ndarray]] = {
 CALENDAR_FEATURES = tuple(_PHASES)
 
 
-def check_calendar(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of calendar features as a tuple, or raise for an unknown one."""
+def check_calendar(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the name or names of calendar features as a tuple, or raise for an unknown one."""
+    names = [names] if isinstance(names, str) else names
     for name in names:
         if name not in _PHASES:
             raise unknown_name("calendar feature", name, _PHASES)

@@ -72,7 +72,7 @@ class FittedForecaster:
 
     def predict(
         self,
-        series: xr.Dataset,
+        series: xr.Dataset | xr.DataArray,
         *,
         init_times: str = "last",
         stride: int = 1,
@@ -82,7 +82,7 @@ class FittedForecaster:
 
         Parameters
         ----------
-        series : xarray.Dataset
+        series : xarray.Dataset or xarray.DataArray
             Canonical or raw; holds the variables it was trained on. Locations known from
             training keep their graph and profile; a series over other locations gets its own.
         init_times : {"last", "test", "all"}
@@ -121,7 +121,9 @@ class FittedForecaster:
         forecast = self.scaler.inverse(scaled).numpy()
         return to_grid(self._labelled(series, starts, forecast))
 
-    def _matching(self, series: xr.Dataset) -> xr.Dataset:
+    def _matching(self, series: xr.Dataset | xr.DataArray) -> xr.Dataset:
+        if isinstance(series, xr.DataArray):
+            series = series.to_dataset(name=series.name or "value")  # as open_series names it
         absent = [name for name in self.variables if name not in series.data_vars]
         if absent:
             raise InputError(

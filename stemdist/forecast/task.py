@@ -66,7 +66,12 @@ class TaskSettings:
         check_count("lookback", self.lookback)
         check_count("horizon", self.horizon)
         object.__setattr__(self, "calendar", check_calendar(self.calendar))
-        object.__setattr__(self, "static", tuple(self.static))
+        static: Any = self.static
+        object.__setattr__(self, "static", (static,) if isinstance(static, str) else tuple(static))
+        for name, kind in (("split", Split), ("graph", GraphSettings)):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise InputError(f"{name} is {value!r}: give a stemdist.{kind.__name__}(...)")
 
     @classmethod
     def from_recipe(cls, recipe: DatasetRecipe | None) -> TaskSettings:

@@ -2,8 +2,8 @@
 
 Run with ``STEMDIST_DATA`` naming the folder that holds ``los_speed.csv``::
 
-    python benchmarks/los_loop.py                       # about 15 minutes on one core
-    python benchmarks/los_loop.py --forecasters mlp --synthesizer selection
+    python benchmarks/los_loop.py                                  # 10 minutes on one core
+    python benchmarks/los_loop.py --forecasters mtgnn --updates 300 --methods full,random,distilled
 
 Speeds alone go in (no calendar), as in the reference figures: relative RMSE on the test part
 .515 for a small MLP with neighbour means trained on everything, .5155 for relabelled medoid
@@ -28,7 +28,8 @@ REFERENCE = {"full": 0.515, "random": 0.565, "coreset": 0.5155, "distilled": 0.5
 def main() -> None:
     """Distil, evaluate and print the table with the reference figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--forecasters", default="linear,mlp,mtgnn")
+    parser.add_argument("--forecasters", default="linear,mlp")
+    parser.add_argument("--methods", default="full,random,random-expert,coreset,distilled")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=800)
     parser.add_argument("--time-ratio", type=float, default=0.1)
@@ -58,6 +59,7 @@ def main() -> None:
         distilled,
         series,
         forecasters=tuple(arguments.forecasters.split(",")),
+        methods=tuple(arguments.methods.split(",")),
         seeds=arguments.seeds,
         updates=arguments.updates,
         options={"mlp": {"location_encoder": "none"}} if arguments.plain_mlp else {},

@@ -82,6 +82,10 @@ COMMANDS = {
     "catalogue fetch": Command(
         target="stemdist.cli.catalogue:fetch_files", summary="download the files of a data set"
     ),
+    "export": Command(
+        target="stemdist.cli.export:export",
+        summary="write windows as train/val/test.npz for public research code",
+    ),
     "simulate": Command(
         target="stemdist.cli.simulate:simulate", summary="write simulated data to a file"
     ),

@@ -1,0 +1,71 @@
+"""``stemdist export``: windows of a data file in the layout that public research code reads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stemdist.cli.console import Console, print_fields, print_next
+from stemdist.cli.outputs import default_output, output_results
+from stemdist.cli.sources import TaskOptions, task_of
+from stemdist.data import OpenOptions, write_windows
+from stemdist.data.series import step_seconds
+from stemdist.data.windows import SeriesWindows
+from stemdist.forecast.task import load_values
+
+
+def export(
+    data: str,
+    *,
+    output: str | None = None,
+    missing: float | None = None,
+    opening: OpenOptions,
+    task: TaskOptions,
+    console: Console,
+) -> None:
+    """Write train.npz, val.npz and test.npz with windows x and y, as STemDist's code reads them.
+
+    x is (windows, lookback, locations, variables) and y (windows, horizon, locations), in
+    physical units. Every window is copied out, so the files are up to lookback + horizon times
+    as large as the series.
+
+    Parameters
+    ----------
+    data : str
+        A file or folder, or a data set of the catalogue.
+    output : str, optional
+        New or empty folder to write; by default named after DATA.
+    missing : float, optional
+        Number to write for missing values, e.g. 0; by default NaN.
+
+    Examples
+    --------
+      stemdist export traffic-sim -o traffic-windows
+      stemdist export era5.nc --variable t2m --lookback 12 --horizon 12 -o era5-windows
+    """
+    folder = output_results(output or default_output(data, "-windows"))
+    prepared = task_of(data, opening, task)
+    values = load_values(prepared.series)
+    if missing is not None:
+        values = np.where(np.isfinite(values), values, np.float32(missing))
+    parts = {
+        name: _windows(values, windows)
+        for name, windows in zip(
+            ("train", "val", "test"),
+            (prepared.train, prepared.validation, prepared.test),
+            strict=True,
+        )
+    }
+    write_windows(folder, parts)
+    shapes = [(name, f"x {x.shape}, y {y.shape}") for name, (x, y) in parts.items()]
+    print_fields(f"exported {data}", [("written", str(folder)), *shapes])
+    start = str(prepared.series["time"].values[0])[:19].replace(" ", "T")
+    step = step_seconds(prepared.series) / 60
+    print_next([f"stemdist distill {folder} --start {start} --step-minutes {step:g}"])
+
+
+def _windows(values: np.ndarray, windows: SeriesWindows) -> tuple[np.ndarray, np.ndarray]:
+    """Copy windows (M, L_in, N, F) and targets (M, L_out, N) out of (T, N, F) values."""
+    span = windows.lookback + windows.horizon
+    steps = windows.starts.numpy()[:, None] + np.arange(span)
+    inputs, targets = steps[:, : windows.lookback], steps[:, windows.lookback :]
+    return values[inputs], values[targets, :, 0]

@@ -1,0 +1,33 @@
+import numpy as np
+from cli_cases import weather
+
+from stemdist.cli import main
+from stemdist.data import open_series
+
+
+def test_windows_are_those_of_the_file(tmp_path, capsys):
+    weather().to_netcdf(tmp_path / "w.nc")
+    folder = tmp_path / "windows"
+    line = f"export {tmp_path}/w.nc --lookback 4 --horizon 2 -o {folder}"
+    assert main(line.split()) == 0
+    series = open_series(tmp_path / "w.nc")
+    values = series[series.attrs["target"]].values
+    stored = np.load(folder / "test.npz", allow_pickle=False)
+    np.testing.assert_array_equal(stored["y"][-1], values[-2:])
+    np.testing.assert_array_equal(stored["x"][-1, :, :, 0], values[-6:-2])
+    again = open_series(folder, start="2000-01-01", step_minutes=60)
+    np.testing.assert_array_equal(again["value"].values, values)
+    assert main(line.split()) == 2
+    assert "not an empty folder" in capsys.readouterr().err
+
+
+def test_missing_values_become_the_number_asked_for(tmp_path):
+    data = weather()
+    name = next(iter(data.data_vars))
+    data[name] = data[name].where(data[name] != data[name].isel(time=3))
+    data.to_netcdf(tmp_path / "w.nc")
+    line = f"export {tmp_path}/w.nc --lookback 4 --horizon 2 --missing -1 -o {tmp_path}/windows"
+    assert main(line.split()) == 0
+    x = np.load(tmp_path / "windows" / "train.npz", allow_pickle=False)["x"]
+    assert np.isfinite(x).all()
+    assert (x[0, 3] == -1).all()

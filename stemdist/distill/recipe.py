@@ -95,7 +95,8 @@ class DistillSettings:
         if self.selection not in SELECTIONS:
             raise unknown_name("window selection", self.selection, SELECTIONS)
         for name in ("experts", "judges"):
-            families = tuple(getattr(self, name))
+            given = getattr(self, name)
+            families = (given,) if isinstance(given, str) else tuple(given)
             if not families:
                 raise InputError(f"{name} is empty: name at least one forecaster")
             for family in families:

@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from stemdist.data.windows import WindowSource
 from stemdist.forecast.base import Forecaster
+from stemdist.forecast.device import check_device
 
 BLOCK_SERIES = 32_768
 """Window-locations computed at once; bounds memory whatever M and N are."""
@@ -53,6 +54,7 @@ def predict_windows(
     Tensor
         (M, L_out, N) in scaled units, on the CPU.
     """
+    device = check_device(device)
     index = torch.arange(len(source)) if index is None else index
     profile = (source.profile if profile is None else profile).to(device)
     graph = graph.clone().to(str(device))

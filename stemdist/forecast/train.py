@@ -25,6 +25,7 @@ from stemdist.data.windows import WindowSource
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast.base import Forecaster
+from stemdist.forecast.device import check_device
 from stemdist.forecast.losses import get_loss, weighted_mean
 from stemdist.forecast.predict import mean_squared_error
 from stemdist.graph import subgraph
@@ -175,8 +176,8 @@ def train_forecaster(
     InputError
         If the loss is no longer finite, or the checkpoint belongs to other settings.
     """
-    settings = settings or TrainingSettings()
-    run = _Run(forecaster.to(device), source, graph, settings, validation, torch.device(device))
+    settings, device = settings or TrainingSettings(), check_device(device)
+    run = _Run(forecaster.to(device), source, graph, settings, validation, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         run.resume(checkpoint)

@@ -46,12 +46,15 @@ class Expert:
         Masked mean squared error on the validation part, scaled units.
     seconds : float
         Training time.
+    cached : bool
+        Whether it was trained by an earlier run.
     """
 
     family: str
     forecaster: Forecaster
     validation_mse: float
     seconds: float
+    cached: bool = False
 
 
 def train_experts(
@@ -120,7 +123,7 @@ def _train_one(
     if folder is not None and (folder / "expert.json").is_file():
         forecaster.load_state_dict(load_file(folder / "weights.safetensors"))
         facts = json.loads((folder / "expert.json").read_text(encoding="utf-8"))
-        return Expert(family=family, forecaster=forecaster.eval(), **facts)
+        return Expert(family=family, forecaster=forecaster.eval(), cached=True, **facts)
     result = train_forecaster(
         forecaster,
         task.train,

@@ -323,7 +323,9 @@ def _record(
         "expert_family": start.experts[0].family if start.experts else None,
         "expert_validation_mse": [expert.validation_mse for expert in start.experts],
         "expert_seconds": sum(expert.seconds for expert in start.experts),
-        "seconds": cost.wall_seconds,
+        "seconds": cost.wall_seconds
+        + synthesizer.earlier_seconds_
+        + sum(expert.seconds for expert in start.experts if expert.cached),
         "peak_memory_bytes": cost.peak_memory_bytes,
         "ratios": compression_ratios(
             synthesizer.windows_,

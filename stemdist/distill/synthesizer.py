@@ -6,6 +6,7 @@ Shapes: M_S synthetic windows, L_in lookback, L_out horizon, K clusters, F featu
 from __future__ import annotations
 
 import inspect
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -65,12 +66,15 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         The best iterate, never worse on validation than the start.
     history_ : list of dict
         Per iteration: ``iteration``, ``loss`` and ``validation`` (relative squared error).
+    earlier_seconds_ : float
+        Time that runs stopped before this one have spent on it.
     """
 
     iterations: int
     windows_: TensorWindows
     best_: float
     history_: list[dict[str, float]]
+    earlier_seconds_: float
 
     @abstractmethod
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
@@ -103,6 +107,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         progress : bool, optional
             Show a bar; None shows it on a terminal only.
         """
+        began, self.earlier_seconds_ = time.perf_counter(), 0.0
         x, y = problem.learned(problem.start)
         variables = Variables(x, y, self.optimizer([x, y]))
         done = self._resume(state, variables, problem)
@@ -123,7 +128,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
                 variables.y.copy_(candidate.y)
             self._judge(problem, candidate, iteration + 1, loss)
             bar.set_postfix(loss=f"{loss:.3g}", validation=f"{self.best_:.4f}")
-            self._save(state, variables, seed)
+            self._save(state, variables, time.perf_counter() - began)
         return self
 
     def _judge(
@@ -139,7 +144,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         self.best_ = problem.score(problem.start)
         self.history_ = [{"iteration": 0, "loss": float("nan"), "validation": self.best_}]
 
-    def _save(self, state: str | Path | None, variables: Variables, seed: int) -> None:
+    def _save(self, state: str | Path | None, variables: Variables, seconds: float) -> None:
         if state is None:
             return
         content = {
@@ -148,6 +153,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             "optimizer": variables.optimizer.state_dict(),
             "best": (self.best_, self.windows_.x, self.windows_.y),
             "history": self.history_,
+            "seconds": self.earlier_seconds_ + seconds,
         }
         with atomic_path(state) as path:
             torch.save(content, path)
@@ -166,7 +172,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         variables.optimizer.load_state_dict(content["optimizer"])
         self.best_, x, y = content["best"]
         self.windows_ = replace(problem.start, x=x, y=y)
-        self.history_ = content["history"]
+        self.history_, self.earlier_seconds_ = content["history"], content["seconds"]
         return len(self.history_) - 1
 
 

@@ -46,6 +46,14 @@ def test_every_kind_of_label_and_representative(task, quick, labels, representat
     assert torch.isfinite(distill(task, settings).windows.x).all()
 
 
+def test_cached_experts_do_not_look_free(task, quick, tmp_path):
+    first = distill(task, quick, experts=tmp_path)
+    again = distill(task, quick, experts=tmp_path)
+    assert torch.equal(first.windows.y, again.windows.y)
+    assert again.record["expert_seconds"] == first.record["expert_seconds"]
+    assert again.record["seconds"] > again.record["expert_seconds"]
+
+
 def test_ratio_of_one_keeps_everything(task, quick):
     settings = replace(
         quick, time_ratio=1.0, space_ratio=1.0, synthesizer="selection", synthesizer_options={}

@@ -89,6 +89,8 @@ def test_continues_exactly_where_it_was_stopped(problem, tmp_path, monkeypatch, 
     assert again.history_[1:] == whole.history_[1:]
     assert torch.equal(again.windows_.x, whole.windows_.x)
     assert torch.equal(again.windows_.y, whole.windows_.y)
+    assert again.earlier_seconds_ > 0
+    assert whole.earlier_seconds_ == 0
 
 
 def test_same_seed_same_result(problem):

@@ -183,6 +183,8 @@ def open_series(source: str | Path | xr.Dataset | xr.DataArray, **options: Any) 
         time_name=chosen.time_name,
         repair=chosen.repair,
     )
+    if recipe is not None and recipe.units is not None:
+        series[series.attrs["target"]].attrs.setdefault("units", recipe.units)
     return series.assign_attrs(_provenance(source, recipe))
 
 

@@ -73,6 +73,10 @@ COMMANDS = {
         summary="compare a distilled set with the full data and with simple choices",
         resumes=True,
     ),
+    "plot": Command(
+        target="stemdist.cli.plot:plot",
+        summary="draw a distilled set or a comparison",
+    ),
     "catalogue list": Command(
         target="stemdist.cli.catalogue:list_recipes", summary="list the known data sets"
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import sys
 import warnings
@@ -63,7 +62,6 @@ class Console:
         stream.setFormatter(logging.Formatter("stemdist: %(message)s"))
         before, threads = logger.level, torch.get_num_threads()
         torch.set_num_threads(self.threads)
-        keep_freed_memory()
         logger.addHandler(stream)
         logger.setLevel(level)
         try:
@@ -83,20 +81,6 @@ class Console:
         origin = f" ({category.__name__}, {filename})" if self.verbose else ""
         first_line = str(message).strip().partition("\n")[0]
         self.note(f"warning: {first_line}{origin}")
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep freed blocks instead of mapping large tensors afresh each time.
-
-    Page faults take up to half of a training step of a large model otherwise. Does nothing
-    where the C library is not glibc.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from the heap, too
-        mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap is not given back
 
 
 def print_fields(title: str, fields: Sequence[tuple[str, str]]) -> None:

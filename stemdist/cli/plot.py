@@ -1,4 +1,4 @@
-"""``stemdist plot``: a figure of a distilled set or of a comparison."""
+"""``stemdist plot``: a distilled set or a comparison in, a figure out."""
 
 from __future__ import annotations
 
@@ -8,47 +8,65 @@ import pandas as pd
 
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import default_output, output_file
-from stemdist.cli.sources import is_distilled
 from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
-from stemdist.evaluate.figures import plot_distilled, plot_evaluation
-from stemdist.files import atomic_path
-
-FORMATS = (".png", ".svg", ".pdf")
+from stemdist.evaluate.figures import FORMATS, plot_distilled, plot_evaluation, save_figure
+from stemdist.evaluate.table import check_error
 
 
 def plot(
-    file: str, *, output: str | None = None, metric: str = "relative_rmse", console: Console
+    file: str,
+    *,
+    output: str | None = None,
+    metric: str = "relative_rmse",
+    console: Console,
 ) -> None:
-    """Draw a distilled set (clusters, windows, size) or a comparison (errors by method).
+    """Draw a distilled set (its clusters, some windows, its size) or the errors of a comparison.
 
     Parameters
     ----------
     file : str
-        A distilled set, or the folder or table.csv that stemdist evaluate wrote.
+        A distilled set (.nc, .zarr), or the folder or table.csv that stemdist evaluate wrote.
     output : str, optional
-        Figure to write, .png, .svg or .pdf; by default named after FILE.
+        Figure to write, .png, .svg or .pdf; by default a PNG named after FILE. A file of that
+        name is replaced.
     metric : str
-        Error to draw of a comparison, e.g. relative_rmse or mae.
+        Error of a comparison to draw, e.g. relative_rmse or mae; a distilled set has none.
 
     Examples
     --------
       stemdist plot uk.distilled.nc -o uk.png
       stemdist plot uk.evaluation --metric mae -o errors.svg
 
-    Errors are in the unit of the target, relative ones without a unit.
+    Needs matplotlib: pip install "stemdist[report]".
     """
-    target = output_file(output or default_output(file, ".png"), FORMATS, file)
-    table = Path(file) / "table.csv" if Path(file).is_dir() else Path(file)
-    if is_distilled(file):
+    check_error(metric)
+    table = _table_file(Path(file))
+    ending = ".distilled.png" if table is None else ".evaluation.png"
+    named = file if table is None else str(table.resolve().parent)
+    target = output_file(output or default_output(named, ending), tuple(FORMATS), file)
+    if table is None:
         figure = plot_distilled(DistilledSet.load(file))
-    elif table.suffix == ".csv" and table.is_file():
-        figure = plot_evaluation(pd.read_csv(table), metric)
     else:
-        raise InputError(
-            f"{file!r} is neither a distilled set nor a result of `stemdist evaluate` (a folder "
-            "with table.csv, or that file)"
-        )
-    with atomic_path(target) as part:
-        figure.savefig(part, dpi=110)
+        figure = plot_evaluation(_read_table(table), metric)
+    save_figure(figure, target)
     print_fields(f"plotted {file}", [("written", str(target))])
+
+
+def _table_file(path: Path) -> Path | None:
+    """Return the table of a comparison, or None for what must be a distilled set."""
+    if path.suffix == ".csv":
+        return path
+    return path / "table.csv" if path.is_dir() and path.suffix != ".zarr" else None
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(
+            f"there is no table {str(path)!r}: `stemdist evaluate` writes it at its end; run it "
+            "again to finish"
+        )
+    try:
+        return pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"the table {str(path)!r} cannot be read: {error}") from error

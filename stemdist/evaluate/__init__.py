@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stemdist.evaluate.evaluation import Evaluation
+from stemdist.evaluate.figures import plot_distilled, plot_evaluation, save_figure
 from stemdist.evaluate.methods import METHODS, Budget, Method, TrainingData
 from stemdist.evaluate.metrics import ErrorSums, forecast_errors, skill
 from stemdist.evaluate.protocol import evaluate
@@ -29,6 +30,9 @@ __all__ = [
     "forecast_errors",
     "gap_closed",
     "persistence_scale",
+    "plot_distilled",
+    "plot_evaluation",
+    "save_figure",
     "skill",
     "text_table",
 ]

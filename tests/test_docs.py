@@ -1,0 +1,90 @@
+"""The documentation speaks of files that exist, and of commands and code that are right."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from stemdist.cli import COMMANDS
+from stemdist.cli.arguments import CommandParser
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+STATEMENTS = ("|", ">", "<", "&&", "#")  # where the shell takes over
+
+
+def page_name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """The fenced blocks of a page in some languages; "" is a block without one."""
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [text for language, text in found if language in languages]
+
+
+def command_lines() -> list[tuple[str, str]]:
+    """Every ``stemdist COMMAND ...`` in a fenced block, with the page it is on."""
+    return [
+        (page_name(page), part.strip())
+        for page in PAGES
+        for block in blocks(page, "", "bash", "sh", "console")
+        for line in block.splitlines()
+        for part in line.removeprefix("$ ").split("&&")
+        if part.strip().startswith("stemdist ")
+    ]
+
+
+def parser_of(name: str) -> CommandParser:
+    module, _, attribute = COMMANDS[name].target.partition(":")
+    return CommandParser(getattr(import_module(module), attribute), f"stemdist {name}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_relative_links_resolve(page: Path) -> None:
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+    links = [link for link in LINK.findall(prose) if not re.match(r"[a-z]+:|#", link)]
+    broken = [link for link in links if not (page.parent / link.partition("#")[0]).exists()]
+    assert broken == []
+
+
+def test_there_are_commands_to_check() -> None:
+    assert {"README.md", "docs/quickstart.md"} <= {page for page, _ in command_lines()}
+
+
+@pytest.mark.parametrize(("page", "line"), command_lines())
+def test_commands_parse(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    words = words[: next((i for i, word in enumerate(words) if word in STATEMENTS), None)]
+    name = next(name for name in (" ".join(words[:2]), words[0]) if name in COMMANDS)
+    arguments = words[len(name.split()) :]
+    if "--print-config" in arguments:
+        arguments.remove("--print-config")  # it prints and exits
+    if "--config" in arguments:
+        place = arguments.index("--config")
+        del arguments[place : place + 2]  # the file is the reader's
+    parser = parser_of(name)
+    assert parser.parse_args(list(parser.canonical(arguments))) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_python_blocks_compile(page: Path) -> None:
+    for block in blocks(page, "python"):
+        compile(block, page_name(page), "exec")
+
+
+def test_plugin_examples_run() -> None:
+    (toml,) = blocks(ROOT / "docs" / "plugins.md", "toml")
+    examples = blocks(ROOT / "docs" / "plugins.md", "python")
+    made: dict[str, object] = {}
+    for block in examples:
+        exec(compile(block, "plugins.md", "exec", dont_inherit=True), made)
+    named = re.findall(r'"my_package\.\w+:(\w+)"', toml)
+    assert len(named) == len(examples)
+    assert set(named) <= set(made)

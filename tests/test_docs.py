@@ -68,7 +68,8 @@ def test_commands_parse(page: str, line: str) -> None:
         arguments.remove("--print-config")  # it prints and exits
     if "--config" in arguments:
         place = arguments.index("--config")
-        del arguments[place : place + 2]  # the file is the reader's
+        arguments[place : place + 2] = []  # the file is the reader's, and may name the data
+        arguments = arguments or ["DATA"]
     parser = parser_of(name)
     assert parser.parse_args(list(parser.canonical(arguments))) is not None
 

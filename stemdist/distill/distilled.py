@@ -29,6 +29,9 @@ from stemdist.forecast.task import TaskSettings
 
 FORMAT = "stemdist-distilled-1"
 
+# Positions in metres, or grid dimensions, of these names would hide the windows x and y.
+_POSITIONS = {"x": "location_x", "y": "location_y"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistilledSet:
@@ -122,9 +125,9 @@ class DistilledSet:
             "scaler_mean": ("input_feature", np.asarray(self.scaler.mean)),
             "scaler_scale": ("input_feature", np.asarray(self.scaler.scale)),
         }
-        dataset = self.locations.to_dataset().assign(
-            {name: (dims, *rest) for name, (dims, *rest) in arrays.items()}
-        )
+        places = self.locations.to_dataset()
+        places = places.rename({k: v for k, v in _POSITIONS.items() if k in places.coords})
+        dataset = places.assign({name: (dims, *rest) for name, (dims, *rest) in arrays.items()})
         dataset = dataset.assign_coords(
             input_feature=list(self.feature_names),
             feature=list(self.feature_names[: x.shape[-1]]),
@@ -248,7 +251,7 @@ class DistilledSet:
             cluster_of_location=tensor("cluster_of_location", torch.int64),
             medoids=tensor("cluster_medoid", torch.int64),
             y_kind=dataset.attrs["y_kind"],
-            locations=Locations.from_dataset(dataset),
+            locations=Locations.from_dataset(_with_own_positions(dataset)),
             settings=TaskSettings.from_json(json.loads(dataset.attrs["task"])),
             scaler=scaler,
             feature_names=tuple(map(str, dataset["input_feature"].values)),
@@ -256,6 +259,12 @@ class DistilledSet:
             units=dataset.attrs["units"],
             record=json.loads(dataset.attrs["record"]),
         )
+
+
+def _with_own_positions(dataset: xr.Dataset) -> xr.Dataset:
+    """Give positions of the locations the names they have in the source."""
+    stored = {v: k for k, v in _POSITIONS.items() if v in dataset.coords}
+    return dataset.drop_vars([k for k in _POSITIONS if k in dataset]).rename(stored)
 
 
 def with_shared_features(x: Tensor, calendar: Tensor, static: Tensor) -> Tensor:

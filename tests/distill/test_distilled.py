@@ -42,6 +42,20 @@ def test_readable_with_xarray_alone(distilled, task, tmp_path):
         assert float(plain["cluster_weight"].sum()) == task.n_locations
 
 
+def test_positions_called_x_and_y(task, quick, tmp_path):
+    places = {"x": ("location", np.arange(12.0) * 100), "y": ("location", np.arange(12.0) % 3)}
+    series = task.series.assign_coords(places).assign_attrs(grid_dims="y x")
+    projected = ForecastTask.from_series(series, task.settings)
+    made = distill(projected, replace(quick, synthesizer="selection", synthesizer_options={}))
+    path = made.save(tmp_path / "a.nc")
+    again = DistilledSet.load(path)
+    assert again.locations.coords.identical(made.locations.coords)
+    assert torch.allclose(again.windows.x, made.windows.x, atol=1e-5)
+    with xr.open_dataset(path) as plain:
+        assert plain["x"].dims == ("window", "lookback", "cluster", "feature")
+        assert plain["location_x"].dims == ("location",)
+
+
 def test_medoid_windows_are_the_observed_ones(task, quick):
     observed = distill(
         task, replace(quick, labels="observed", synthesizer="selection", synthesizer_options={})

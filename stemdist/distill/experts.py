@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from joblib import Parallel, delayed
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -24,8 +24,9 @@ from stemdist.forecast import (
     Forecaster,
     ForecastTask,
     TrainingSettings,
-    make_forecaster,
+    fresh_forecaster,
     predict_windows,
+    save_weights,
     train_forecaster,
 )
 
@@ -110,14 +111,7 @@ def _train_one(
     cache: str | Path | None,
     progress: bool | None,
 ) -> Expert:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
-        forecaster = make_forecaster(
-            family,
-            lookback=task.settings.lookback,
-            horizon=task.settings.horizon,
-            n_features=task.train.n_features,
-        )
+    forecaster = fresh_forecaster(family, task.train, training.seed)
     key = hash_of([task.content_hash, family, forecaster.config, asdict(training)])
     folder = None if cache is None else Path(cache) / key
     if folder is not None and (folder / "expert.json").is_file():
@@ -137,8 +131,7 @@ def _train_one(
     if folder is not None:
         with atomic_path(folder) as part:
             part.mkdir()
-            weights = {k: v.contiguous() for k, v in forecaster.state_dict().items()}
-            save_file(weights, part / "weights.safetensors")
+            save_weights(forecaster, part / "weights.safetensors")
             (part / "expert.json").write_text(json.dumps(facts), encoding="utf-8")
         Path(f"{folder}.state").unlink(missing_ok=True)
     return Expert(family=family, forecaster=forecaster, **facts)

@@ -13,8 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from stemdist.cost import measure
 from stemdist.data.windows import TensorWindows, WindowSource
@@ -29,8 +28,9 @@ from stemdist.forecast import (
     Forecaster,
     ForecastTask,
     TrainingSettings,
-    make_forecaster,
+    fresh_forecaster,
     predict_windows,
+    save_weights,
     train_forecaster,
 )
 
@@ -104,7 +104,7 @@ class Bench:
     def _keep(self, cell: Cell, forecaster: Forecaster, row: Row) -> None:
         """Write the weights, then the row whose presence says that the cell is finished."""
         with atomic_path(self._path(cell, "safetensors")) as path:
-            save_file({k: v.contiguous() for k, v in forecaster.state_dict().items()}, path)
+            save_weights(forecaster, path)
         write_json(self._path(cell, "json"), row)
 
     def test(self, cell: Cell, ruler: Yardstick) -> Row:
@@ -160,15 +160,8 @@ class Bench:
 
     def _fresh(self, cell: Cell) -> Forecaster:
         """Return the forecaster with initial weights that depend on the seed only."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(cell.seed)
-            return make_forecaster(
-                cell.forecaster,
-                lookback=self.task.settings.lookback,
-                horizon=self.task.settings.horizon,
-                n_features=self.task.train.n_features,
-                **self.settings.options.get(cell.forecaster, {}),
-            )
+        options = self.settings.options.get(cell.forecaster)
+        return fresh_forecaster(cell.forecaster, self.task.train, cell.seed, options)
 
     def _training(self, cell: Cell, forecaster: Forecaster) -> TrainingSettings:
         return self.settings.training(

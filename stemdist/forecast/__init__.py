@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from stemdist.forecast.base import FORECASTERS, Forecaster, make_forecaster
-from stemdist.forecast.fit import fit_forecaster, fit_windows, training_record
-from stemdist.forecast.fitted import FittedForecaster
+from stemdist.forecast.fit import (
+    fit_forecaster,
+    fit_windows,
+    fresh_forecaster,
+    training_record,
+)
+from stemdist.forecast.fitted import FittedForecaster, save_weights
 from stemdist.forecast.locations import Locations
 from stemdist.forecast.losses import weighted_mean
 from stemdist.forecast.predict import mean_squared_error, predict_windows
@@ -22,9 +27,11 @@ __all__ = [
     "TrainingSettings",
     "fit_forecaster",
     "fit_windows",
+    "fresh_forecaster",
     "make_forecaster",
     "mean_squared_error",
     "predict_windows",
+    "save_weights",
     "train_forecaster",
     "training_record",
     "weighted_mean",

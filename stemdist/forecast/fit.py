@@ -18,6 +18,33 @@ from stemdist.forecast.task import ForecastTask
 from stemdist.forecast.train import TrainingResult, TrainingSettings, train_forecaster
 
 
+def fresh_forecaster(
+    name: str, source: WindowSource, seed: int, options: Mapping[str, Any] | None = None
+) -> Forecaster:
+    """Build an untrained forecaster for the windows of ``source``.
+
+    Parameters
+    ----------
+    name : str
+        Registered name of the forecaster.
+    source : WindowSource
+        Gives L_in, L_out and F.
+    seed : int
+        The initial weights depend on it alone; the global random state is left as it was.
+    options : mapping, optional
+        Hyper-parameters of the forecaster.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make_forecaster(
+            name,
+            lookback=source.lookback,
+            horizon=source.horizon,
+            n_features=source.n_features,
+            **(options or {}),
+        )
+
+
 def fit_windows(
     name: str,
     source: WindowSource,
@@ -46,15 +73,7 @@ def fit_windows(
     Forecaster, TrainingResult
         The trained module, and how it went.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
-        forecaster = make_forecaster(
-            name,
-            lookback=source.lookback,
-            horizon=source.horizon,
-            n_features=source.n_features,
-            **(options or {}),
-        )
+    forecaster = fresh_forecaster(name, source, training.seed, options)
     result = train_forecaster(
         forecaster,
         source,

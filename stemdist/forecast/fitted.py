@@ -201,8 +201,7 @@ class FittedForecaster:
         check_replaceable(folder)
         with atomic_path(folder) as part:
             part.mkdir()
-            weights = {k: v.contiguous() for k, v in self.forecaster.state_dict().items()}
-            save_file(weights, part / "weights.safetensors")
+            save_weights(self.forecaster, part / "weights.safetensors")
             self.locations.to_dataset().to_netcdf(part / "locations.nc", engine="netcdf4")
             text = json.dumps(config, indent=2)
             (part / "config.json").write_text(text + "\n", encoding="utf-8")
@@ -257,6 +256,11 @@ _DAMAGE = (
     RuntimeError,
     SafetensorError,
 )
+
+
+def save_weights(forecaster: Forecaster, path: Path) -> None:
+    """Write the weights of a forecaster as safetensors."""
+    save_file({k: v.contiguous() for k, v in forecaster.state_dict().items()}, path)
 
 
 def check_replaceable(folder: str | Path) -> None:

@@ -5,7 +5,7 @@ share every parameter; their outputs are compared before anything is timed. Each
 forward, mean squared error, backward and an AdamW update, with dropout.
 
 ``--crossover`` times the sparse against the dense adjacency of our own forecaster instead, the
-measurement behind ``stemdist.forecast.mtgnn.SPARSE_FROM``.
+measurement behind ``stemdist.forecast.layers.products.SPARSE_FROM``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch_geometric.data import Data
 
+from stemdist.forecast.forecasters.mtgnn import MTGNNForecaster
 from stemdist.forecast.layers import DilatedInception, MixHop
-from stemdist.forecast.mtgnn import MTGNNForecaster
 
 LOOKBACK, HORIZON, FEATURES = 12, 12, 2
 FULL, QUICK = "207x64,1617x32", "100x16,400x8"

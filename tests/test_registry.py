@@ -53,7 +53,9 @@ def test_a_plug_in_cannot_replace_a_built_in(functions, plug_in):
 def test_a_plugged_in_forecaster_must_be_one(plug_in):
     from stemdist.forecast import make_forecaster
 
-    plug_in(counter="collections:UserDict", mine="stemdist.forecast.linear:LinearForecaster")
+    plug_in(
+        counter="collections:UserDict", mine="stemdist.forecast.forecasters.linear:LinearForecaster"
+    )
     mine = make_forecaster("mine", lookback=2, horizon=1, n_features=1)
     assert mine.config == {"lookback": 2, "horizon": 1, "n_features": 1}
     with pytest.raises(InputError, match="'counter' is a UserDict: a plug-in must subclass"):

@@ -1,6 +1,7 @@
 """The one interface of every forecaster.
 
-Shapes: B windows, L_in lookback, L_out horizon, N locations, F features.
+Shapes: B windows, L_in lookback, L_out horizon, N locations, F features, O outputs per
+location and step ahead.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ class Forecaster(nn.Module, ABC):
     ----------
     lookback, horizon, n_features : int
         L_in, L_out and F.
+    n_outputs : int
+        O, the numbers forecast per location and step ahead: several targets, several quantiles,
+        or both.
     **hyperparameters
         The subclass's own, JSON-serialisable.
     """
@@ -36,18 +40,28 @@ class Forecaster(nn.Module, ABC):
     locations can be computed in any blocks."""
 
     def __init__(
-        self, *, lookback: int, horizon: int, n_features: int, **hyperparameters: Any
+        self,
+        *,
+        lookback: int,
+        horizon: int,
+        n_features: int,
+        n_outputs: int = 1,
+        **hyperparameters: Any,
     ) -> None:
         super().__init__()
         self.lookback = check_count("lookback", lookback)
         self.horizon = check_count("horizon", horizon)
         self.n_features = check_count("n_features", n_features)
-        self.config: dict[str, Any] = {
-            "lookback": lookback,
-            "horizon": horizon,
-            "n_features": n_features,
-            **hyperparameters,
-        }
+        self.n_outputs = check_count("n_outputs", n_outputs)
+        shape = {"lookback": lookback, "horizon": horizon, "n_features": n_features}
+        if n_outputs > 1:
+            shape["n_outputs"] = n_outputs
+        self.config: dict[str, Any] = {**shape, **hyperparameters}
+
+    @property
+    def rows(self) -> int:
+        """O * L_out, the numbers forecast per location."""
+        return self.n_outputs * self.horizon
 
     @abstractmethod
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
@@ -56,32 +70,39 @@ class Forecaster(nn.Module, ABC):
         Parameters
         ----------
         x : Tensor
-            (B, L_in, N, F) scaled inputs; feature 0 is the target.
+            (B, L_in, N, F) scaled inputs; the targets come first.
         graph : torch_geometric.data.Data
-            Location graph: ``edge_index`` (2, E), ``edge_weight`` (E,), ``num_nodes`` N.
+            Location graph: ``edge_index`` (2, E), ``edge_weight`` (E,), ``num_nodes`` N, and
+            ``cell`` (N, 2), row and column of each location, where they lie on a regular grid.
         profile : Tensor
             (N, L_in * F) mean window of each location.
 
         Returns
         -------
         Tensor
-            (B, L_out, N).
+            (B, O * L_out, N): the steps of output 0, then those of output 1, and so on.
         """
 
 
 FORECASTERS: Registry[type[Forecaster]] = Registry(
     "forecaster",
     {
-        "linear": "stemdist.forecast.linear:LinearForecaster",
-        "mlp": "stemdist.forecast.mlp:MLPForecaster",
-        "mtgnn": "stemdist.forecast.mtgnn:MTGNNForecaster",
+        "linear": "stemdist.forecast.forecasters.linear:LinearForecaster",
+        "mlp": "stemdist.forecast.forecasters.mlp:MLPForecaster",
+        "mtgnn": "stemdist.forecast.forecasters.mtgnn:MTGNNForecaster",
     },
     group="stemdist.forecasters",
 )
 
 
 def make_forecaster(
-    name: str, *, lookback: int, horizon: int, n_features: int, **hyperparameters: Any
+    name: str,
+    *,
+    lookback: int,
+    horizon: int,
+    n_features: int,
+    n_outputs: int = 1,
+    **hyperparameters: Any,
 ) -> Forecaster:
     """Build an untrained forecaster by name.
 
@@ -99,9 +120,17 @@ def make_forecaster(
     known = set(inspect.signature(kind.__init__).parameters) - {"self"}
     for key in hyperparameters:
         if key not in known:
-            own = known - {"lookback", "horizon", "n_features"}
+            own = known - {"lookback", "horizon", "n_features", "n_outputs"}
             raise unknown_name(f"hyper-parameter of {name!r}", key, own)
-    forecaster = kind(lookback=lookback, horizon=horizon, n_features=n_features, **hyperparameters)
+    shape = {"lookback": lookback, "horizon": horizon, "n_features": n_features}
+    if n_outputs > 1:
+        if "n_outputs" not in known:
+            raise InputError(
+                f"forecaster {name!r} forecasts one number per location and step, not {n_outputs}: "
+                "choose another for several targets or quantiles, or give it a parameter n_outputs"
+            )
+        shape["n_outputs"] = n_outputs
+    forecaster = kind(**shape, **hyperparameters)
     if not isinstance(forecaster, Forecaster):
         raise InputError(
             f"forecaster {name!r} is a {type(forecaster).__name__}: a plug-in must subclass "

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stemdist.data.windows import WindowSource
 from stemdist.errors import InputError, check_count
-from stemdist.forecast.linear import LinearForecaster
+from stemdist.forecast.forecasters.linear import LinearForecaster
 
 
 class Moments:

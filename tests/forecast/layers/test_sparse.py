@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from stemdist.forecast.sparse import Pattern, pair_weights, sddmm, spmm, top_k_rows
+from stemdist.forecast.layers.sparse import Pattern, pair_weights, sddmm, spmm, top_k_rows
 
 N, B, D, K = 5, 2, 3, 2
 

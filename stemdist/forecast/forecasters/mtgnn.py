@@ -1,6 +1,6 @@
 """MTGNN with a learned graph that does not depend on the number of locations.
 
-Shapes: B windows, L_in lookback, L_out horizon, N locations, F features, T time steps left,
+Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features, T time steps left,
 C channels.
 """
 
@@ -11,23 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Data
 
-from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.errors import InputError, check_count
 from stemdist.forecast.base import Forecaster
-from stemdist.forecast.layers import (
-    KERNELS,
-    PRODUCTS,
-    DilatedInception,
-    FastDropout,
-    MixHop,
-    Product,
-    learned_adjacency,
-)
-from stemdist.forecast.location_encoder import make_location_encoder
-from stemdist.forecast.mlp import check_dropout
-
-SPARSE_FROM = 100
-"""Number of locations from which sparse products are faster than dense ones on CPU
-(``benchmarks/mtgnn_step.py --crossover``)."""
+from stemdist.forecast.layers.dropout import FastDropout, check_dropout
+from stemdist.forecast.layers.inception import KERNELS, DilatedInception
+from stemdist.forecast.layers.learned_graph import learned_adjacency
+from stemdist.forecast.layers.location_encoder import make_location_encoder
+from stemdist.forecast.layers.mix_hop import MixHop
+from stemdist.forecast.layers.products import Product, check_adjacency, formulation
 
 _SHRINK = KERNELS[-1] - 1  # time steps that each layer consumes
 
@@ -75,6 +66,8 @@ class MTGNNForecaster(Forecaster):
     ----------
     lookback, horizon, n_features : int
         L_in and L_out in steps, and F.
+    n_outputs : int
+        O, the numbers forecast per location and step.
     layers : int
         Number of blocks; the receptive field is ``6 * layers + 1`` steps.
     residual_channels, conv_channels, skip_channels, end_channels : int
@@ -116,6 +109,7 @@ class MTGNNForecaster(Forecaster):
         lookback: int,
         horizon: int,
         n_features: int,
+        n_outputs: int = 1,
         layers: int = 3,
         residual_channels: int = 32,
         conv_channels: int = 32,
@@ -130,12 +124,11 @@ class MTGNNForecaster(Forecaster):
         code_size: int = 10,
         adjacency: str = "auto",
     ) -> None:
-        if adjacency not in (*PRODUCTS, "auto"):
-            raise unknown_name("adjacency", adjacency, [*PRODUCTS, "auto"])
         super().__init__(
             lookback=lookback,
             horizon=horizon,
             n_features=n_features,
+            n_outputs=n_outputs,
             layers=check_count("layers", layers),
             residual_channels=check_count("residual_channels", residual_channels),
             conv_channels=check_count("conv_channels", conv_channels),
@@ -148,7 +141,7 @@ class MTGNNForecaster(Forecaster):
             dropout=check_dropout(dropout),
             location_encoder=location_encoder,
             code_size=check_count("code_size", code_size),
-            adjacency=adjacency,
+            adjacency=check_adjacency(adjacency),
         )
         self.neighbours, self.saturation, self.adjacency = neighbours, saturation, adjacency
         self.steps = max(lookback, layers * _SHRINK + 1)
@@ -176,20 +169,18 @@ class MTGNNForecaster(Forecaster):
             nn.ReLU(),
             nn.Linear(skip_channels, end_channels),
             nn.ReLU(),
-            nn.Linear(end_channels, horizon),
+            nn.Linear(end_channels, self.rows),
         )
 
     def learned_graph(self, profile: Tensor) -> tuple[Product, Product]:
         """Return the products with the learned graph, along and against its edges."""
-        choice = self.adjacency
-        if choice == "auto":
-            choice = "sparse" if len(profile) >= SPARSE_FROM else "dense"
         source = torch.tanh(self.saturation * self.source_encoder(profile))  # (N, R)
         target = torch.tanh(self.saturation * self.target_encoder(profile))  # (N, R)
-        return learned_adjacency(source, target, self.neighbours, self.saturation, PRODUCTS[choice])
+        product = formulation(self.adjacency, len(profile))
+        return learned_adjacency(source, target, self.neighbours, self.saturation, product)
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
-        """Forecast (B, L_in, N, F) -> (B, L_out, N) in scaled units."""
+        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
         along, against = self.learned_graph(profile)
         x = x.transpose(1, 2)  # (B, N, L_in, F)
         # The padding of the input is zero, so the skip connection reads the real steps only.
@@ -199,7 +190,7 @@ class MTGNNForecaster(Forecaster):
             h, output = block(h, along, against)
             skip = skip + output
         skip = skip + self.last_skip(h.flatten(2))
-        forecast: Tensor = self.end(skip)  # (B, N, L_out)
+        forecast: Tensor = self.end(skip)  # (B, N, O * L_out)
         return forecast.transpose(1, 2)
 
 

@@ -1,6 +1,6 @@
 """One linear map shared by all locations.
 
-Shapes: B windows, L_in lookback, L_out horizon, N locations, F features.
+Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ class LinearForecaster(Forecaster):
     ----------
     lookback, horizon, n_features : int
         L_in and L_out in steps, and F.
+    n_outputs : int
+        O, the numbers forecast per location and step.
 
     Examples
     --------
@@ -35,12 +37,14 @@ class LinearForecaster(Forecaster):
 
     pointwise = True
 
-    def __init__(self, *, lookback: int, horizon: int, n_features: int) -> None:
-        super().__init__(lookback=lookback, horizon=horizon, n_features=n_features)
-        self.head = nn.Linear(lookback * n_features, horizon)
+    def __init__(self, *, lookback: int, horizon: int, n_features: int, n_outputs: int = 1) -> None:
+        super().__init__(
+            lookback=lookback, horizon=horizon, n_features=n_features, n_outputs=n_outputs
+        )
+        self.head = nn.Linear(lookback * n_features, self.rows)
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
-        """Forecast (B, L_in, N, F) -> (B, L_out, N) in scaled units; reads ``x`` only."""
+        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units; reads ``x`` only."""
         rows = x.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
-        forecast: Tensor = self.head(rows)  # (B, N, L_out)
+        forecast: Tensor = self.head(rows)  # (B, N, O * L_out)
         return forecast.transpose(1, 2)

@@ -5,15 +5,12 @@ import torch
 from torch.nn import functional
 from torch_geometric.data import Data
 
-from stemdist.forecast.layers import (
-    KERNELS,
-    PRODUCTS,
-    DilatedInception,
-    FastDropout,
-    MixHop,
-    learned_adjacency,
-)
-from stemdist.forecast.mtgnn import SPARSE_FROM, MTGNNForecaster
+from stemdist.forecast.forecasters.mtgnn import MTGNNForecaster
+from stemdist.forecast.layers.dropout import FastDropout
+from stemdist.forecast.layers.inception import KERNELS, DilatedInception
+from stemdist.forecast.layers.learned_graph import learned_adjacency
+from stemdist.forecast.layers.mix_hop import MixHop
+from stemdist.forecast.layers.products import PRODUCTS, SPARSE_FROM
 
 
 def test_joined_inception_equals_eight_convolutions():

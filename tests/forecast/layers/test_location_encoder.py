@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stemdist.errors import InputError
-from stemdist.forecast.location_encoder import (
+from stemdist.forecast.layers.location_encoder import (
     LOCATION_ENCODERS,
     AttentionLocationEncoder,
     make_location_encoder,

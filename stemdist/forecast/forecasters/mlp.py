@@ -1,6 +1,6 @@
 """STID-style multi-layer perceptron shared by all locations.
 
-Shapes: B windows, L_in lookback, L_out horizon, N locations, F features, H hidden columns.
+Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features, H hidden columns.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from stemdist.errors import InputError, check_count
+from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
-from stemdist.forecast.location_encoder import LocationEncoder, make_location_encoder
+from stemdist.forecast.layers.dropout import check_dropout
+from stemdist.forecast.layers.location_encoder import LocationEncoder, make_location_encoder
 
 
 class ResidualBlock(nn.Module):
@@ -42,6 +43,8 @@ class MLPForecaster(Forecaster):
     ----------
     lookback, horizon, n_features : int
         L_in and L_out in steps, and F.
+    n_outputs : int
+        O, the numbers forecast per location and step.
     hidden : int
         H.
     depth : int
@@ -73,6 +76,7 @@ class MLPForecaster(Forecaster):
         lookback: int,
         horizon: int,
         n_features: int,
+        n_outputs: int = 1,
         hidden: int = 64,
         depth: int = 2,
         dropout: float = 0.0,
@@ -83,6 +87,7 @@ class MLPForecaster(Forecaster):
             lookback=lookback,
             horizon=horizon,
             n_features=n_features,
+            n_outputs=n_outputs,
             hidden=check_count("hidden", hidden),
             depth=check_count("depth", depth, minimum=0),
             dropout=check_dropout(dropout),
@@ -97,7 +102,7 @@ class MLPForecaster(Forecaster):
             self.encoder = make_location_encoder(location_encoder, width, code_size, hint)
             self.project = nn.Linear(code_size, hidden, bias=False)
         self.blocks = nn.Sequential(*(ResidualBlock(hidden, dropout) for _ in range(depth)))
-        self.head = nn.Linear(hidden, horizon)
+        self.head = nn.Linear(hidden, self.rows)
 
     @property
     def pointwise(self) -> bool:  # type: ignore[override]
@@ -105,18 +110,9 @@ class MLPForecaster(Forecaster):
         return self.encoder is None or self.encoder.pointwise
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
-        """Forecast (B, L_in, N, F) -> (B, L_out, N) in scaled units."""
+        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
         h = self.embed(x.transpose(1, 2).flatten(2))  # (B, N, H)
         if self.encoder is not None:
             h = h + self.project(self.encoder(profile))  # (N, H) to every window
-        forecast: Tensor = self.head(torch.relu(self.blocks(h)))  # (B, N, L_out)
+        forecast: Tensor = self.head(torch.relu(self.blocks(h)))  # (B, N, O * L_out)
         return forecast.transpose(1, 2)
-
-
-def check_dropout(value: float) -> float:
-    """Return ``value`` if it is a share in [0, 1), else raise :class:`InputError`."""
-    if not 0 <= value < 1:
-        raise InputError(
-            f"dropout is {value!r}: it must be a share of at least 0 and below 1, e.g. 0.3"
-        )
-    return float(value)

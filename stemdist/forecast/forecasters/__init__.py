@@ -1,0 +1,1 @@
+"""The forecasters, one file each; :data:`stemdist.forecast.FORECASTERS` lists them by name."""

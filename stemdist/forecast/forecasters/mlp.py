@@ -1,6 +1,7 @@
 """STID-style multi-layer perceptron shared by all locations.
 
-Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features, H hidden columns.
+Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features, H hidden
+columns.
 """
 
 from __future__ import annotations

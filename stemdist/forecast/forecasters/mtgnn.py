@@ -1,7 +1,7 @@
 """MTGNN with a learned graph that does not depend on the number of locations.
 
-Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features, T time steps left,
-C channels.
+Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features, T time
+steps left, C channels.
 """
 
 from __future__ import annotations

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from stemdist.forecast.layers.sparse import Pattern, pair_weights, sddmm, spmm, top_k_rows
+from stemdist.errors import InputError
+from stemdist.forecast.layers.sparse import (
+    Pattern,
+    pair_weights,
+    sddmm,
+    spmm,
+    top_k_products,
+    top_k_rows,
+)
 
 N, B, D, K = 5, 2, 3, 2
 
@@ -69,6 +77,34 @@ def test_top_k_rows_in_blocks_are_the_top_k(n, k, block):
     expected = score.topk(min(k, n), dim=1).values
     chosen = top_k_rows(e1, e2, k, block_rows=block)
     torch.testing.assert_close(score.gather(1, chosen), expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    n=st.integers(1, 300), k=st.integers(1, 4), block=st.integers(1, 8), levels=st.integers(1, 50)
+)
+def test_top_k_products_in_chunks_are_the_top_k_whatever_the_ties(n, k, block, levels):
+    # From N = 80 k on rows are searched in chunks; few levels make many equal products.
+    generator = torch.Generator().manual_seed(n)
+    left = torch.eye(7, 3, dtype=torch.float64)
+    right = torch.randint(levels, (n, 3), generator=generator).double()
+    products = left @ right.T
+    chosen = top_k_products(left, right, k, block_rows=block)
+    assert chosen.sort(1).values.diff(dim=1).all()  # no column twice
+    assert torch.equal(products.gather(1, chosen), products.topk(min(k, n), dim=1).values)
+
+
+def test_top_k_products_of_half_precision_are_worked_in_single():
+    # 1 + 2^-12 and 1 are the same number in half precision.
+    left = torch.tensor([[1.0, 2.0**-6]]).bfloat16()
+    right = torch.tensor([[1.0, 0.0], [1.0, 2.0**-6]]).bfloat16()
+    assert top_k_products(left, right, 1).tolist() == [[1]]
+
+
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"k": 1, "block_rows": 0}])
+def test_wrong_counts_of_the_search(wrong):
+    with pytest.raises(InputError, match="is 0: it must be a whole number of at least 1"):
+        top_k_products(torch.eye(2), torch.eye(2), **wrong)
 
 
 def test_pair_weights_by_hand():

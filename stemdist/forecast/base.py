@@ -87,7 +87,10 @@ class Forecaster(nn.Module, ABC):
 FORECASTERS: Registry[type[Forecaster]] = Registry(
     "forecaster",
     {
+        "dcrnn": "stemdist.forecast.forecasters.dcrnn:DCRNNForecaster",
+        "gru": "stemdist.forecast.forecasters.recurrent:GRUForecaster",
         "linear": "stemdist.forecast.forecasters.linear:LinearForecaster",
+        "lstm": "stemdist.forecast.forecasters.recurrent:LSTMForecaster",
         "mlp": "stemdist.forecast.forecasters.mlp:MLPForecaster",
         "mtgnn": "stemdist.forecast.forecasters.mtgnn:MTGNNForecaster",
     },

@@ -80,7 +80,7 @@ class DCRNNForecaster(Forecaster):
             walk_steps=check_count("walk_steps", walk_steps, minimum=0),
             adjacency=check_adjacency(adjacency),
         )
-        self.hidden, self.adjacency = hidden, adjacency
+        self.hidden, self.walk_steps, self.adjacency = hidden, walk_steps, adjacency
         deeper = [hidden] * (layers - 1)
         self.encoder = nn.ModuleList(_cell(c, hidden, walk_steps) for c in [n_features, *deeper])
         self.decoder = nn.ModuleList(_cell(c, hidden, walk_steps) for c in [n_outputs, *deeper])
@@ -89,7 +89,7 @@ class DCRNNForecaster(Forecaster):
     @property
     def pointwise(self) -> bool:  # type: ignore[override]
         """True without random walks."""
-        return self.config["walk_steps"] == 0
+        return self.walk_steps == 0
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units; reads no profile."""
@@ -107,15 +107,17 @@ class DCRNNForecaster(Forecaster):
 
     def _decode(self, states: list[Tensor], walks: tuple[Product, Product]) -> Tensor:
         """Return the forecast (B, O * L_out, N) made from the encoder's states."""
-        value = states[0].new_zeros(*states[0].shape[:2], self.n_outputs)  # (B, N, O)
+        value = states[0].new_zeros(*states[0].shape[:2], 1, self.n_outputs)  # (B, N, 1, O)
         steps = []
         for _ in range(self.horizon):
             h = value
             for i, layer in enumerate(self.decoder):
-                h = states[i] = layer.step(layer.inputs(h, *walks), states[i], *walks)
+                h = layer(h, states[i], *walks)  # (B, N, 1, H)
+                states[i] = h[:, :, 0]
             value = self.head(h)
             steps.append(value)
-        return torch.stack(steps, dim=3).flatten(2).transpose(1, 2)  # (B, N, O, L_out) before
+        forecast = torch.cat(steps, dim=2)  # (B, N, L_out, O)
+        return forecast.transpose(2, 3).flatten(2).transpose(1, 2)
 
 
 def _cell(columns: int, hidden: int, walk_steps: int) -> GRU:

@@ -1,5 +1,6 @@
-"""Diffusion convolution over a graph; :class:`~stemdist.forecast.layers.recurrent.GRU` with it
-as both maps is the cell of DCRNN.
+"""Diffusion convolution over a graph.
+
+With it as both maps, :class:`stemdist.forecast.layers.recurrent.GRU` is the cell of DCRNN.
 
 Shapes: B windows, N locations, C channels.
 """

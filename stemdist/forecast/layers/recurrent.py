@@ -40,15 +40,6 @@ class GRU(nn.Module):
         self.inputs = inputs
         self.state = state
 
-    def step(self, gates: Tensor, h: Tensor, *graph: object) -> Tensor:
-        """Return the next state (B, N, H) for mapped inputs (B, N, 3 H) and the state."""
-        size = h.shape[-1]
-        own = self.state(h, *graph)  # (B, N, 3 H)
-        opening = torch.sigmoid(gates[..., : 2 * size] + own[..., : 2 * size])
-        reset, update = opening.chunk(2, dim=-1)
-        candidate = torch.tanh(gates[..., 2 * size :] + reset * own[..., 2 * size :])
-        return torch.lerp(candidate, h, update)
-
     def forward(self, x: Tensor, h: Tensor, *graph: object) -> Tensor:
         """Return the states (B, N, T, H) after each step.
 
@@ -63,7 +54,11 @@ class GRU(nn.Module):
         """
         states = []
         for gates in self.inputs(x, *graph).unbind(2):
-            h = self.step(gates, h, *graph)
+            reset, update, candidate = gates.chunk(3, dim=-1)  # (B, N, H) each
+            own_reset, own_update, own_candidate = self.state(h, *graph).chunk(3, dim=-1)
+            reset, update = torch.sigmoid(reset + own_reset), torch.sigmoid(update + own_update)
+            candidate = torch.tanh(torch.addcmul(candidate, reset, own_candidate))
+            h = torch.lerp(candidate, h, update)
             states.append(h)
         return torch.stack(states, dim=2)
 

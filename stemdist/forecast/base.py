@@ -87,12 +87,16 @@ class Forecaster(nn.Module, ABC):
 FORECASTERS: Registry[type[Forecaster]] = Registry(
     "forecaster",
     {
+        "agcrn": "stemdist.forecast.forecasters.agcrn:AGCRNForecaster",
         "dcrnn": "stemdist.forecast.forecasters.dcrnn:DCRNNForecaster",
+        "graph-wavenet": "stemdist.forecast.forecasters.graph_wavenet:GraphWaveNetForecaster",
         "gru": "stemdist.forecast.forecasters.recurrent:GRUForecaster",
         "linear": "stemdist.forecast.forecasters.linear:LinearForecaster",
         "lstm": "stemdist.forecast.forecasters.recurrent:LSTMForecaster",
         "mlp": "stemdist.forecast.forecasters.mlp:MLPForecaster",
         "mtgnn": "stemdist.forecast.forecasters.mtgnn:MTGNNForecaster",
+        "stgcn": "stemdist.forecast.forecasters.stgcn:STGCNForecaster",
+        "stnorm": "stemdist.forecast.forecasters.stnorm:STNormForecaster",
     },
     group="stemdist.forecasters",
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stemdist.forecast.layers.products import Formulation, Product
-from stemdist.forecast.layers.sparse import Pattern, pair_weights, top_k_rows
+from stemdist.forecast.layers.sparse import Pattern, pair_weights, top_k_products, top_k_rows
 
 
 def learned_adjacency(
@@ -65,3 +65,38 @@ def learned_adjacency(
     turned, order = pattern.transposed
     against = values.flatten() / in_degree[pattern.cols]
     return product((values / out_degree).flatten(), pattern), product(against[order], turned)
+
+
+def softmax_adjacency(
+    source_code: Tensor, target_code: Tensor, neighbours: int, product: Formulation
+) -> Product:
+    """Learn a row-normalised graph from location codes: ``softmax(relu(E1 E2^T))``.
+
+    Wu et al., Graph WaveNet, IJCAI 2019, section 3.2, equation 5; with ``E1 = E2``, Bai et al.,
+    AGCRN, NeurIPS 2020, section 3.2, equation 5. Each row keeps its k highest pairs and the
+    softmax is among them, so memory is linear in N; with ``k >= N`` it is the papers' own.
+
+    Parameters
+    ----------
+    source_code, target_code : Tensor
+        (N, R) codes E1 and E2.
+    neighbours : int
+        k; all locations where ``N <= k``.
+    product : callable
+        :func:`sparse_product` or :func:`dense_product`.
+
+    Examples
+    --------
+    >>> from stemdist.forecast.layers.products import dense_product
+    >>> e1, e2 = torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0], [0.0]])
+    >>> weigh = softmax_adjacency(e1, e2, 2, dense_product)
+    >>> weigh(torch.eye(2)[None])
+    tensor([[[0.7311, 0.2689],
+             [0.5000, 0.5000]]])
+    """
+    n = len(source_code)
+    chosen = top_k_products(source_code, target_code, neighbours)  # (N, k)
+    score = (source_code[:, None] * target_code[chosen]).sum(-1)  # (N, k)
+    rows = torch.arange(n, device=chosen.device).repeat_interleave(chosen.shape[1])
+    pattern = Pattern(rows=rows, cols=chosen.flatten(), size=n)
+    return product(torch.relu(score).softmax(dim=1).flatten(), pattern)

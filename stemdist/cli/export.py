@@ -10,7 +10,7 @@ from stemdist.cli.sources import TaskOptions, task_of
 from stemdist.data import OpenOptions, write_windows
 from stemdist.data.series import step_seconds
 from stemdist.data.windows import SeriesWindows
-from stemdist.forecast.task import load_values
+from stemdist.forecast.features import load_values
 
 
 def export(
@@ -64,7 +64,7 @@ def export(
 
 
 def _windows(values: np.ndarray, windows: SeriesWindows) -> tuple[np.ndarray, np.ndarray]:
-    """Copy windows (M, L_in, N, F) and targets (M, L_out, N) out of (T, N, F) values."""
+    """Copy windows (M, L_in, N, F) and first targets (M, L_out, N) out of (T, N, F) values."""
     span = windows.lookback + windows.horizon
     steps = windows.starts.numpy()[:, None] + np.arange(span)
     inputs, targets = steps[:, : windows.lookback], steps[:, windows.lookback :]

@@ -54,7 +54,8 @@ def predict(
       stemdist predict mtgnn-uk era5.nc --init-times test --stride 12 -o test-forecasts.nc
 
     The file has the dimensions init_time (last observed time), horizon (steps ahead) and those
-    of the grid or the locations; valid_time is the time forecast for.
+    of the grid or the locations, and quantile where the forecaster was trained for quantiles;
+    valid_time is the time forecast for.
     """
     refuse(given & {"variables", "static"}, OpenOptions, "the forecaster chooses its variables")
     fitted = FittedForecaster.load(forecaster)
@@ -64,35 +65,39 @@ def predict(
     )
     series = series_of(data, opening)
     forecast = fitted.predict(series, init_times=init_times, stride=stride, device=device)
-    dataset = _described(forecast, fitted, data)
+    dataset = forecast if isinstance(forecast, xr.Dataset) else forecast.to_dataset()
+    dataset = _described(dataset, fitted, data)
     with atomic_path(target) as part:
-        dataset.to_netcdf(part, engine="netcdf4", encoding={forecast.name: {"zlib": True}})
+        packed = {name: {"zlib": True} for name in dataset.data_vars}
+        dataset.to_netcdf(part, engine="netcdf4", encoding=packed)
     console.note(f"forecast by {fitted.name}, trained on {fitted.record.get('trained_on')} data")
-    print_fields(f"forecast {data}", [("written", str(target)), *_summary(forecast)])
+    print_fields(f"forecast {data}", [("written", str(target)), *_summary(dataset)])
 
 
-def _described(forecast: xr.DataArray, fitted: FittedForecaster, source: str) -> xr.Dataset:
+def _described(forecast: xr.Dataset, fitted: FittedForecaster, source: str) -> xr.Dataset:
     """Return the forecast as a CF dataset."""
-    return forecast.to_dataset().assign_attrs(
+    return forecast.assign_attrs(
         Conventions="CF-1.11",
-        title=f"{forecast.name} forecast",
+        title=f"{', '.join(map(str, forecast.data_vars))} forecast",
         source=f"stemdist {version('stemdist')}, forecaster {fitted.name}",
         history=f"stemdist predict, from {source}",
     )
 
 
-def _summary(forecast: xr.DataArray) -> list[tuple[str, str]]:
-    values = forecast.values
-    units = forecast.attrs.get("units", "")
+def _summary(forecast: xr.Dataset) -> list[tuple[str, str]]:
     init, valid = forecast["init_time"].values, forecast["valid_time"].values
-    shape = ", ".join(f"{name} {size}" for name, size in forecast.sizes.items())
-    return [
-        ("variable", f"{forecast.name} ({units})"),
+    first = next(iter(forecast.values()))
+    shape = ", ".join(f"{name} {size}" for name, size in first.sizes.items())
+    lines = [
         ("dimensions", shape),
         ("from", f"{_time(init[0])}" + (f" to {_time(init[-1])}" if len(init) > 1 else "")),
         ("valid", f"{_time(valid[0, 0])} to {_time(valid[-1, -1])}"),
-        ("range", f"{np.nanmin(values):.5g} to {np.nanmax(values):.5g} {units}"),
     ]
+    for name, array in forecast.items():
+        units, values = array.attrs.get("units", ""), array.values
+        span = f"{np.nanmin(values):.5g} to {np.nanmax(values):.5g} {units}"
+        lines += [("variable", f"{name} ({units})"), ("range", span)]
+    return lines
 
 
 def _time(moment: object) -> str:

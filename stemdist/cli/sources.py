@@ -47,6 +47,10 @@ class TaskOptions:
         (default 0.6,0.2,0.2).
     calendar : tuple of str, optional
         Calendar features added to the inputs: time_of_day, day_of_week, day_of_year.
+    targets : tuple of str, optional
+        Variables to forecast together; by default the first.
+    future : tuple of str, optional
+        Variables known ahead of time, whose values over the horizon are inputs.
     neighbour_context : bool, optional
         Add the mean of the target over each location's neighbours to the inputs (default).
     graph : str, optional
@@ -66,6 +70,8 @@ class TaskOptions:
     horizon: int | None = None
     split: tuple[float, float, float] | None = None
     calendar: tuple[str, ...] | None = None
+    targets: tuple[str, ...] | None = None
+    future: tuple[str, ...] | None = None
     neighbour_context: bool | None = None
     graph: str | None = None
     neighbours: int | None = None
@@ -80,7 +86,14 @@ class TaskOptions:
         base = TaskSettings.from_recipe(recipe)
         plain = {
             name: getattr(self, name)
-            for name in ("lookback", "horizon", "calendar", "neighbour_context")
+            for name in (
+                "lookback",
+                "horizon",
+                "calendar",
+                "targets",
+                "future",
+                "neighbour_context",
+            )
             if getattr(self, name) is not None
         }
         split = base.split
@@ -168,8 +181,11 @@ def _recipe_of_file(source: str) -> str:
 def task_of(source: str, opening: OpenOptions, options: TaskOptions) -> ForecastTask:
     """Open a data source and make its forecasting task, with its recipe's settings."""
     recipe = find_recipe(source, opening.recipe)
-    series = series_of(source, opening)
-    return ForecastTask.from_series(series, options.settings(source, recipe, opening.static))
+    settings = options.settings(source, recipe, opening.static)
+    named = (*settings.targets, *settings.future)
+    if opening.variables is None and settings.targets:
+        opening = dataclasses.replace(opening, variables=named)
+    return ForecastTask.from_series(series_of(source, opening), settings)
 
 
 def matching_task(source: str, opening: OpenOptions, distilled: DistilledSet) -> ForecastTask:

@@ -99,18 +99,29 @@ def train(
 
 def _summary(fitted: FittedForecaster, target: Path) -> list[tuple[str, str]]:
     record = fitted.record
-    error = record.get("validation_mse")
+    error = record.get("validation_error")
     validated = "none: the weights after the last update were kept"
     if error is not None:
-        rmse = float(error) ** 0.5
-        validated = f"RMSE {rmse * fitted.scaler.scale[0]:.4g} {fitted.units} ({rmse:.4f} scaled)"
+        name, scaled = ("CRPS", error) if fitted.quantiles else ("RMSE", float(error) ** 0.5)
+        validated = f"{name} {scaled:.4f} scaled"
+        if fitted.settings.n_targets == 1:
+            own = scaled * fitted.scaler.scale[0]
+            validated = f"{name} {own:.4g} {fitted.units} ({scaled:.4f} scaled)"
     n_weights = sum(weight.numel() for weight in fitted.forecaster.parameters())
     return [
         ("written", f"{target}"),
-        ("forecasts", f"{fitted.variables[0]} ({fitted.units}), {fitted.settings.horizon} steps"),
+        ("forecasts", _forecasts(fitted)),
         ("locations", str(len(fitted.locations))),
         ("weights", str(n_weights)),
         ("updates", str(record["updates"])),
         ("validation", validated),
         ("time", duration_text(float(record["seconds"]))),
     ]
+
+
+def _forecasts(fitted: FittedForecaster) -> str:
+    targets = fitted.variables[: fitted.settings.n_targets]
+    units = f" ({fitted.units})" if len(targets) == 1 else ""
+    levels = f", quantiles {', '.join(f'{q:g}' for q in fitted.quantiles)}"
+    steps = f"{fitted.settings.horizon} steps{levels if fitted.quantiles else ''}"
+    return f"{', '.join(targets)}{units}, {steps}"

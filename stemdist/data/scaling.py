@@ -92,9 +92,38 @@ class Scaler:
         """Return (..., F) physical values in scaled units (the inverse of the above)."""
         return (values - values.new_tensor(self.mean)) / torch.as_tensor(self.scale).to(values)
 
-    def scale_target(self, values: Tensor) -> Tensor:
-        """Return physical values of the target in scaled units."""
-        return (values - self.mean[0]) / self.scale[0]
+    def inverse_targets(self, rows: Tensor, n_targets: int = 1) -> Tensor:
+        """Return (..., C * L_out, N) forecasts or targets in physical units.
+
+        Parameters
+        ----------
+        rows : Tensor
+            Scaled; the steps of target 0, then those of target 1, and so on.
+        n_targets : int
+            C.
+
+        Examples
+        --------
+        >>> scaler = Scaler(mean=(10.0, 0.0), scale=(2.0, 1.0))
+        >>> scaler.inverse_targets(torch.ones(4, 1), n_targets=2).flatten().tolist()
+        [12.0, 12.0, 1.0, 1.0]
+        """
+        mean, scale = self._of_rows(rows, n_targets)
+        return rows * scale + mean
+
+    def scale_targets(self, rows: Tensor, n_targets: int = 1) -> Tensor:
+        """Return (..., C * L_out, N) physical targets in scaled units."""
+        mean, scale = self._of_rows(rows, n_targets)
+        return (rows - mean) / scale
+
+    def _of_rows(self, rows: Tensor, n_targets: int) -> tuple[Tensor, Tensor]:
+        """Return the mean and scale of every row as columns (C * L_out, 1)."""
+        each = rows.shape[-2] // n_targets
+        mean, scale = (
+            rows.new_tensor(part[:n_targets]).repeat_interleave(each)[:, None]
+            for part in (self.mean, self.scale)
+        )
+        return mean, scale
 
 
 def _spread(part: np.ndarray, centre: float, count: int) -> float:

@@ -1,7 +1,8 @@
 """Training windows without copying the series.
 
-Shapes: T steps, N locations, F input features (the first is the target), M windows,
-B windows of a batch, L_in lookback steps, L_out horizon steps.
+Shapes: T steps, N locations, C targets, F input features (the first C are the targets), M
+windows, B windows of a batch, L_in lookback steps, L_out horizon steps. Targets are rows
+(C * L_out): the steps of target 0, then those of target 1, and so on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stemdist.errors import InputError
+from stemdist.errors import InputError, check_count
 
 
 class Batch(NamedTuple):
@@ -24,9 +25,9 @@ class Batch(NamedTuple):
     x: Tensor
     """(B, L_in, N, F) inputs; missing values are filled (see ``fill_forward``)."""
     y: Tensor
-    """(B, L_out, N) targets; zero where not observed."""
+    """(B, C * L_out, N) targets; zero where not observed."""
     mask: Tensor
-    """(B, L_out, N) 1 where the target is observed, else 0."""
+    """(B, C * L_out, N) 1 where the target is observed, else 0."""
 
 
 class WindowSource(ABC):
@@ -37,6 +38,16 @@ class WindowSource(ABC):
 
     lookback: int
     horizon: int
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets C."""
+        return 1
+
+    @property
+    def rows(self) -> int:
+        """Number of target values per window and location, C * L_out."""
+        return self.n_targets * self.horizon
 
     @abstractmethod
     def __len__(self) -> int:
@@ -82,9 +93,9 @@ class SeriesWindows(WindowSource):
     Parameters
     ----------
     values : Tensor
-        (T, N, F_series) scaled, missing values filled; the first feature is the target.
+        (T, N, F_series) scaled, missing values filled; the first C features are the targets.
     observed : Tensor
-        (T, N) bool, True where the target was observed.
+        (T, N, C) bool, True where a target was observed.
     calendar : Tensor
         (T, C) features shared by all locations.
     static : Tensor
@@ -108,6 +119,11 @@ class SeriesWindows(WindowSource):
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets C."""
+        return self.observed.shape[2]
 
     @property
     def n_locations(self) -> int:
@@ -139,9 +155,9 @@ class SeriesWindows(WindowSource):
         """Return inputs, targets and mask of the windows ``index``."""
         x = self.inputs(index, locations)
         steps = self.starts[index, None] + self.lookback + torch.arange(self.horizon)
-        mask = self._at(self.observed, steps, locations).to(x.dtype)
-        y = self._at(self.values[..., 0], steps, locations) * mask
-        return Batch(x, y, mask)
+        mask = self._at(self.observed, steps, locations).to(x.dtype)  # (B, L_out, N, C)
+        y = self._at(self.values[..., : self.n_targets], steps, locations) * mask
+        return Batch(x, target_rows(y), target_rows(mask))
 
     def mean_window(self) -> Tensor:
         """Return the mean input window of each location, (N, L_in, F), one lag at a time."""
@@ -158,6 +174,11 @@ class SeriesWindows(WindowSource):
     @staticmethod
     def _at(values: Tensor, steps: Tensor, locations: Tensor | None) -> Tensor:
         return values[steps] if locations is None else values[steps[..., None], locations]
+
+
+def target_rows(y: Tensor) -> Tensor:
+    """Put the targets of (B, L_out, N, C) into rows (B, C * L_out, N)."""
+    return y.permute(0, 3, 1, 2).flatten(1, 2)
 
 
 def _with_shared(x: Tensor, calendar: Tensor, static: Tensor) -> Tensor:
@@ -177,11 +198,13 @@ class TensorWindows(WindowSource):
     x : Tensor
         (M, L_in, N, F) inputs, scaled.
     y : Tensor
-        (M, L_out, N) targets, scaled.
+        (M, C * L_out, N) targets, scaled.
     mask : Tensor
-        (M, L_out, N) 1 where the target counts.
+        (M, C * L_out, N) 1 where the target counts.
     weight : Tensor
         (N,) location weights, mean 1.
+    targets : int
+        Number of targets C.
     given_profile : Tensor, optional
         (N, L_in * F) profile to use instead of the mean of these windows, which may be too few
         or too selected to stand for their locations.
@@ -191,6 +214,7 @@ class TensorWindows(WindowSource):
     y: Tensor
     mask: Tensor
     weight: Tensor
+    targets: int = 1
     given_profile: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -201,6 +225,11 @@ class TensorWindows(WindowSource):
                 f"{tuple(self.mask.shape)} and weight {tuple(self.weight.shape)} do not belong "
                 "together: expected (M, L_in, N, F), (M, L_out, N), (M, L_out, N) and (N,)"
             )
+        if self.y.shape[1] % check_count("targets", self.targets):
+            raise InputError(
+                f"y has {self.y.shape[1]} rows, which is no multiple of targets={self.targets}: "
+                "give the steps of every target"
+            )
 
     @property
     def lookback(self) -> int:  # type: ignore[override]
@@ -210,7 +239,12 @@ class TensorWindows(WindowSource):
     @property
     def horizon(self) -> int:  # type: ignore[override]
         """Number of output steps L_out."""
-        return self.y.shape[1]
+        return self.y.shape[1] // self.targets
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets C."""
+        return self.targets
 
     def __len__(self) -> int:
         return len(self.x)
@@ -256,7 +290,9 @@ def materialise(
     weight, profile = source.location_weight, source.profile
     if locations is not None:
         weight, profile = weight[locations], profile[locations]
-    return TensorWindows(x=x, y=y, mask=mask, weight=weight, given_profile=profile)
+    return TensorWindows(
+        x=x, y=y, mask=mask, weight=weight, targets=source.n_targets, given_profile=profile
+    )
 
 
 def window_starts(

@@ -62,7 +62,7 @@ def cluster_locations(
     Parameters
     ----------
     task : ForecastTask
-        Its training part of the target is clustered; missing values are honoured.
+        The targets of its training part are clustered; missing values are honoured.
     n_clusters : int
         K.
     method, representative : str
@@ -76,7 +76,7 @@ def cluster_locations(
     clustering = LocationClustering(
         n_clusters, method=method, representative=representative, random_state=seed
     ).fit(
-        task.train.values[:end, :, 0].numpy(),
+        task.train.values[:end, :, : task.train.n_targets].numpy(),
         observed=task.train.observed[:end].numpy(),
         connectivity=connectivity(task.graph) if method == "ward" else None,
     )
@@ -92,12 +92,12 @@ def cluster_windows(windows: SeriesWindows, clusters: Clusters) -> SeriesWindows
 
     A cluster mean counts as observed where any of its locations is.
     """
-    moved = (windows.values.movedim(1, -1), windows.observed.float())
-    values, observed = (clusters.reduce(part) for part in moved)
+    moved = (windows.values.movedim(1, -1), windows.observed.float().movedim(1, -1))
+    values, observed = (clusters.reduce(part).movedim(-1, 1).contiguous() for part in moved)
     return replace(
         windows,
-        values=values.movedim(-1, 1).contiguous(),  # (T, K, F)
-        observed=observed > 0,
+        values=values,  # (T, K, F)
+        observed=observed > 0,  # (T, K, C)
         static=clusters.reduce(windows.static.T).T,
         weight=clusters.weight,
     )

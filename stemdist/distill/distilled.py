@@ -1,7 +1,7 @@
 """The distilled set: a few synthetic windows over a few clusters, and all it takes to use them.
 
-Shapes: M_S synthetic windows, L_in lookback, L_out horizon, K clusters, N real locations,
-F features, E cluster edges.
+Shapes: M_S synthetic windows, L_in lookback, L_out horizon, C targets, K clusters, N real
+locations, F features, E cluster edges.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stemdist.data.windows import TensorWindows
 from stemdist.errors import InputError
 from stemdist.files import atomic_path
 from stemdist.forecast.locations import Locations
-from stemdist.forecast.task import TaskSettings
+from stemdist.forecast.task_settings import TaskSettings
 
 FORMAT = "stemdist-distilled-1"
 
@@ -59,7 +59,7 @@ class DistilledSet:
     feature_names, variables : tuple of str
         The F input features, and the variables of the source they were made from.
     units : str
-        Unit of the target.
+        Unit of the first target.
     record : dict
         How it was made: version, configuration, seed, source, costs, ratios; JSON types.
     """
@@ -100,7 +100,7 @@ class DistilledSet:
         """Return the cluster graph as PyG ``Data`` with ``x`` (K, M_S, L_in, F) and ``y``."""
         graph = self.cluster_graph.clone()
         graph.x = self.windows.x.permute(2, 0, 1, 3)
-        graph.y = self.windows.y.permute(2, 0, 1)
+        graph.y = self.windows.y.permute(2, 0, 1)  # (K, M_S, C * L_out)
         return graph
 
     def to_xarray(self) -> xr.Dataset:
@@ -108,11 +108,11 @@ class DistilledSet:
         target = {"units": self.units, "long_name": self.variables[0]}
         source, sink = self.cluster_graph.edge_index.numpy()
         x, calendar, static = (part.numpy() for part in self._stored_inputs())
-        y = self.scaler.inverse(self.windows.y).numpy()
-        y = np.where(self.windows.mask.numpy() > 0, y, np.nan)
+        y = self.scaler.inverse_targets(self.windows.y, self.windows.n_targets)
+        y = torch.where(self.windows.mask > 0, y, torch.nan)
         arrays: dict[str, Any] = {
             "x": (("window", "lookback", "cluster", "feature"), x, {"long_name": "inputs"}),
-            "y": (("window", "horizon", "cluster"), y, target),
+            **self._target_variables(y, target),
             "calendar": (("window", "lookback", "calendar_feature"), calendar),
             "static": (("cluster", "static_feature"), static),
             "cluster_weight": ("cluster", self.cluster_sizes.numpy().astype(np.float32)),
@@ -145,6 +145,15 @@ class DistilledSet:
             record=json.dumps(dict(self.record)),
             **{k: v for k, v in self.record.items() if k in ("title", "license", "citation")},
         )
+
+    def _target_variables(self, y: Tensor, attrs: dict[str, str]) -> dict[str, Any]:
+        """Return ``y`` (M_S, L_out, K), or (M_S, C, L_out, K) where there are several targets."""
+        if self.windows.n_targets == 1:
+            return {"y": (("window", "horizon", "cluster"), y.numpy(), attrs)}
+        each = torch.unflatten(y, 1, (self.windows.n_targets, -1))
+        names = np.asarray(self.feature_names[: self.windows.n_targets])
+        dims = ("window", "target", "horizon", "cluster")
+        return {"y": (dims, each.numpy()), "target": ("target", names)}
 
     def _stored_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Split the inputs: learned ones, those equal at all clusters, those equal at all times."""
@@ -231,7 +240,9 @@ class DistilledSet:
             mean=tuple(map(float, dataset["scaler_mean"].values)),
             scale=tuple(map(float, dataset["scaler_scale"].values)),
         )
-        y = scaler.scale_target(tensor("y"))
+        settings = TaskSettings.from_json(json.loads(dataset.attrs["task"]))
+        y = tensor("y")  # (M_S, L_out, K) or (M_S, C, L_out, K)
+        y = scaler.scale_targets(y.reshape(len(y), -1, y.shape[-1]), settings.n_targets)
         mask = torch.isfinite(y)
         x = with_shared_features(tensor("x"), tensor("calendar"), tensor("static"))
         sizes = tensor("cluster_weight")
@@ -243,6 +254,7 @@ class DistilledSet:
                 y=torch.where(mask, y, torch.zeros(())),
                 mask=mask.float(),
                 weight=sizes / sizes.mean(),
+                targets=settings.n_targets,
                 given_profile=tensor("cluster_profile"),
             ),
             cluster_graph=Data(
@@ -252,7 +264,7 @@ class DistilledSet:
             medoids=tensor("cluster_medoid", torch.int64),
             y_kind=dataset.attrs["y_kind"],
             locations=Locations.from_dataset(_with_own_positions(dataset)),
-            settings=TaskSettings.from_json(json.loads(dataset.attrs["task"])),
+            settings=settings,
             scaler=scaler,
             feature_names=tuple(map(str, dataset["input_feature"].values)),
             variables=tuple(json.loads(dataset.attrs["variables"])),
@@ -297,7 +309,7 @@ def compression_ratios(
         per epoch; ``byte_ratio``, bytes of x and y over bytes of the series.
     """
     m, k = len(distilled), distilled.n_locations
-    stored = 4 * m * k * (distilled.lookback * n_learned + distilled.horizon)
+    stored = 4 * m * k * (distilled.lookback * n_learned + distilled.rows)
     stored += 4 * (m * distilled.lookback + k) * (distilled.n_features - n_learned)
     return {
         "window_ratio": (m / n_windows) * (k / n_locations),

@@ -43,7 +43,7 @@ class Expert:
         Registered name of the forecaster.
     forecaster : Forecaster
         Trained on the real training windows.
-    validation_mse : float
+    validation_error : float
         Masked mean squared error on the validation part, scaled units.
     seconds : float
         Training time.
@@ -53,7 +53,7 @@ class Expert:
 
     family: str
     forecaster: Forecaster
-    validation_mse: float
+    validation_error: float
     seconds: float
     cached: bool = False
 
@@ -96,7 +96,7 @@ def train_experts(
         delayed(_train_one)(task, family, settings, cache, progress) for family, settings in jobs
     )
     means = {
-        family: sum(e.validation_mse for e in experts if e.family == family) / n_seeds
+        family: sum(e.validation_error for e in experts if e.family == family) / n_seeds
         for family in families
     }
     best = min(means, key=lambda family: means[family])
@@ -127,7 +127,7 @@ def _train_one(
         checkpoint=None if folder is None else Path(f"{folder}.state"),
         progress=progress,
     )
-    facts = {"validation_mse": result.best_validation_mse, "seconds": result.seconds}
+    facts = {"validation_error": result.best_validation_error, "seconds": result.seconds}
     if folder is not None:
         with atomic_path(folder) as part:
             part.mkdir()

@@ -17,7 +17,7 @@ from torch.func import functional_call
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
 from stemdist.errors import InputError, check_count
-from stemdist.forecast import Forecaster, make_forecaster, weighted_mean
+from stemdist.forecast import Forecaster, make_forecaster, shape_of, weighted_mean
 from stemdist.graph import random_partition, subgraph, subset_weights
 
 
@@ -114,12 +114,7 @@ class GradientMatching(Synthesizer):
         seed = int(torch.randint(2**31, (), generator=generator))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            surrogate = make_forecaster(
-                self.surrogate,
-                lookback=problem.start.lookback,
-                horizon=problem.start.horizon,
-                n_features=problem.start.n_features,
-            ).train()
+            surrogate = make_forecaster(self.surrogate, **shape_of(problem.start)).train()
             optimizer = torch.optim.Adam(
                 surrogate.parameters(), lr=self.surrogate_learning_rate, fused=True
             )

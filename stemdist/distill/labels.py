@@ -1,6 +1,6 @@
 """Where targets come from: what was observed, what an expert answers, or both.
 
-Shapes: M windows, L_out horizon, K clusters.
+Shapes: M windows, L_out horizon steps (of each target), K clusters.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RelabelledWindows(WindowSource):
     share: float
 
     def __post_init__(self) -> None:
-        expected = (len(self.source), self.source.horizon, self.source.n_locations)
+        expected = (len(self.source), self.source.rows, self.source.n_locations)
         if tuple(self.answers.shape) != expected or not 0 < self.share <= 1:
             raise InputError(
                 f"answers of shape {tuple(self.answers.shape)} with share {self.share}: expected "
@@ -57,6 +57,11 @@ class RelabelledWindows(WindowSource):
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets C."""
+        return self.source.n_targets
 
     @property
     def n_locations(self) -> int:

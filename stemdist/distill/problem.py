@@ -18,7 +18,7 @@ from stemdist.forecast import (
     ForecastTask,
     TrainingSettings,
     fit_windows,
-    mean_squared_error,
+    mean_error,
 )
 from stemdist.forecast.train import evenly_spaced
 
@@ -97,7 +97,7 @@ class DistillationProblem:
     def _judge(self, candidate: TensorWindows, family: str, seed: int) -> float:
         training = replace(self.judging, seed=seed)
         forecaster, _ = fit_windows(family, candidate, self.graph, training)
-        return mean_squared_error(
+        return mean_error(
             forecaster,
             self.task.validation,
             self.task.graph,

@@ -53,11 +53,12 @@ def train_on_distilled(
                 f"set {distilled.feature_names}: prepare them with the distilled set's settings"
             )
         held_out = (validation.validation, validation.graph, validation.train.profile)
+    training = training or TrainingSettings()
     module, result = fit_windows(
         forecaster,
         distilled.windows,
         distilled.cluster_graph,
-        training or TrainingSettings(),
+        training,
         validation=held_out,
         **how,
     )
@@ -66,6 +67,7 @@ def train_on_distilled(
         forecaster=module,
         settings=distilled.settings,
         scaler=distilled.scaler,
+        quantiles=training.quantiles,
         variables=distilled.variables,
         units=distilled.units,
         locations=distilled.locations,

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import pandas as pd
 from safetensors.torch import load_file
 
 from stemdist.cost import measure
@@ -85,7 +87,9 @@ class Bench:
         ruler = self.ruler(self.task.validation, self.settings.validation_windows)
         row = {
             **cell.columns(),
-            "validation_relative_rmse": self._errors(forecaster, ruler).metrics()["relative_rmse"],
+            "validation_relative_rmse": fmean(
+                sums.metrics()["relative_rmse"] for sums in self._errors(forecaster, ruler)
+            ),
             "updates": result.updates,
             "training_windows": len(data.source),
             "training_locations": data.source.n_locations,
@@ -110,14 +114,14 @@ class Bench:
     def test(self, cell: Cell, ruler: Yardstick) -> Row:
         """Test a trained cell at all N locations, unless that is done."""
 
-        def errors() -> ErrorSums:
+        def errors() -> list[ErrorSums]:
             forecaster = self._fresh(cell)
             forecaster.load_state_dict(load_file(self._path(cell, "safetensors")))
             return self._errors(forecaster, ruler)
 
         return self._tested(self._key(cell), errors)
 
-    def test_reference(self, name: str, errors: Callable[[], ErrorSums]) -> Row:
+    def test_reference(self, name: str, errors: Callable[[], list[ErrorSums]]) -> Row:
         """Test a forecast that needs no training, unless that is done."""
         identity = [version("stemdist"), self.task.content_hash, name]
         return self._tested(hash_of(identity), errors)
@@ -132,7 +136,7 @@ class Bench:
             area_weighted=self.settings.area_weighted,
         )
 
-    def _tested(self, key: str, errors: Callable[[], ErrorSums]) -> Row:
+    def _tested(self, key: str, errors: Callable[[], list[ErrorSums]]) -> Row:
         names = ("test_windows", "season_steps", "area_weighted")
         how = hash_of([getattr(self.settings, name) for name in names])
         path = self.folder / f"{key}.test-{how}.json"
@@ -140,9 +144,13 @@ class Bench:
         if done is not None:
             return done
         with measure(self.device) as cost:
-            sums = errors()
+            each = errors()
+        sums = each[0]
+        by_target = pd.DataFrame([own.metrics() for own in each])
+        by_target.insert(0, "target", self.task.target_names)
         row = {
             "metrics": {**sums.metrics(), "predict_seconds": cost.wall_seconds},
+            "by_target": by_target.to_dict("list"),
             "by_horizon": sums.by_horizon().reset_index().to_dict("list"),
             "by_stratum": sums.by_stratum().reset_index().to_dict("list"),
             "by_location": sums.by_location()[["rmse", "mae", "bias"]].to_dict("list"),
@@ -150,18 +158,20 @@ class Bench:
         write_json(path, row)
         return row
 
-    def _errors(self, forecaster: Forecaster, ruler: Yardstick) -> ErrorSums:
+    def _errors(self, forecaster: Forecaster, ruler: Yardstick) -> list[ErrorSums]:
         graph, profile = self.task.graph, self.task.train.profile
         return ruler.errors(
             lambda windows, index: predict_windows(
                 forecaster, windows, graph, profile, index=index, device=self.device
-            )
+            ),
+            self.settings.quantiles,
         )
 
     def _fresh(self, cell: Cell) -> Forecaster:
         """Return the forecaster with initial weights that depend on the seed only."""
         options = self.settings.options.get(cell.forecaster)
-        return fresh_forecaster(cell.forecaster, self.task.train, cell.seed, options)
+        levels = self.settings.quantiles
+        return fresh_forecaster(cell.forecaster, self.task.train, cell.seed, options, levels)
 
     def _training(self, cell: Cell, forecaster: Forecaster) -> TrainingSettings:
         return self.settings.training(

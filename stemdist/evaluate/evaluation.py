@@ -34,14 +34,17 @@ class Evaluation:
         Forecasts without training have an empty forecaster.
     search : pandas.DataFrame
         The validation error of every training run, other learning rates included.
+    by_target : pandas.DataFrame
+        Test errors of each row for every target; ``table`` has those of the first.
     by_horizon, by_stratum, by_location : pandas.DataFrame
-        Test errors of each row by horizon step, by size of the target and by location.
+        Test errors of the first target by horizon step, by its size and by location.
     facts : dict
         Sizes, split, settings and version; JSON types.
     """
 
     table: pd.DataFrame
     search: pd.DataFrame
+    by_target: pd.DataFrame
     by_horizon: pd.DataFrame
     by_stratum: pd.DataFrame
     by_location: pd.DataFrame
@@ -122,7 +125,7 @@ class Evaluation:
 
     def write_json(self, path: str | Path) -> Path:
         """Write facts and all tables as JSON, atomically; what is not defined is null."""
-        names = ("table", "search", "by_horizon", "by_stratum", "by_location")
+        names = ("table", "search", "by_target", "by_horizon", "by_stratum", "by_location")
         tables = {name: json.loads(getattr(self, name).to_json(orient="split")) for name in names}
         write_json(path, {"facts": self.facts, **tables})
         return Path(path)

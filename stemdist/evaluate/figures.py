@@ -214,8 +214,9 @@ def _draw_windows(axes: Axes, distilled: DistilledSet, colours: dict[int, str]) 
         label = f"cluster {cluster} ({size} location{'s' if size > 1 else ''})"
         for window in chosen.tolist():
             x = scaler.inverse(windows.x[window, :, cluster, 0]).numpy()
-            y = scaler.inverse(windows.y[window, :, cluster]).numpy()
-            y = np.where(windows.mask[window, :, cluster].numpy() > 0, y, np.nan)
+            first = slice(windows.horizon)  # the steps of the first target
+            y = scaler.inverse(windows.y[window, first, cluster]).numpy()
+            y = np.where(windows.mask[window, first, cluster].numpy() > 0, y, np.nan)
             axes.plot(lags, x, color=colour, lw=1.4, label=label)
             axes.plot(leads, y, color=colour, lw=1.4, ls="--", marker=".", ms=4)
             label = "_again"
@@ -287,9 +288,8 @@ def _comparison(evaluation: Evaluation | pd.DataFrame, column: str) -> Evaluatio
         )
     table = evaluation.fillna({"forecaster": ""})  # CSV reads an empty text as missing
     none = pd.DataFrame()
-    return Evaluation(
-        table=table, search=none, by_horizon=none, by_stratum=none, by_location=none, facts={}
-    )
+    rest = dict.fromkeys(("search", "by_target", "by_horizon", "by_stratum", "by_location"), none)
+    return Evaluation(table=table, facts={}, **rest)
 
 
 def _title(method: str) -> str:

@@ -1,6 +1,6 @@
 """Masked forecast errors in physical units, gathered block by block.
 
-Shapes: M windows, B windows of a block, L_out horizon, N locations, S strata of the target.
+Shapes: M windows, B windows of a block, Q quantiles, L_out horizon, N locations, S strata.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stemdist.errors import InputError, check_count
 from stemdist.evaluate.targets import ArrayLike, TargetSummary, double, per_location, ratio
+from stemdist.forecast.losses import quantile_score
 
 NEAR_ZERO = 0.1
 """Targets smaller than this many standard deviations are left out of MAPE."""
@@ -23,6 +24,7 @@ _TERMS = (
     "error",
     "absolute",
     "square",
+    "crps",
     "percentage",
     "percentage_count",
     "spread_absolute",
@@ -50,6 +52,8 @@ class ErrorSums:
     near_zero : float, optional
         Targets smaller than this are left out of MAPE, in the target's unit; a tenth of the
         targets' standard deviation by default.
+    quantiles : tuple of float
+        Levels of quantile forecasts; none for point forecasts.
 
     Examples
     --------
@@ -69,9 +73,12 @@ class ErrorSums:
         weight: ArrayLike | None = None,
         scale: ArrayLike | None = None,
         near_zero: float | None = None,
+        quantiles: tuple[float, ...] = (),
     ) -> None:
         shape = (check_count("horizon", horizon), check_count("n_locations", n_locations))
-        self.summary = summary
+        self.summary, self.quantiles = summary, quantiles
+        distance = [abs(level - 0.5) for level in quantiles or (0.5,)]
+        self._middle = distance.index(min(distance))  # the point forecast
         self.near_zero = NEAR_ZERO * summary.spread if near_zero is None else near_zero
         self.weight = per_location("weight", weight, n_locations, 1.0)
         self.scale = per_location("scale", scale, n_locations, math.nan)
@@ -86,7 +93,8 @@ class ErrorSums:
         Parameters
         ----------
         forecast, y : array
-            (B, L_out, N) forecasts and targets in physical units.
+            (B, L_out, N) forecasts and targets in physical units; quantile forecasts are
+            (B, Q, L_out, N), of which the one nearest to the median is the point forecast.
         mask : array
             (B, L_out, N) 1 where the target is valid.
 
@@ -100,6 +108,8 @@ class ErrorSums:
         InputError
             If the shapes do not belong together, or a valid forecast is not finite.
         """
+        levels = forecast if self.quantiles else forecast[:, None]
+        forecast = levels[:, self._middle]
         shapes = {tuple(part.shape) for part in (forecast, y, mask)}
         expected = tuple(self.sums["count"].shape)
         if len(shapes) > 1 or next(iter(shapes))[1:] != expected:
@@ -115,11 +125,12 @@ class ErrorSums:
                 f"{bad} of {int(valid.sum())} forecasts are NaN or infinite: the forecaster "
                 "diverged. Train it with a lower learning rate"
             )
-        self._add_terms(guess, target, valid)
+        crps = quantile_score(double(levels), target, self.quantiles or (0.5,))
+        self._add_terms(guess, target, valid, torch.where(valid, crps, 0))
         self._add_strata(guess, target, valid)
         return self
 
-    def _add_terms(self, guess: Tensor, target: Tensor, valid: Tensor) -> None:
+    def _add_terms(self, guess: Tensor, target: Tensor, valid: Tensor, crps: Tensor) -> None:
         share, error = valid.double(), guess - target
         # sums of deviations from the mean keep their digits at 290 K
         deviation = (target - self.summary.mean) * share
@@ -130,6 +141,7 @@ class ErrorSums:
             "error": error,
             "absolute": error.abs(),
             "square": error.square(),
+            "crps": crps,
             "percentage": torch.where(away, error / torch.where(away, target, 1), 0).abs(),
             "percentage_count": away.double(),
             "spread_absolute": deviation.abs(),
@@ -154,7 +166,8 @@ class ErrorSums:
     def metrics(self) -> dict[str, float]:
         """Return every metric, pooled over windows, horizon steps and locations.
 
-        ``mae``, ``rmse``, ``bias`` (unit of the target), ``mape`` (a share),
+        ``mae``, ``rmse``, ``bias`` (unit of the target), ``crps`` (twice the mean pinball loss
+        of the quantiles; the MAE of a point forecast), ``mape`` (a share),
         ``relative_rmse`` (sqrt(sum (yhat-y)^2 / sum (mean(y)-y)^2), as STemDist; equal to
         sqrt(1-R^2)), ``relative_mae`` (the same with absolute values), ``mase`` (Hyndman &
         Koehler 2006: errors over each location's own in-sample persistence error) and
@@ -209,6 +222,7 @@ METRICS: dict[str, Callable[[Sums], Tensor]] = {
     "mae": lambda s: ratio(s["absolute"], s["count"]),
     "rmse": lambda s: ratio(s["square"], s["count"]).sqrt(),
     "bias": lambda s: ratio(s["error"], s["count"]),
+    "crps": lambda s: ratio(s["crps"], s["count"]),
     "mape": lambda s: ratio(s["percentage"], s["percentage_count"]),
     "relative_rmse": lambda s: ratio(s["square"], s["target_square"]).sqrt(),
     "relative_mae": lambda s: ratio(s["absolute"], s["spread_absolute"]),
@@ -225,6 +239,7 @@ def forecast_errors(
     weight: ArrayLike | None = None,
     scale: ArrayLike | None = None,
     near_zero: float | None = None,
+    quantiles: tuple[float, ...] = (),
 ) -> ErrorSums:
     """Measure forecasts that are all in memory; see :class:`ErrorSums` for the parameters.
 
@@ -242,6 +257,7 @@ def forecast_errors(
         weight=weight,
         scale=scale,
         near_zero=near_zero,
+        quantiles=quantiles,
     )
     return sums.add(forecast, y, mask)
 

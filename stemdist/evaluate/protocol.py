@@ -258,6 +258,7 @@ def _collect(
     return Evaluation(
         table=table[[name for name in FIRST_COLUMNS if name in table] + rest],
         search=pd.DataFrame([row for _, row in search]),
+        by_target=long("by_target"),
         by_horizon=long("by_horizon"),
         by_stratum=long("by_stratum"),
         by_location=long("by_location", location=task.series["location"].values),

@@ -28,7 +28,7 @@ def climatology(task: ForecastTask) -> Climatology:
     >>> from stemdist.data import canonical_series, simulate
     >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=3, n_lon=4))
     >>> climatology(ForecastTask.from_series(series)).by_slot.shape
-    (24, 12)
+    (24, 12, 1)
     """
     clock = task.series["time"].dt
     second = (
@@ -38,7 +38,7 @@ def climatology(task: ForecastTask) -> Climatology:
     _, end = task.settings.split.boundaries(len(task.train.values))["train"]
     seasonal = end * step >= YEARS_FOR_SEASON * 365 * DAY_SECONDS
     return Climatology.fit(
-        task.train.values[..., 0].numpy(),
+        task.train.values[..., : task.train.n_targets].numpy(),
         task.train.observed.numpy(),
         slots=(second // min(step, DAY_SECONDS)).astype(np.int64),
         end=end,

@@ -39,6 +39,9 @@ class EvaluationSettings:
         weights with the lowest error are kept.
     test_windows : int, optional
         Test on at most so many evenly spaced windows; on all by default.
+    quantiles : tuple of float
+        Train forecasters for quantiles at these levels, e.g. 0.1,0.5,0.9: the median counts as
+        their point forecast, and ``crps`` judges them all. Without it point forecasts.
     options : mapping
         Hyper-parameters of forecasters, e.g. ``{"mtgnn": {"layers": 2}}``.
     selection_seed : int
@@ -69,6 +72,7 @@ class EvaluationSettings:
     validate_every: int = 100
     validation_windows: int = 128
     test_windows: int | None = None
+    quantiles: tuple[float, ...] = ()
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     selection_seed: int = 0
     season_steps: int = 1
@@ -105,6 +109,8 @@ class EvaluationSettings:
             locations_per_update=None if pointwise else self.locations_per_update,
             validate_every=self.validate_every,
             validation_windows=self.validation_windows,
+            loss="quantile" if self.quantiles else "mse",
+            quantiles=tuple(self.quantiles),
             seed=seed,
         )
 

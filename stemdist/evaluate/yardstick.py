@@ -1,6 +1,6 @@
 """Measuring any forecast on one part of a task, block by block.
 
-Shapes: M windows, B windows of a block, L_out horizon, N locations.
+Shapes: M windows, B windows of a block, L_out horizon, C targets, Q quantiles, N locations.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Yardstick:
     index : Tensor
         (M,) windows that are evaluated.
     scaler : Scaler
-        Brings the target back to physical units.
-    summary : TargetSummary
-        Of the evaluated targets.
-    scale : Tensor
-        (N,) in-sample persistence errors of the training part.
+        Brings the targets back to physical units.
+    summaries : tuple of TargetSummary
+        Of the evaluated values of each target.
+    scales : tuple of Tensor
+        (N,) in-sample persistence errors of the training part, for each target.
     weight : Tensor, optional
         (N,) location weights.
     """
@@ -44,8 +44,8 @@ class Yardstick:
     windows: SeriesWindows
     index: Tensor
     scaler: Scaler
-    summary: TargetSummary
-    scale: Tensor
+    summaries: tuple[TargetSummary, ...]
+    scales: tuple[Tensor, ...]
     weight: Tensor | None = None
 
     @classmethod
@@ -80,39 +80,63 @@ class Yardstick:
         """
         index = evenly_spaced(len(windows), len(windows) if at_most is None else at_most)
         weight = _area_weights(task) if area_weighted else None
-        blocks = (_targets(task.scaler, windows, part) for part in _parts(windows, index))
         _, end = task.settings.split.boundaries(len(windows.values))["train"]
+        summaries, scales = [], []
+        for target in range(windows.n_targets):
+            blocks = (
+                _of_target(target, _targets(task.scaler, windows, part), windows.horizon)
+                for part in _parts(windows, index)
+            )
+            summaries.append(TargetSummary.of(blocks, weight=weight))
+            values = task.train.values[:end, :, target] * task.scaler.scale[target]
+            seen = task.train.observed[:end, :, target]
+            scales.append(persistence_scale(values, seen, season_steps))
         return cls(
             windows=windows,
             index=index,
             scaler=task.scaler,
-            summary=TargetSummary.of(blocks, weight=weight),
-            scale=persistence_scale(
-                task.train.values[:end, :, 0] * task.scaler.scale[0],
-                task.train.observed[:end],
-                season_steps,
-            ),
+            summaries=tuple(summaries),
+            scales=tuple(scales),
             weight=weight,
         )
 
-    def errors(self, forecast: Baseline) -> ErrorSums:
+    def errors(self, forecast: Baseline, quantiles: tuple[float, ...] = ()) -> list[ErrorSums]:
         """Return the errors, in physical units, of a forecast made one block at a time.
 
         Parameters
         ----------
         forecast : callable
-            Maps windows and an index (B,) to forecasts (B, L_out, N) in scaled units.
+            Maps windows and an index (B,) to forecasts (B, C * L_out, N) in scaled units, or
+            (B, Q * C * L_out, N) of quantiles.
+        quantiles : tuple of float
+            The Q levels; the one nearest to the median counts as the point forecast.
+
+        Returns
+        -------
+        list of ErrorSums
+            For each target.
         """
-        sums = ErrorSums(
-            self.summary,
-            horizon=self.windows.horizon,
-            n_locations=self.windows.n_locations,
-            weight=self.weight,
-            scale=self.scale,
-        )
+        horizon, n_targets = self.windows.horizon, self.windows.n_targets
+        sums = [
+            ErrorSums(
+                summary,
+                horizon=horizon,
+                n_locations=self.windows.n_locations,
+                weight=self.weight,
+                scale=scale,
+                quantiles=quantiles,
+            )
+            for summary, scale in zip(self.summaries, self.scales, strict=True)
+        ]
         for part in _parts(self.windows, self.index):
-            y, mask = _targets(self.scaler, self.windows, part)
-            sums.add(self.scaler.inverse(forecast(self.windows, part)), y, mask)
+            truth = _targets(self.scaler, self.windows, part)
+            rows = forecast(self.windows, part)
+            levels = torch.unflatten(rows, 1, (max(1, len(quantiles)), -1))  # (B, Q, C L_out, N)
+            physical = self.scaler.inverse_targets(levels, n_targets).sort(dim=1).values
+            for target, own in enumerate(sums):
+                guess = physical[:, :, target * horizon : (target + 1) * horizon]
+                y, mask = _of_target(target, truth, horizon)
+                own.add(guess if quantiles else guess[:, 0], y, mask)
         return sums
 
 
@@ -122,7 +146,13 @@ def _parts(windows: SeriesWindows, index: Tensor) -> tuple[Tensor, ...]:
 
 def _targets(scaler: Scaler, windows: SeriesWindows, index: Tensor) -> tuple[Tensor, Tensor]:
     _, y, mask = windows.batch(index)
-    return scaler.inverse(y.double()), mask
+    return scaler.inverse_targets(y.double(), windows.n_targets), mask
+
+
+def _of_target(target: int, truth: tuple[Tensor, Tensor], horizon: int) -> tuple[Tensor, Tensor]:
+    """Return the rows of one target, (B, L_out, N) values and mask."""
+    rows = slice(target * horizon, (target + 1) * horizon)
+    return truth[0][:, rows], truth[1][:, rows]
 
 
 def _area_weights(task: ForecastTask) -> Tensor:

@@ -7,14 +7,17 @@ from stemdist.forecast.fit import (
     fit_forecaster,
     fit_windows,
     fresh_forecaster,
+    shape_of,
     training_record,
 )
 from stemdist.forecast.fitted import FittedForecaster, save_weights
 from stemdist.forecast.locations import Locations
 from stemdist.forecast.losses import weighted_mean
-from stemdist.forecast.predict import mean_squared_error, predict_windows
-from stemdist.forecast.task import ForecastTask, TaskSettings
-from stemdist.forecast.train import TrainingResult, TrainingSettings, train_forecaster
+from stemdist.forecast.predict import mean_error, predict_windows
+from stemdist.forecast.task import ForecastTask
+from stemdist.forecast.task_settings import TaskSettings
+from stemdist.forecast.train import TrainingResult, train_forecaster
+from stemdist.forecast.training_settings import TrainingSettings
 
 __all__ = [
     "FORECASTERS",
@@ -29,9 +32,10 @@ __all__ = [
     "fit_windows",
     "fresh_forecaster",
     "make_forecaster",
-    "mean_squared_error",
+    "mean_error",
     "predict_windows",
     "save_weights",
+    "shape_of",
     "train_forecaster",
     "training_record",
     "weighted_mean",

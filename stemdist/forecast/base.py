@@ -94,6 +94,7 @@ FORECASTERS: Registry[type[Forecaster]] = Registry(
         "linear": "stemdist.forecast.forecasters.linear:LinearForecaster",
         "lstm": "stemdist.forecast.forecasters.recurrent:LSTMForecaster",
         "mlp": "stemdist.forecast.forecasters.mlp:MLPForecaster",
+        "module": "stemdist.forecast.forecasters.module:ModuleForecaster",
         "mtgnn": "stemdist.forecast.forecasters.mtgnn:MTGNNForecaster",
         "stgcn": "stemdist.forecast.forecasters.stgcn:STGCNForecaster",
         "stnorm": "stemdist.forecast.forecasters.stnorm:STNormForecaster",
@@ -109,9 +110,22 @@ def make_forecaster(
     horizon: int,
     n_features: int,
     n_outputs: int = 1,
+    n_targets: int = 1,
     **hyperparameters: Any,
 ) -> Forecaster:
     """Build an untrained forecaster by name.
+
+    Parameters
+    ----------
+    name : str
+        Registered name.
+    lookback, horizon, n_features, n_outputs : int
+        As in :class:`Forecaster`.
+    n_targets : int
+        Leading features that are targets; output ``o`` belongs to target ``o % n_targets``. Told
+        to forecasters that have a parameter of this name.
+    **hyperparameters
+        The forecaster's own.
 
     Raises
     ------
@@ -127,7 +141,7 @@ def make_forecaster(
     known = set(inspect.signature(kind.__init__).parameters) - {"self"}
     for key in hyperparameters:
         if key not in known:
-            own = known - {"lookback", "horizon", "n_features", "n_outputs"}
+            own = known - {"lookback", "horizon", "n_features", "n_outputs", "n_targets"}
             raise unknown_name(f"hyper-parameter of {name!r}", key, own)
     shape = {"lookback": lookback, "horizon": horizon, "n_features": n_features}
     if n_outputs > 1:
@@ -137,6 +151,8 @@ def make_forecaster(
                 "choose another for several targets or quantiles, or give it a parameter n_outputs"
             )
         shape["n_outputs"] = n_outputs
+    if n_targets > 1 and "n_targets" in known:
+        shape["n_targets"] = n_targets
     forecaster = kind(**shape, **hyperparameters)
     if not isinstance(forecaster, Forecaster):
         raise InputError(

@@ -1,8 +1,8 @@
 """Forecasts that learn nothing or only averages: the rows every table needs.
 
-Shapes: B windows, L_in lookback, L_out horizon, T steps of the series, N locations. The
-formulas are plain numpy on arrays; :data:`Baseline` objects apply them to windows of a series
-and answer in scaled units, as a forecaster does.
+Shapes: B windows, L_in lookback, L_out horizon, T steps of the series, N locations, C
+targets. The formulas are plain numpy on arrays; :data:`Baseline` objects apply them to windows
+of a series and answer in scaled units, as a forecaster does.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stemdist.data.windows import SeriesWindows
+from stemdist.data.windows import SeriesWindows, target_rows
 from stemdist.errors import InputError, check_count
 
 Baseline = Callable[[SeriesWindows, Tensor], Tensor]
-"""Maps windows and an index (B,) to a forecast (B, L_out, N) in scaled units."""
+"""Maps windows and an index (B,) to a forecast (B, C * L_out, N) in scaled units."""
 
 SEASON_HALF_WIDTH = 15
 """Days on each side that a day-of-year mean takes in, so that it is not one year's weather."""
@@ -32,19 +32,19 @@ def last_observed(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values, observed : numpy.ndarray
-        (B, L_in, N) values and whether each was observed.
+        (B, L_in, N, ...) values and whether each was observed.
 
     Returns
     -------
     numpy.ndarray
-        (B, N).
+        (B, N, ...).
 
     Examples
     --------
     >>> last_observed(np.array([[[5.0], [7.0]]]), np.array([[[True], [False]]])).tolist()
     [[5.0]]
     """
-    step = np.arange(values.shape[1])[:, None]  # (L_in, 1)
+    step = np.arange(values.shape[1]).reshape(-1, *[1] * (values.ndim - 2))  # (L_in, 1, ...)
     last = np.where(observed, step, -1).max(axis=1)  # (B, N)
     found = np.take_along_axis(values, np.maximum(last, 0)[:, None], axis=1)[:, 0]
     return np.where(last >= 0, found, np.zeros((), values.dtype))
@@ -56,12 +56,12 @@ def observed_mean(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values, observed : numpy.ndarray
-        (B, L_in, N) values and whether each was observed.
+        (B, L_in, N, ...) values and whether each was observed.
 
     Returns
     -------
     numpy.ndarray
-        (B, N).
+        (B, N, ...).
 
     Examples
     --------
@@ -76,9 +76,9 @@ def _from_lookback(
     summary: Callable[[np.ndarray, np.ndarray], np.ndarray], windows: SeriesWindows, index: Tensor
 ) -> Tensor:
     steps = (windows.starts[index, None] + torch.arange(windows.lookback)).numpy()  # (B, L_in)
-    values = windows.values[..., 0].numpy()[steps]
-    level = torch.from_numpy(summary(values, windows.observed.numpy()[steps]))  # (B, N)
-    return level[:, None].expand(-1, windows.horizon, -1)
+    values = windows.values[..., : windows.n_targets].numpy()[steps]  # (B, L_in, N, C)
+    level = torch.from_numpy(summary(values, windows.observed.numpy()[steps]))  # (B, N, C)
+    return level.transpose(1, 2).repeat_interleave(windows.horizon, dim=1)
 
 
 def persistence(windows: SeriesWindows, index: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ def persistence(windows: SeriesWindows, index: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        (B, L_out, N) in scaled units.
+        (B, C * L_out, N) in scaled units.
     """
     return _from_lookback(last_observed, windows, index)
 
@@ -114,11 +114,11 @@ class Climatology:
     Parameters
     ----------
     by_slot : numpy.ndarray
-        (S, N) mean of each slot, e.g. hour of the day.
+        (S, N, ...) mean of each slot, e.g. hour of the day.
     slots : numpy.ndarray
         (T,) slot of each step of the whole series.
     by_day : numpy.ndarray
-        (366, N) departure from the location's mean by day of year; (0, N) without a season.
+        (366, N, ...) departure from the location's mean by day of year; none without a season.
     days : numpy.ndarray
         (T,) day of year from 0 of each step; empty without a season.
 
@@ -153,7 +153,7 @@ class Climatology:
         Parameters
         ----------
         values, observed : numpy.ndarray
-            (T, N) targets, and whether each was observed.
+            (T, N) or (T, N, C) targets, and whether each was observed.
         slots : array of int
             (T,) slot from 0 of each step: time of day, or of the week.
         end : int
@@ -170,24 +170,25 @@ class Climatology:
         season = np.asarray([] if days is None else days, dtype=np.int64)
         _check_steps(len(values), check_count("end", end), slots, season)
         part, seen = values[:end].astype(np.float64), observed[:end]
-        mean = _group_means(part, seen, np.zeros(end, np.int64), 1, np.zeros(part.shape[1]))
+        mean = _group_means(part, seen, np.zeros(end, np.int64), 1, np.zeros(part.shape[1:]))
         by_slot = _group_means(part, seen, slots[:end], int(slots.max()) + 1, mean[0])
-        by_day = np.zeros((0, part.shape[1]))
+        by_day = np.zeros((0, *part.shape[1:]))
         if len(season):
             departure = part - by_slot[slots[:end]]
             by_day = _season_means(departure, seen, season[:end])
         return cls(by_slot=by_slot, slots=slots, by_day=by_day, days=season)
 
     def at(self, steps: np.ndarray) -> np.ndarray:
-        """Return the climatology (..., N) at time steps (...) of the series."""
+        """Return the climatology (..., N, C) at time steps (...) of the series."""
         forecast: np.ndarray = self.by_slot[self.slots[steps]]
         return forecast + self.by_day[self.days[steps]] if len(self.days) else forecast
 
     def __call__(self, windows: SeriesWindows, index: Tensor) -> Tensor:
-        """Forecast (B, L_out, N) for windows of the series that it was fitted on."""
+        """Forecast (B, C * L_out, N) for windows of the series that it was fitted on."""
         first = windows.starts[index, None] + windows.lookback
         steps = (first + torch.arange(windows.horizon)).numpy()  # (B, L_out)
-        return torch.from_numpy(self.at(steps)).to(windows.values.dtype)
+        forecast = torch.from_numpy(self.at(steps)).to(windows.values.dtype)  # (B, L_out, N, C)
+        return target_rows(forecast)
 
 
 def _check_steps(n_steps: int, end: int, slots: np.ndarray, days: np.ndarray) -> None:
@@ -204,8 +205,8 @@ def _check_steps(n_steps: int, end: int, slots: np.ndarray, days: np.ndarray) ->
 def _group_sums(
     values: np.ndarray, observed: np.ndarray, groups: np.ndarray, n_groups: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    total = np.zeros((n_groups, values.shape[1]))
-    count = np.zeros((n_groups, values.shape[1]))
+    total = np.zeros((n_groups, *values.shape[1:]))
+    count = np.zeros((n_groups, *values.shape[1:]))
     np.add.at(total, groups, np.where(observed, values, 0))
     np.add.at(count, groups, observed)
     return total, count

@@ -154,25 +154,26 @@ def moments_of(source: WindowSource, batch_size: int = 64) -> Moments:
         Windows held at a time.
     """
     n_inputs = source.lookback * source.n_features
-    moments = Moments(n_inputs=n_inputs, lookback=source.lookback, horizon=source.horizon)
+    moments = Moments(n_inputs=n_inputs, lookback=source.lookback, horizon=source.rows)
     weight = source.location_weight
     for index in torch.split(torch.arange(len(source)), check_count("batch_size", batch_size)):
         x, y, mask = source.batch(index)
         moments.add(
             x.transpose(1, 2).reshape(-1, n_inputs),  # (B N, P)
-            y.transpose(1, 2).reshape(-1, source.horizon),
-            mask.transpose(1, 2).reshape(-1, source.horizon),
+            y.transpose(1, 2).reshape(-1, source.rows),
+            mask.transpose(1, 2).reshape(-1, source.rows),
             weight.repeat(len(index)),
         )
     return moments
 
 
-def linear_from(moments: Moments, ridge: float = 1e-3) -> LinearForecaster:
+def linear_from(moments: Moments, ridge: float = 1e-3, n_targets: int = 1) -> LinearForecaster:
     """Return the linear forecaster (float32) that solves the ridge problem exactly."""
     weight, bias = moments.solve(ridge)
     forecaster = LinearForecaster(
         lookback=moments.lookback,
-        horizon=moments.horizon,
+        horizon=moments.horizon // n_targets,
+        n_outputs=n_targets,
         n_features=moments.n_inputs // moments.lookback,
     )
     with torch.no_grad():
@@ -216,4 +217,4 @@ def fit_linear(source: WindowSource, ridge: float = 1e-3, batch_size: int = 64) 
     >>> fit_linear(source, ridge=0.0).head.bias.item()
     1.0
     """
-    return linear_from(moments_of(source, batch_size), ridge)
+    return linear_from(moments_of(source, batch_size), ridge, source.n_targets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,27 @@ from stemdist.forecast.base import Forecaster, make_forecaster
 from stemdist.forecast.fitted import FittedForecaster
 from stemdist.forecast.locations import Locations
 from stemdist.forecast.task import ForecastTask
-from stemdist.forecast.train import TrainingResult, TrainingSettings, train_forecaster
+from stemdist.forecast.train import TrainingResult, train_forecaster
+from stemdist.forecast.training_settings import TrainingSettings
+
+
+def shape_of(source: WindowSource, quantiles: Sequence[float] = ()) -> dict[str, int]:
+    """Return what :func:`make_forecaster` must know of windows and of the quantiles wanted."""
+    return {
+        "lookback": source.lookback,
+        "horizon": source.horizon,
+        "n_features": source.n_features,
+        "n_outputs": source.n_targets * max(1, len(quantiles)),
+        "n_targets": source.n_targets,
+    }
 
 
 def fresh_forecaster(
-    name: str, source: WindowSource, seed: int, options: Mapping[str, Any] | None = None
+    name: str,
+    source: WindowSource,
+    seed: int,
+    options: Mapping[str, Any] | None = None,
+    quantiles: Sequence[float] = (),
 ) -> Forecaster:
     """Build an untrained forecaster for the windows of ``source``.
 
@@ -28,21 +44,17 @@ def fresh_forecaster(
     name : str
         Registered name of the forecaster.
     source : WindowSource
-        Gives L_in, L_out and F.
+        Gives L_in, L_out, F and the number of targets.
     seed : int
         The initial weights depend on it alone; the global random state is left as it was.
     options : mapping, optional
         Hyper-parameters of the forecaster.
+    quantiles : sequence of float, optional
+        Levels to forecast instead of one number.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make_forecaster(
-            name,
-            lookback=source.lookback,
-            horizon=source.horizon,
-            n_features=source.n_features,
-            **(options or {}),
-        )
+        return make_forecaster(name, **shape_of(source, quantiles), **(options or {}))
 
 
 def fit_windows(
@@ -73,7 +85,7 @@ def fit_windows(
     Forecaster, TrainingResult
         The trained module, and how it went.
     """
-    forecaster = fresh_forecaster(name, source, training.seed, options)
+    forecaster = fresh_forecaster(name, source, training.seed, options, training.quantiles)
     result = train_forecaster(
         forecaster,
         source,
@@ -122,19 +134,16 @@ def fit_forecaster(
     held_out = None
     if "validation" in task.windows:
         held_out = (task.validation, task.graph, task.train.profile)
+    training = training or TrainingSettings()
     module, result = fit_windows(
-        forecaster,
-        task.train,
-        task.graph,
-        training or TrainingSettings(),
-        validation=held_out,
-        **how,
+        forecaster, task.train, task.graph, training, validation=held_out, **how
     )
     return FittedForecaster(
         name=forecaster,
         forecaster=module,
         settings=task.settings,
         scaler=task.scaler,
+        quantiles=training.quantiles,
         variables=tuple(map(str, task.series.data_vars)),
         units=task.units,
         locations=Locations.of_task(task),
@@ -144,12 +153,12 @@ def fit_forecaster(
 
 def training_record(trained_on: str, source_name: str, result: TrainingResult) -> dict[str, Any]:
     """Return how a forecaster was trained, as JSON types."""
-    best = result.best_validation_mse
+    best = result.best_validation_error
     return {
         "trained_on": trained_on,
         "source_name": source_name,
         "updates": result.updates,
         "seconds": result.seconds,
-        "validation_mse": best if best == best else None,  # NaN: nothing was validated
+        "validation_error": best if best == best else None,  # NaN: nothing was validated
         "history": result.history.to_dict("records"),
     }

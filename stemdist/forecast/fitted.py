@@ -18,15 +18,17 @@ import torch
 import xarray as xr
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from stemdist.data.scaling import Scaler
 from stemdist.data.series import canonical_series, gap_positions, step_seconds, to_grid
 from stemdist.errors import InputError, unknown_name
 from stemdist.files import atomic_path
 from stemdist.forecast.base import Forecaster, make_forecaster
+from stemdist.forecast.features import input_windows
 from stemdist.forecast.locations import Locations, place_index
 from stemdist.forecast.predict import predict_windows
-from stemdist.forecast.task import TaskSettings, input_windows
+from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
 
 _FILES = {"config.json", "weights.safetensors", "locations.nc"}
@@ -52,13 +54,15 @@ class FittedForecaster:
     scaler : Scaler
         One mean and scale per input feature.
     variables : tuple of str
-        Variables of the series it reads; the first is the target.
+        Variables of the series it reads; the targets come first.
     units : str
-        Unit of the target.
+        Unit of the first target.
     locations : Locations
         The real locations of its training data, their graph and profiles.
     record : dict
         How it was trained (updates, seconds, errors, source); JSON types.
+    quantiles : tuple of float
+        Levels it forecasts; none for one number per target.
     """
 
     name: str
@@ -69,6 +73,7 @@ class FittedForecaster:
     units: str
     locations: Locations
     record: dict[str, Any]
+    quantiles: tuple[float, ...] = ()
 
     def predict(
         self,
@@ -77,7 +82,7 @@ class FittedForecaster:
         init_times: str = "last",
         stride: int = 1,
         device: str | torch.device = "cpu",
-    ) -> xr.DataArray:
+    ) -> xr.DataArray | xr.Dataset:
         """Forecast a series, in physical units.
 
         Parameters
@@ -86,8 +91,9 @@ class FittedForecaster:
             Canonical or raw; holds the variables it was trained on. Locations known from
             training keep their graph and profile; a series over other locations gets its own.
         init_times : {"last", "test", "all"}
-            Forecast from the end of the series, from every step with a full lookback in the
-            test part, or from every step with a full lookback.
+            Forecast from the end of the series (with variables known ahead of time: from the
+            last step that has a whole horizon of them behind it), from every step with a full
+            lookback in the test part, or from every step with a full lookback.
         stride : int
             Use every ``stride``-th of these initial times, counted back from the last.
         device : str or torch.device
@@ -95,10 +101,11 @@ class FittedForecaster:
 
         Returns
         -------
-        xarray.DataArray
+        xarray.DataArray or xarray.Dataset
             (init_time, horizon, location), or (init_time, horizon, <grid dims>) for a grid;
             ``init_time`` is the last observed time and ``valid_time`` (init_time, horizon) the
-            time forecast for.
+            time forecast for. Quantiles are a dimension behind ``init_time``; several targets
+            are the variables of a dataset.
 
         Raises
         ------
@@ -118,8 +125,18 @@ class FittedForecaster:
         scaled = predict_windows(
             self.forecaster, windows, locations.graph, locations.profile, device=device
         )
-        forecast = self.scaler.inverse(scaled).numpy()
-        return to_grid(self._labelled(series, starts, forecast))
+        arrays = [
+            to_grid(self._labelled(series, starts, target, values))
+            for target, values in enumerate(self._physical(scaled))
+        ]
+        return arrays[0] if len(arrays) == 1 else xr.merge(arrays, join="exact", compat="equals")
+
+    def _physical(self, scaled: Tensor) -> list[np.ndarray]:
+        """Return (M, Q, L_out, N) of each target in physical units, quantiles in order."""
+        n_targets = self.settings.n_targets
+        rows = torch.unflatten(scaled, 1, (max(1, len(self.quantiles)), -1))  # (M, Q, C L_out, N)
+        physical = self.scaler.inverse_targets(rows, n_targets).sort(dim=1).values
+        return [part.numpy() for part in physical.chunk(n_targets, dim=2)]
 
     def _matching(self, series: xr.Dataset | xr.DataArray) -> xr.Dataset:
         if isinstance(series, xr.DataArray):
@@ -149,24 +166,31 @@ class FittedForecaster:
     def _starts(self, series: xr.Dataset, init_times: str) -> np.ndarray:
         """First input steps of the windows to forecast; none crosses a time gap."""
         n_steps, lookback = series.sizes["time"], self.settings.lookback
-        starts = np.arange(max(n_steps - lookback + 1, 0))
+        # Variables known ahead of time must be there for the whole horizon.
+        span = lookback + self.settings.horizon if self.settings.future else lookback
+        starts = np.arange(max(n_steps - span + 1, 0))
         gaps = gap_positions(series)
         if len(gaps):
-            crossed = np.searchsorted(gaps, starts + lookback - 1) - np.searchsorted(gaps, starts)
+            crossed = np.searchsorted(gaps, starts + span - 1) - np.searchsorted(gaps, starts)
             starts = starts[crossed == 0]
         test_begin, _ = self.settings.split.boundaries(n_steps)["test"]
         chosen = _INIT_TIMES[init_times](starts, test_begin)
         if not len(chosen):
             part = f", {n_steps - test_begin} of them in the test part," if len(starts) else ""
+            need = "the lookback"
+            if self.settings.future:
+                need += f", and the horizon, for which {', '.join(self.settings.future)} is needed"
             raise InputError(
                 f"the series has {n_steps} time steps{part} and {len(gaps)} gap(s): no run of "
-                f"{lookback} steps (the lookback) to forecast from. Give a longer series"
+                f"{span} steps ({need}) to forecast from. Give a longer series"
             )
         return chosen
 
     def _labelled(
-        self, series: xr.Dataset, starts: np.ndarray, forecast: np.ndarray
+        self, series: xr.Dataset, starts: np.ndarray, target: int, forecast: np.ndarray
     ) -> xr.DataArray:
+        """Name the axes of (M, Q, L_out, N) forecasts of one target."""
+        name = self.variables[target]
         init = series["time"].values[starts + self.settings.lookback - 1]
         lead = pd.to_timedelta(np.arange(1, self.settings.horizon + 1) * step_seconds(series), "s")
         valid = init[:, None] + (lead.to_pytimedelta() if init.dtype == object else lead.to_numpy())
@@ -178,12 +202,16 @@ class FittedForecaster:
             "valid_time": (("init_time", "horizon"), valid, {"standard_name": "time"}),
         }
         attrs = {
-            "units": self.units,
-            "long_name": f"{self.variables[0]} forecast by {self.name}",
+            "units": series[name].attrs.get("units", "1") if target else self.units,
+            "long_name": f"{name} forecast by {self.name}",
             **{k: v for k, v in series.attrs.items() if k == "grid_dims"},
         }
-        dims = ("init_time", "horizon", "location")
-        return xr.DataArray(forecast, coords, dims, name=self.variables[0], attrs=attrs)
+        if self.quantiles:
+            coords["quantile"] = ("quantile", np.asarray(self.quantiles), {"units": "1"})
+        else:
+            forecast = forecast[:, 0]
+        dims = ("init_time", *["quantile"] * bool(self.quantiles), "horizon", "location")
+        return xr.DataArray(forecast, coords, dims, name=name, attrs=attrs)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``config.json``, ``weights.safetensors`` and ``locations.nc``, all or nothing."""
@@ -193,6 +221,7 @@ class FittedForecaster:
             "forecaster_config": self.forecaster.config,
             "task": self.settings.to_json(),
             "scaler": {"mean": self.scaler.mean, "scale": self.scaler.scale},
+            "quantiles": self.quantiles,
             "variables": self.variables,
             "units": self.units,
             "record": self.record,
@@ -235,6 +264,7 @@ class FittedForecaster:
                 forecaster=forecaster.eval(),
                 settings=settings,
                 scaler=scaler,
+                quantiles=tuple(config["quantiles"]),
                 variables=tuple(config["variables"]),
                 units=config["units"],
                 locations=locations,

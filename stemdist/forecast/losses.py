@@ -1,16 +1,18 @@
 """Elementwise training losses and their weighted, masked mean.
 
-Shapes: B windows, L_out horizon, N locations.
+Shapes: B windows, R = C * L_out target rows, Q quantiles, N locations.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemdist.errors import unknown_name
+from stemdist.errors import InputError, unknown_name
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -21,11 +23,65 @@ LOSSES: dict[str, LossFunction] = {
 }
 
 
-def get_loss(name: str) -> LossFunction:
-    """Return an elementwise loss by name, or raise with the choices."""
+DEFAULT_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+QUANTILE = "quantile"
+
+
+def get_loss(name: str, quantiles: tuple[float, ...] = ()) -> LossFunction:
+    """Return an elementwise loss by name, or raise with the choices.
+
+    ``"quantile"`` compares forecasts (B, Q * R, N) of all ``quantiles`` with targets (B, R, N);
+    the others compare (B, R, N) with (B, R, N). All return (B, R, N).
+    """
+    if name == QUANTILE:
+        return lambda forecast, y: quantile_score(
+            torch.unflatten(forecast, 1, (len(quantiles), -1)), y, quantiles
+        )
     if name not in LOSSES:
-        raise unknown_name("loss", name, LOSSES)
+        raise unknown_name("loss", name, [*LOSSES, QUANTILE])
     return LOSSES[name]
+
+
+def check_quantiles(quantiles: tuple[float, ...]) -> tuple[float, ...]:
+    """Return quantile levels if they ascend inside (0, 1), else raise :class:`InputError`."""
+    levels = tuple(float(level) for level in quantiles)
+    ascending = all(low < high for low, high in itertools.pairwise(levels))
+    if not (levels and ascending and levels[0] > 0 and levels[-1] < 1):
+        raise InputError(
+            f"quantiles is {quantiles}: give levels above 0 and below 1 in ascending order, "
+            "e.g. 0.1,0.5,0.9"
+        )
+    return levels
+
+
+def quantile_score(forecast: Tensor, y: Tensor, quantiles: tuple[float, ...]) -> Tensor:
+    """Return twice the mean pinball loss over quantiles, an estimate of the CRPS.
+
+    Gneiting & Ranjan, *Comparing Density Forecasts*, 2011, equations 3 and 4: the CRPS is twice
+    the pinball loss averaged over all levels. For the median alone it is the absolute error.
+
+    Parameters
+    ----------
+    forecast : Tensor
+        (B, Q, ...) quantiles of the target.
+    y : Tensor
+        (B, ...) targets, in the same units.
+    quantiles : tuple of float
+        The Q levels.
+
+    Returns
+    -------
+    Tensor
+        (B, ...), in those units.
+
+    Examples
+    --------
+    >>> quantile_score(torch.tensor([[[1.0], [3.0]]]), torch.tensor([[2.0]]), (0.25, 0.75))
+    tensor([[0.5000]])
+    """
+    level = forecast.new_tensor(quantiles).view(-1, *[1] * (y.dim() - 1))  # (Q, 1, ...)
+    above = y.unsqueeze(1) - forecast
+    return 2 * torch.maximum(level * above, (level - 1) * above).mean(1)
 
 
 def weighted_mean(errors: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
@@ -34,13 +90,12 @@ def weighted_mean(errors: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     Parameters
     ----------
     errors, mask : Tensor
-        (B, L_out, N); ``mask`` is 1 where the target is observed.
+        (B, R, N); ``mask`` is 1 where the target is observed.
     weight : Tensor
         (N,) location weights.
 
     Examples
     --------
-    >>> import torch
     >>> errors = torch.tensor([[[1.0, 4.0]]])
     >>> weighted_mean(errors, torch.tensor([[[1.0, 1.0]]]), torch.tensor([1.0, 3.0])).item()
     3.25

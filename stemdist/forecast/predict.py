@@ -1,6 +1,6 @@
 """Forecasts for many windows and locations in bounded memory.
 
-Shapes: M windows, B windows of a block, L_out horizon, N locations.
+Shapes: M windows, B windows of a block, L_out horizon, O outputs per step, N locations.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from stemdist.data.windows import WindowSource
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.device import check_device
+from stemdist.forecast.losses import LOSSES, LossFunction
 
 BLOCK_SERIES = 32_768
 """Window-locations computed at once; bounds memory whatever M and N are."""
@@ -52,7 +53,7 @@ def predict_windows(
     Returns
     -------
     Tensor
-        (M, L_out, N) in scaled units, on the CPU.
+        (M, O * L_out, N) in scaled units, on the CPU.
     """
     device = check_device(device)
     index = torch.arange(len(source)) if index is None else index
@@ -60,7 +61,7 @@ def predict_windows(
     graph = graph.clone().to(str(device))
     training = forecaster.training
     forecaster.to(device).eval()
-    forecasts = torch.empty(len(index), forecaster.horizon, source.n_locations)
+    forecasts = torch.empty(len(index), forecaster.rows, source.n_locations)
     for rows, columns in _blocks(len(index), source.n_locations, forecaster, block_series):
         locations = None if columns is None else torch.arange(columns.start, columns.stop)
         x = source.inputs(index[rows], locations).to(device)
@@ -84,21 +85,30 @@ def _blocks(
             yield slice(begin, min(begin + height, n_windows)), column
 
 
-def mean_squared_error(
+def mean_error(
     forecaster: Forecaster,
     source: WindowSource,
     graph: Data,
     profile: Tensor,
     *,
     index: Tensor,
+    loss: LossFunction = LOSSES["mse"],
     device: str | torch.device = "cpu",
 ) -> float:
-    """Return the masked mean squared error in scaled units over the windows ``index``."""
+    """Return the masked mean of a loss in scaled units over the windows ``index``.
+
+    Parameters
+    ----------
+    forecaster, source, graph, profile, index, device
+        As in :func:`predict_windows`.
+    loss : callable
+        Elementwise, of forecasts and targets; squared errors by default.
+    """
     total = count = 0.0
     height = max(1, BLOCK_SERIES // source.n_locations)
     for part in torch.split(index, height):
         forecast = predict_windows(forecaster, source, graph, profile, index=part, device=device)
         _, y, mask = source.batch(part)
-        total += float((((forecast - y) ** 2) * mask).sum(dtype=torch.float64))
+        total += float((loss(forecast, y) * mask).sum(dtype=torch.float64))
         count += float(mask.sum(dtype=torch.float64))
     return total / max(count, 1.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -17,92 +17,23 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.optim import Optimizer, lr_scheduler
+from torch.optim import Optimizer
 from torch_geometric.data import Data
 from tqdm.auto import tqdm
 
 from stemdist.data.windows import WindowSource
-from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.errors import InputError
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.device import check_device
-from stemdist.forecast.losses import get_loss, weighted_mean
-from stemdist.forecast.predict import mean_squared_error
+from stemdist.forecast.losses import (
+    LOSSES,
+    get_loss,
+    weighted_mean,
+)
+from stemdist.forecast.predict import mean_error
+from stemdist.forecast.training_settings import SCHEDULES, TrainingSettings
 from stemdist.graph import subgraph
-
-Schedule = Callable[[Optimizer, "TrainingSettings"], lr_scheduler.LRScheduler]
-
-SCHEDULES: dict[str, Schedule] = {
-    "one-cycle": lambda opt, s: lr_scheduler.OneCycleLR(
-        opt, s.learning_rate, total_steps=s.updates
-    ),
-    "cosine": lambda opt, s: lr_scheduler.CosineAnnealingLR(opt, s.updates),
-    "constant": lambda opt, s: lr_scheduler.ConstantLR(opt, factor=1.0),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """How a forecaster is trained.
-
-    Parameters
-    ----------
-    updates : int
-        Optimizer updates to make (the budget).
-    batch_windows : int
-        Windows per update.
-    learning_rate : float
-        Highest learning rate of AdamW.
-    weight_decay : float
-        Weight decay of AdamW.
-    clip_norm : float
-        Norm to which the gradient of an update is clipped.
-    schedule : {"one-cycle", "cosine", "constant"}
-        Course of the learning rate.
-    loss : {"mse", "mae", "huber"}
-        Elementwise loss in scaled units.
-    locations_per_update : int, optional
-        Train each update on this many random locations, so that its cost does not grow with N.
-    validate_every : int
-        Updates between validations, where validation windows are given.
-    validation_windows : int
-        Evenly spaced validation windows to use at most.
-    patience : int, optional
-        Stop after this many validations without improvement.
-    seed : int
-        Of the order of windows, the location subsets and dropout.
-    """
-
-    updates: int = 800
-    batch_windows: int = 32
-    learning_rate: float = 5e-3
-    weight_decay: float = 1e-2
-    clip_norm: float = 5.0
-    schedule: str = "one-cycle"
-    loss: str = "mse"
-    locations_per_update: int | None = None
-    validate_every: int = 100
-    validation_windows: int = 128
-    patience: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("updates", "batch_windows", "validate_every", "validation_windows"):
-            check_count(name, getattr(self, name))
-        for name in ("locations_per_update", "patience"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
-        check_count("seed", self.seed, minimum=0)
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise InputError(f"learning_rate is {self.learning_rate!r}: it must be above 0")
-        if not (self.weight_decay >= 0 and self.clip_norm > 0):
-            raise InputError(
-                f"weight_decay is {self.weight_decay!r} and clip_norm {self.clip_norm!r}: the "
-                "first must be at least 0, the second above 0"
-            )
-        if self.schedule not in SCHEDULES:
-            raise unknown_name("schedule", self.schedule, SCHEDULES)
-        get_loss(self.loss)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +44,8 @@ class TrainingResult:
     ----------
     history : pandas.DataFrame
         One row per validation (or every ``validate_every`` updates): ``update``,
-        ``train_loss``, ``validation_mse`` (scaled units, NaN without validation),
+        ``train_loss``, ``validation_error`` (mean squared error, or CRPS of quantiles, in
+        scaled units; NaN without validation),
         ``learning_rate`` and ``seconds``.
     updates : int
         Optimizer updates actually made.
@@ -121,7 +53,7 @@ class TrainingResult:
         Wall time of the updates, without validation; earlier parts of a resumed run included.
     validation_seconds : float
         Wall time of validating, likewise.
-    best_validation_mse : float
+    best_validation_error : float
         Lowest validation error, whose weights the forecaster now has; NaN without validation.
     """
 
@@ -129,7 +61,7 @@ class TrainingResult:
     updates: int
     seconds: float
     validation_seconds: float
-    best_validation_mse: float
+    best_validation_error: float
 
 
 def train_forecaster(
@@ -216,7 +148,7 @@ class _Run:
         self.profile = source.profile.to(device)
         self.weight = source.location_weight.to(device)
         self.validation, self.device = validation, device
-        self.loss = get_loss(settings.loss)
+        self.loss = get_loss(settings.loss, settings.quantiles)
         self.optimizer: Optimizer = torch.optim.AdamW(
             forecaster.parameters(),
             settings.learning_rate,
@@ -289,7 +221,7 @@ class _Run:
             {
                 "update": self.update,
                 "train_loss": self.train_loss,
-                "validation_mse": error,
+                "validation_error": error,
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "seconds": time.perf_counter() - self.began,
             }
@@ -298,8 +230,9 @@ class _Run:
     def _validate(self) -> float:
         source, graph, profile = self.validation  # type: ignore[misc]
         index = evenly_spaced(len(source), self.settings.validation_windows)
-        return mean_squared_error(
-            self.forecaster, source, graph, profile, index=index, device=self.device
+        score = self.loss if self.settings.quantiles else LOSSES["mse"]
+        return mean_error(
+            self.forecaster, source, graph, profile, index=index, loss=score, device=self.device
         )
 
     def out_of_patience(self) -> bool:
@@ -359,7 +292,7 @@ class _Run:
             updates=self.update,
             seconds=time.perf_counter() - self.began - self.validating,
             validation_seconds=self.validating,
-            best_validation_mse=self.best if self.best_weights is not None else math.nan,
+            best_validation_error=self.best if self.best_weights is not None else math.nan,
         )
 
 

@@ -26,7 +26,7 @@ def test_inverses():
     assert scaled.tolist() == [[0.25, 2.0], [-2.0, -2.0]]
     assert scaler.inverse_features(scaled).equal(values)
     assert scaler.inverse(scaled[:, 1], feature=1).equal(values[:, 1])
-    assert scaler.scale_target(values[:, 0]).equal(scaled[:, 0])
+    assert scaler.scale_targets(values[:, :1]).equal(scaled[:, :1])
     assert scaler.transform(values.numpy()).tolist() == scaled.tolist()
 
 

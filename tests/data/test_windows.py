@@ -23,7 +23,7 @@ def source():
     generator = torch.Generator().manual_seed(0)
     return SeriesWindows(
         values=torch.randn(STEPS, LOCATIONS, 2, generator=generator),
-        observed=torch.rand(STEPS, LOCATIONS, generator=generator) < 0.7,
+        observed=torch.rand(STEPS, LOCATIONS, 1, generator=generator) < 0.7,
         calendar=torch.randn(STEPS, 2, generator=generator),
         static=torch.randn(LOCATIONS, 1, generator=generator),
         starts=window_starts(2, 19, 3, 2, np.array([9])),
@@ -124,7 +124,7 @@ def test_mean_window_of_more_windows_than_one_block():
     values = torch.randn(700, 2, 1)
     windows = SeriesWindows(
         values=values,
-        observed=torch.ones(700, 2, dtype=torch.bool),
+        observed=torch.ones(700, 2, 1, dtype=torch.bool),
         calendar=torch.zeros(700, 0),
         static=torch.zeros(2, 0),
         starts=torch.arange(690),

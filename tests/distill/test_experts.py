@@ -18,7 +18,7 @@ def test_cached_experts_are_not_trained_again(task, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "train_forecaster", fail)
     again = train_experts(task, ["linear"], 2, SETTINGS, cache=tmp_path)
     for one, other in zip(first, again, strict=True):
-        assert one.validation_mse == other.validation_mse
+        assert one.validation_error == other.validation_error
         for name, weight in one.forecaster.state_dict().items():
             assert torch.equal(weight, other.forecaster.state_dict()[name])
 
@@ -33,7 +33,7 @@ def test_family_with_lowest_validation_error_labels(task, monkeypatch):
     errors = {"linear": 0.5, "mlp": 0.2}
 
     def pretend(task, family, training, cache, progress):
-        return Expert(family=family, forecaster=None, validation_mse=errors[family], seconds=0.0)
+        return Expert(family=family, forecaster=None, validation_error=errors[family], seconds=0.0)
 
     monkeypatch.setattr(module, "_train_one", pretend)
     assert {e.family for e in train_experts(task, ["linear", "mlp"], 2, SETTINGS)} == {"mlp"}
@@ -44,7 +44,7 @@ def expert(family: str, task, **options) -> Expert:
     forecaster = make_forecaster(
         family, lookback=6, horizon=3, n_features=task.train.n_features, **options
     ).eval()
-    return Expert(family=family, forecaster=forecaster, validation_mse=0.0, seconds=0.0)
+    return Expert(family=family, forecaster=forecaster, validation_error=0.0, seconds=0.0)
 
 
 def test_asking_at_medoids_equals_asking_everywhere(task):

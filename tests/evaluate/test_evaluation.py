@@ -34,6 +34,7 @@ def hand_made():
     return Evaluation(
         table=pd.DataFrame(rows),
         search=empty,
+        by_target=empty,
         by_horizon=empty,
         by_stratum=empty,
         by_location=empty,
@@ -78,7 +79,7 @@ def test_messages(hand_made):
         hand_made.summary("rmsee")
     with pytest.raises(InputError, match="unknown reference method 'randon': did you mean"):
         hand_made.paired("randon")
-    with pytest.raises(InputError, match=r"unknown error 'correlation'.* Choose from: mae, mape"):
+    with pytest.raises(InputError, match=r"unknown error 'correlation'.* Choose from: crps, mae, mape"):
         text_table(hand_made, "correlation")
 
 

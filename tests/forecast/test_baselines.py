@@ -16,7 +16,7 @@ def windows() -> SeriesWindows:
     observed[2:4, 1] = False
     return SeriesWindows(
         values=values[..., None],
-        observed=observed,
+        observed=observed[..., None],
         calendar=torch.zeros(7, 0),
         static=torch.zeros(2, 0),
         starts=torch.tensor([0, 1, 2]),
@@ -45,10 +45,10 @@ def test_a_window_without_any_observation_forecasts_the_training_mean():
 def test_climatology_by_hand_reads_the_training_part_only():
     series = windows()
     climatology = Climatology.fit(
-        series.values[..., 0].numpy(), series.observed.numpy(), slots=[0, 1, 0, 1, 0, 1, 0], end=4
+        series.values.numpy(), series.observed.numpy(), slots=[0, 1, 0, 1, 0, 1, 0], end=4
     )
     # Slot 0: mean of 0 and 2; 10 alone. Slot 1: mean of 1 and 3; 20 alone.
-    assert climatology.by_slot.tolist() == [[1, 10], [2, 20]]
+    assert climatology.by_slot[..., 0].tolist() == [[1, 10], [2, 20]]
     forecast = climatology(series, torch.tensor([1]))  # steps 4 and 5
     assert forecast.tolist() == [[[1, 10], [2, 20]]]
     assert forecast.dtype == series.values.dtype

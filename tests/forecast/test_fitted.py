@@ -316,7 +316,7 @@ def test_only_a_saved_forecaster_is_replaced(at_stations, tmp_path):
 def test_fitting_without_a_validation_part(stations):
     settings = replace(SETTINGS, split=Split(train=0.7, validation=0.0, test=0.3))
     fitted = fit(stations, settings)
-    assert fitted.record["validation_mse"] is None
+    assert fitted.record["validation_error"] is None
     assert fitted.record["updates"] == 3
 
 

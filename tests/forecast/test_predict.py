@@ -7,7 +7,7 @@ import torch
 from torch_geometric.data import Data
 
 from stemdist.data import TensorWindows
-from stemdist.forecast import make_forecaster, mean_squared_error, predict_windows
+from stemdist.forecast import make_forecaster, mean_error, predict_windows
 
 M, N, LOOKBACK, HORIZON = 11, 7, 4, 3
 
@@ -60,7 +60,7 @@ def test_index_and_profile(source, graph):
     assert not torch.allclose(other, everything)
 
 
-def test_mean_squared_error_by_hand(source, graph, monkeypatch):
+def test_mean_error_by_hand(source, graph, monkeypatch):
     module = forecaster("mlp")
     index = torch.tensor([9, 0, 5])
     forecast = predict_windows(module, source, graph, index=index)
@@ -73,6 +73,6 @@ def test_mean_squared_error_by_hand(source, graph, monkeypatch):
     ]
     expected = pytest.approx(sum(wrong) / len(wrong), rel=1e-5)
     arguments = (module, source, graph, source.profile)
-    assert mean_squared_error(*arguments, index=index) == expected
+    assert mean_error(*arguments, index=index) == expected
     monkeypatch.setattr("stemdist.forecast.predict.BLOCK_SERIES", N)
-    assert mean_squared_error(*arguments, index=index) == expected
+    assert mean_error(*arguments, index=index) == expected

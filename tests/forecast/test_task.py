@@ -13,7 +13,7 @@ import xarray as xr
 from stemdist.data import Scaler, Split, canonical_series, dataset_recipe
 from stemdist.errors import InputError
 from stemdist.forecast import ForecastTask, TaskSettings
-from stemdist.forecast.task import input_windows
+from stemdist.forecast.features import input_windows
 from stemdist.graph import GraphSettings
 
 STEPS = 60
@@ -257,7 +257,7 @@ def test_static_features_of_other_locations_keep_the_scale_of_training(two_varia
 
 def test_blocks_of_time_change_nothing(two_variables, monkeypatch):
     whole = ForecastTask.from_series(two_variables, small())
-    monkeypatch.setattr("stemdist.forecast.task.LOAD_BLOCK_BYTES", 7 * 8 * 4)
+    monkeypatch.setattr("stemdist.forecast.features.LOAD_BLOCK_BYTES", 7 * 8 * 4)
     blocked = ForecastTask.from_series(two_variables, small())
     torch.testing.assert_close(blocked.train.values, whole.train.values)
     assert isinstance(blocked.scaler, Scaler)

@@ -112,9 +112,9 @@ def test_a_resumed_run_ends_as_if_never_interrupted(schedule, stop_at, tmp_path,
     assert checkpoint.exists() == (stop_at >= 4)
     resumed, result = train(settings, validation=windows(1), checkpoint=checkpoint)
     assert same_weights(whole, resumed)
-    columns = ["update", "train_loss", "validation_mse", "learning_rate"]
+    columns = ["update", "train_loss", "validation_error", "learning_rate"]
     assert result.history[columns].equals(expected.history[columns])
-    assert result.best_validation_mse == expected.best_validation_mse
+    assert result.best_validation_error == expected.best_validation_error
     assert result.history["seconds"].is_monotonic_increasing
     finished, _ = train(settings, validation=windows(1), checkpoint=checkpoint)
     assert same_weights(whole, finished)
@@ -166,8 +166,8 @@ def scripted(monkeypatch, errors):
 def test_the_best_weights_are_kept(monkeypatch):
     seen = scripted(monkeypatch, [3.0, 1.0, 2.0])
     forecaster, result = train(short(), validation=windows(1))
-    assert result.best_validation_mse == 1.0
-    assert result.history["validation_mse"].tolist() == [3.0, 1.0, 2.0]
+    assert result.best_validation_error == 1.0
+    assert result.history["validation_error"].tolist() == [3.0, 1.0, 2.0]
     for name, weight in forecaster.state_dict().items():
         assert weight.equal(seen[1][name])
 
@@ -177,7 +177,7 @@ def test_patience(monkeypatch, tmp_path):
     scripted(monkeypatch, [3.0, 1.0, 2.0, 2.0, 0.0])
     stopped, result = train(settings, validation=windows(1), checkpoint=tmp_path / "run.pt")
     assert result.updates == 16
-    assert result.best_validation_mse == 1.0
+    assert result.best_validation_error == 1.0
     again, repeated = train(settings, validation=windows(1), checkpoint=tmp_path / "run.pt")
     assert repeated.updates == 16  # a run that has stopped stays stopped
     assert same_weights(stopped, again)
@@ -186,7 +186,7 @@ def test_patience(monkeypatch, tmp_path):
 def test_validation_that_never_is_a_number_keeps_the_last_weights(monkeypatch):
     seen = scripted(monkeypatch, [math.nan] * 3)
     forecaster, result = train(short(), validation=windows(1))
-    assert math.isnan(result.best_validation_mse)
+    assert math.isnan(result.best_validation_error)
     assert all(w.equal(seen[-1][k]) for k, w in forecaster.state_dict().items())
 
 
@@ -196,12 +196,12 @@ def test_training_lowers_the_error_and_is_recorded():
     history = result.history
     assert history["update"].tolist() == [40, 80, 90]
     assert result.updates == 90
-    assert result.best_validation_mse == history["validation_mse"].min() < 0.5
+    assert result.best_validation_error == history["validation_error"].min() < 0.5
     assert history["train_loss"].iloc[-1] < 0.5
     assert result.seconds > 0
     _, without = train(short())
-    assert without.history["validation_mse"].isna().all()
-    assert math.isnan(without.best_validation_mse)
+    assert without.history["validation_error"].isna().all()
+    assert math.isnan(without.best_validation_error)
 
 
 def test_one_update():

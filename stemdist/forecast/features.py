@@ -1,0 +1,230 @@
+"""The input features of a task, from a series to scaled windows.
+
+This is the one place where xarray becomes tensors.
+Shapes: T steps, N locations, C targets, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from torch_geometric.data import Data
+
+from stemdist.data.calendar import calendar_features
+from stemdist.data.scaling import Scaler
+from stemdist.data.windows import SeriesWindows, fill_forward
+from stemdist.errors import InputError, unknown_name
+from stemdist.forecast.task_settings import TaskSettings
+from stemdist.graph import neighbour_operator
+
+LOAD_BLOCK_BYTES = 64 * 2**20
+
+
+def load_values(series: xr.Dataset) -> np.ndarray:
+    """Load every variable as one (T, N, F) float32 array, in blocks of time.
+
+    Missing entries are NaN. Only one block is held beside the result.
+    """
+    n_steps, n_locations = series.sizes["time"], series.sizes["location"]
+    names = list(series.data_vars)
+    values = np.empty((n_steps, n_locations, len(names)), dtype=np.float32)
+    for block in time_blocks(n_steps, n_locations):
+        for feature, name in enumerate(names):
+            values[block, :, feature] = series[name].isel(time=block).values
+    return values
+
+
+def time_blocks(n_steps: int, n_locations: int) -> Iterator[slice]:
+    """Cut the time axis into blocks of bounded size."""
+    size = max(1, LOAD_BLOCK_BYTES // (8 * n_locations))
+    for begin in range(0, n_steps, size):
+        yield slice(begin, min(begin + size, n_steps))
+
+
+def input_windows(
+    series: xr.Dataset, settings: TaskSettings, scaler: Scaler, graph: Data, starts: Tensor
+) -> SeriesWindows:
+    """Prepare new data for a forecaster already trained.
+
+    Parameters
+    ----------
+    series : xarray.Dataset
+        Canonical series with the variables the forecaster was trained on.
+    settings, scaler, graph
+        Those of the forecaster; ``scaler`` has one entry per input feature.
+    starts : Tensor
+        (M,) first input step of each window; the horizon may lie beyond the series.
+    """
+    features = InputFeatures(series, settings, scaler, graph)
+    return replace(features.windows(load_values(series)), starts=starts)
+
+
+@dataclass(frozen=True)
+class InputFeatures:
+    """What a forecaster reads, from the variables of a series.
+
+    In order: targets, their neighbour means, other variables, known future variables ahead of
+    time, calendar, static features.
+
+    Parameters
+    ----------
+    series : xarray.Dataset
+        Canonical series whose first C variables are the targets.
+    settings : TaskSettings
+        Which features there are.
+    scaler : Scaler
+        Of the variables of the series, or of all input features.
+    graph : torch_geometric.data.Data
+        Whose neighbours are averaged.
+    """
+
+    series: xr.Dataset
+    settings: TaskSettings
+    scaler: Scaler
+    graph: Data
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables of the series."""
+        return tuple(map(str, self.series.data_vars))
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets C."""
+        return self.settings.n_targets
+
+    @property
+    def _leads(self) -> list[tuple[int, int]]:
+        """(variable, steps ahead) of every known future feature."""
+        known = [self.variables.index(name) for name in self.settings.future]
+        return [(v, lead) for lead in self.settings.future_leads for v in known]
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the F features."""
+        targets, others = self.variables[: self.n_targets], self.variables[self.n_targets :]
+        context = [f"{name}_neighbours" for name in targets if self.settings.neighbour_context]
+        ahead = [f"{self.variables[v]}_ahead_{lead}" for v, lead in self._leads]
+        calendar = [f"{n}_{wave}" for n in self.settings.calendar for wave in ("sin", "cos")]
+        return (*targets, *context, *others, *ahead, *calendar, *self.settings.static)
+
+    def full_scaler(self) -> Scaler:
+        """Return one entry per feature; calendar waves are already on a common scale."""
+        n_waves = 2 * len(self.settings.calendar)
+        static = self._static_scaler(self._static_values())
+
+        def extend(
+            entry: tuple[float, ...], neutral: float, last: tuple[float, ...]
+        ) -> tuple[float, ...]:
+            targets, others = entry[: self.n_targets], entry[self.n_targets :]
+            context = targets if self.settings.neighbour_context else ()
+            ahead = [entry[v] for v, _ in self._leads]
+            return (*targets, *context, *others, *ahead, *[neutral] * n_waves, *last)
+
+        own = self._own
+        return Scaler(
+            mean=extend(own.mean, 0.0, static.mean),
+            scale=extend(own.scale, 1.0, static.scale),
+        )
+
+    @property
+    def _own(self) -> Scaler:
+        """The scaler of the variables alone, whichever of the two forms was given."""
+        if len(self.scaler.mean) == len(self.variables):
+            return self.scaler
+        others = self.n_targets * (1 + int(self.settings.neighbour_context))
+        keep = [*range(self.n_targets), *range(others, len(self.scaler.mean))]
+        keep = keep[: len(self.variables)]
+        return Scaler(
+            mean=tuple(self.scaler.mean[i] for i in keep),
+            scale=tuple(self.scaler.scale[i] for i in keep),
+        )
+
+    def windows(self, values: np.ndarray) -> SeriesWindows:
+        """Return (T, N, F_series) physical values as scaled windows, no start chosen yet."""
+        values = self._own.transform(values)
+        observed = np.isfinite(values[..., : self.n_targets])
+        filled = fill_forward(values, self.settings.lookback)
+        parts = [filled]
+        if self.settings.neighbour_context:
+            context = self._context(values[..., : self.n_targets], observed)
+            parts = [filled[..., : self.n_targets], context, filled[..., self.n_targets :]]
+        parts += [_ahead(filled[..., v : v + 1], lead) for v, lead in self._leads]
+        calendar = calendar_features(self.series["time"], self.settings.calendar)
+        joined = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+        return SeriesWindows(
+            values=torch.from_numpy(np.ascontiguousarray(joined, dtype=np.float32)),
+            observed=torch.from_numpy(observed),
+            calendar=torch.from_numpy(calendar),
+            static=self._static(),
+            starts=torch.empty(0, dtype=torch.int64),
+            lookback=self.settings.lookback,
+            horizon=self.settings.horizon,
+        )
+
+    def _context(self, targets: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Mean over observed neighbours, (T, N, C); forward filled where none is observed."""
+        operator = neighbour_operator(self.graph)
+        n_steps, n_locations, n_targets = targets.shape
+        context = np.empty_like(targets)
+        for block in time_blocks(n_steps, n_locations * n_targets):
+            seen = _columns(observed[block].astype(np.float32))  # (N, t C)
+            present = _columns(np.where(observed[block], targets[block], np.float32(0)))
+            share = torch.sparse.mm(operator, seen)
+            mean = torch.sparse.mm(operator, present) / share.clamp_min(1e-12)
+            mean[share < 1e-6] = float("nan")
+            context[block] = mean.view(n_locations, -1, n_targets).transpose(0, 1).numpy()
+        return fill_forward(context, self.settings.lookback)
+
+    def _static(self) -> Tensor:
+        values = self._static_values()
+        scaled = self._static_scaler(values).transform(values)
+        return torch.from_numpy(np.where(np.isfinite(scaled), scaled, np.float32(0)))
+
+    def _static_scaler(self, values: np.ndarray) -> Scaler:
+        """Mean and scale of the static features: those of training, where they are known."""
+        count = values.shape[1]
+        if len(self.scaler.mean) > len(self.variables):
+            first = len(self.scaler.mean) - count
+            return Scaler(mean=self.scaler.mean[first:], scale=self.scaler.scale[first:])
+        columns = [column[np.isfinite(column)].astype(np.float64) for column in values.T]
+        spread = [float(column.std()) for column in columns]
+        return Scaler(
+            mean=tuple(float(column.mean()) for column in columns),
+            scale=tuple(s if s > 1e-6 else 1.0 for s in spread),
+        )
+
+    def _static_values(self) -> np.ndarray:
+        """Return the static features (N, S) in physical units, NaN where missing."""
+        columns = []
+        for name in self.settings.static:
+            if name not in self.series.coords:
+                known = [str(c) for c in self.series.coords if c not in ("time", "location")]
+                raise unknown_name("static feature", name, known)
+            column = self.series[name]
+            if column.dims != ("location",) or column.dtype.kind not in "fiu":
+                raise InputError(
+                    f"static feature {name!r} has dims {column.dims} and type {column.dtype}: "
+                    "it must be one number per location"
+                )
+            numbers = column.values.astype(np.float32)
+            if not np.isfinite(numbers).any():
+                raise InputError(f"static feature {name!r} is missing at every location")
+            columns.append(numbers)
+        if not columns:
+            return np.zeros((self.series.sizes["location"], 0), dtype=np.float32)
+        return np.stack(columns, axis=1)
+
+
+def _columns(values: np.ndarray) -> Tensor:
+    """(t, N, C) -> (N, t * C)."""
+    return torch.from_numpy(np.ascontiguousarray(values.swapaxes(0, 1))).flatten(1)
+
+
+def _ahead(values: np.ndarray, lead: int) -> np.ndarray:
+    """Give each step the value ``lead`` steps later; the last steps keep the last value."""
+    return np.concatenate([values[lead:], np.repeat(values[-1:], min(lead, len(values)), axis=0)])

@@ -1,0 +1,101 @@
+"""How a forecaster is trained: one frozen description."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch.optim import Optimizer, lr_scheduler
+
+from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.forecast.losses import DEFAULT_QUANTILES, QUANTILE, check_quantiles, get_loss
+
+Schedule = Callable[[Optimizer, "TrainingSettings"], lr_scheduler.LRScheduler]
+
+SCHEDULES: dict[str, Schedule] = {
+    "one-cycle": lambda opt, s: lr_scheduler.OneCycleLR(
+        opt, s.learning_rate, total_steps=s.updates
+    ),
+    "cosine": lambda opt, s: lr_scheduler.CosineAnnealingLR(opt, s.updates),
+    "constant": lambda opt, s: lr_scheduler.ConstantLR(opt, factor=1.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a forecaster is trained.
+
+    Parameters
+    ----------
+    updates : int
+        Optimizer updates to make (the budget).
+    batch_windows : int
+        Windows per update.
+    learning_rate : float
+        Highest learning rate of AdamW.
+    weight_decay : float
+        Weight decay of AdamW.
+    clip_norm : float
+        Norm to which the gradient of an update is clipped.
+    schedule : {"one-cycle", "cosine", "constant"}
+        Course of the learning rate.
+    loss : {"mse", "mae", "huber", "quantile"}
+        Elementwise loss in scaled units. With ``"quantile"`` several quantiles are forecast
+        instead of one number, scored by an estimate of the CRPS.
+    quantiles : tuple of float
+        Levels to forecast; 0.1, 0.25, 0.5, 0.75 and 0.9 for ``loss="quantile"`` by default.
+    locations_per_update : int, optional
+        Train each update on this many random locations, so that its cost does not grow with N.
+    validate_every : int
+        Updates between validations, where validation windows are given.
+    validation_windows : int
+        Evenly spaced validation windows to use at most.
+    patience : int, optional
+        Stop after this many validations without improvement.
+    seed : int
+        Of the order of windows, the location subsets and dropout.
+    """
+
+    updates: int = 800
+    batch_windows: int = 32
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-2
+    clip_norm: float = 5.0
+    schedule: str = "one-cycle"
+    loss: str = "mse"
+    quantiles: tuple[float, ...] = ()
+    locations_per_update: int | None = None
+    validate_every: int = 100
+    validation_windows: int = 128
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "batch_windows", "validate_every", "validation_windows"):
+            check_count(name, getattr(self, name))
+        for name in ("locations_per_update", "patience"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        check_count("seed", self.seed, minimum=0)
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InputError(f"learning_rate is {self.learning_rate!r}: it must be above 0")
+        if not (self.weight_decay >= 0 and self.clip_norm > 0):
+            raise InputError(
+                f"weight_decay is {self.weight_decay!r} and clip_norm {self.clip_norm!r}: the "
+                "first must be at least 0, the second above 0"
+            )
+        if self.schedule not in SCHEDULES:
+            raise unknown_name("schedule", self.schedule, SCHEDULES)
+        self._check_loss()
+
+    def _check_loss(self) -> None:
+        if self.loss == QUANTILE:
+            levels = check_quantiles(self.quantiles or DEFAULT_QUANTILES)
+            object.__setattr__(self, "quantiles", levels)
+        elif self.quantiles:
+            raise InputError(
+                f"quantiles {self.quantiles} are forecast with loss='quantile' only, and the loss "
+                f"is {self.loss!r}: choose that loss, or leave the quantiles out"
+            )
+        get_loss(self.loss, self.quantiles)

@@ -20,9 +20,28 @@ from stemdist.forecast.base import FORECASTERS, Forecaster, make_forecaster
 from stemdist.graph import subgraph
 
 LOOKBACK, HORIZON, FEATURES = 5, 3, 2
+
+
+class SomeModule(torch.nn.Module):
+    """Knows nothing of this package; the adapter named ``module`` makes it a forecaster."""
+
+    def __init__(self, lookback: int, n_features: int, rows: int) -> None:
+        super().__init__()
+        self.inner = torch.nn.Linear(lookback * n_features, 4)
+        self.outer = torch.nn.Linear(4, rows)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.outer(torch.tanh(self.inner(rows)))
+
+
 # Options that make a forecaster small; one that is not listed is small as it is.
 SMALL: dict[str, dict[str, object]] = {
     "mlp": {"hidden": 8},
+    "module": {
+        "factory": f"{__name__}:SomeModule",
+        "layout": "(B N) (T F)",
+        "output": "(B N) H",
+    },
     "mtgnn": {
         "residual_channels": 4,
         "conv_channels": 4,

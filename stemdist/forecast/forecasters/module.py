@@ -1,0 +1,183 @@
+"""Any ``torch.nn.Module`` as a forecaster.
+
+Shapes, as layouts name them: B windows, T = L_in lookback, N locations, F features, H = O *
+L_out rows.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from math import prod
+from typing import Any
+
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from stemdist.errors import InputError
+from stemdist.forecast.base import Forecaster
+
+
+class ModuleForecaster(Forecaster):
+    """Forecast by a module that knows nothing of this package: inputs in, forecasts out.
+
+    The class is named rather than given, so that a saved forecaster can be built again. Only
+    a class of ``torch.nn.Module`` is ever called, but its module is imported: load forecasters
+    of this kind from people you trust, as with any program. The module is given the inputs
+    alone. To read the graph or location codes, write a :class:`stemdist.forecast.Forecaster`.
+
+    What forecasters promise is up to the module here: no weight whose shape depends on the
+    number of locations (a mixing layer over N does not carry over to another N), two
+    derivatives for distillation by gradient matching, and no statistics over the batch
+    (``BatchNorm``), which would make a forecast depend on its neighbours in the batch.
+
+    Parameters
+    ----------
+    lookback, horizon, n_features : int
+        L_in and L_out in steps, and F. These, ``n_outputs`` and ``rows`` (H) are passed on
+        where the class has parameters of those names that ``options`` does not set.
+    n_outputs : int
+        O, the numbers forecast per location and step.
+    factory : str
+        ``"package.module:Class"``, a subclass of ``torch.nn.Module``.
+    options : mapping, optional
+        Keyword arguments of the class, JSON-serialisable.
+    layout : str
+        Axes of the module's input: B, T, N and F once each in any order; those in parentheses
+        are one axis, e.g. ``"B T N F"``, ``"B F N T"``, ``"(B N) T F"``, ``"B T (N F)"``.
+    output : str
+        Axes of the module's output: B, H and N likewise, and any ``1``, e.g. ``"B H N"``,
+        ``"B H N 1"``, ``"(B N) H"``.
+
+    Raises
+    ------
+    InputError
+        If the class cannot be found or built, a layout is wrong, or, when forecasting, the
+        output is not of the layout's shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> forecaster = ModuleForecaster(
+    ...     lookback=12,
+    ...     horizon=3,
+    ...     n_features=1,
+    ...     factory="torch.nn:Linear",
+    ...     options={"in_features": 12, "out_features": 3},
+    ...     layout="(B N) (T F)",
+    ...     output="(B N) H",
+    ... )
+    >>> forecaster(torch.zeros(4, 12, 5, 1), Data(num_nodes=5), torch.zeros(5, 12)).shape
+    torch.Size([4, 3, 5])
+    """
+
+    def __init__(
+        self,
+        *,
+        lookback: int,
+        horizon: int,
+        n_features: int,
+        n_outputs: int = 1,
+        factory: str = "",
+        options: Mapping[str, Any] | None = None,
+        layout: str = "B T N F",
+        output: str = "B H N",
+    ) -> None:
+        if not isinstance(options, Mapping | None):
+            raise InputError(
+                f"options is {options!r}: it must be keyword arguments, e.g. {{'hidden': 8}}"
+            )
+        super().__init__(
+            lookback=lookback,
+            horizon=horizon,
+            n_features=n_features,
+            n_outputs=n_outputs,
+            factory=factory,
+            options=dict(options or {}),
+            layout=layout,
+            output=output,
+        )
+        self.factory, self.output = factory, output
+        self.input_axes = _parse("layout", layout, "BTNF", "'B T N F' or '(B N) T F'")
+        self.output_axes = _parse("output", output, "BHN1", "'B H N', 'B H N 1' or '(B N) H'")
+        shape = {
+            "lookback": lookback,
+            "horizon": horizon,
+            "n_features": n_features,
+            "n_outputs": n_outputs,
+            "rows": self.rows,
+        }
+        self.module = _build(factory, shape, self.config["options"])
+
+    @property
+    def pointwise(self) -> bool:  # type: ignore[override]
+        """True if windows and locations are one axis of the input and of the output."""
+        return {"B", "N"} in map(set, self.input_axes) and {"B", "N"} in map(set, self.output_axes)
+
+    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
+        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units; reads ``x`` only."""
+        sizes = {"B": x.shape[0], "T": x.shape[1], "N": x.shape[2], "F": x.shape[3]}
+        sizes |= {"H": self.rows, "1": 1}
+        order = "".join(self.input_axes)
+        given = x.permute(["BTNF".index(axis) for axis in order])
+        forecast = self.module(given.reshape(_shape(self.input_axes, sizes)))
+        expected = _shape(self.output_axes, sizes)
+        if not isinstance(forecast, Tensor) or list(forecast.shape) != expected:
+            found = list(forecast.shape) if isinstance(forecast, Tensor) else type(forecast)
+            raise InputError(
+                f"{self.factory} returned {found}: the output {self.output!r} of this call is a "
+                f"tensor of shape {expected}; change the class, its options or the output layout"
+            )
+        axes = "".join(self.output_axes).replace("1", "")
+        forecast = forecast.reshape([sizes[axis] for axis in axes])
+        return forecast.permute([axes.index(axis) for axis in "BHN"])
+
+
+def _parse(name: str, layout: str, axes: str, examples: str) -> list[str]:
+    """Return the axes of a layout, those in parentheses joined: '(B N) H' is ['BN', 'H']."""
+    words = re.findall(r"\([^()]*\)|\S", layout)
+    found = ["".join(word[1:-1].split()) if len(word) > 1 else word for word in words]
+    once = sorted("".join(found).replace("1", "")) == sorted(axes.replace("1", ""))
+    if not once or ("1" not in axes and "1" in layout):
+        listing = ", ".join(axes.replace("1", ""))
+        raise InputError(
+            f"{name} is {layout!r}: it must have each of {listing} once, those that are one "
+            f"axis in parentheses, e.g. {examples}"
+        )
+    return found
+
+
+def _shape(axes: Sequence[str], sizes: Mapping[str, int]) -> list[int]:
+    return [prod(sizes[axis] for axis in joined) for joined in axes]
+
+
+def _build(factory: str, shape: Mapping[str, Any], options: Mapping[str, Any]) -> nn.Module:
+    """Build the module, with those of ``shape`` that its class takes."""
+    kind = _module_class(factory)
+    signature = inspect.signature(kind)
+    given = {**{key: shape[key] for key in shape if key in signature.parameters}, **options}
+    try:
+        return kind(**given)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{factory} cannot be built from {given}: {error}; its parameters are {signature}"
+        ) from error
+
+
+def _module_class(factory: str) -> type[nn.Module]:
+    """Find the class, and make sure that it is one before anything is called."""
+    module, _, name = factory.partition(":")
+    if not module or not name.isidentifier():
+        raise InputError(
+            f"factory is {factory!r}: it must name a class as 'package.module:Class', "
+            "e.g. 'torch.nn:Linear'"
+        )
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"factory {factory!r} cannot be found: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise InputError(f"factory {factory!r} is not a class of torch.nn.Module")
+    return kind

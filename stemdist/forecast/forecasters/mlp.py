@@ -53,8 +53,8 @@ class MLPForecaster(Forecaster):
     dropout : float
         Share of each block's output set to zero in training, in [0, 1).
     location_encoder : str
-        ``"mlp"``, ``"attention"`` (codes depend on all locations together, so the
-        forecaster is not pointwise) or ``"none"``.
+        ``"mlp"``, ``"attention"`` or ``"landmark"`` (codes depend on all locations together,
+        so the forecaster is not pointwise), or ``"none"``.
     code_size : int
         Columns of the location code; not used without a location encoder.
 

@@ -83,7 +83,7 @@ class MTGNNForecaster(Forecaster):
     dropout : float
         Share set to zero after each convolution, in [0, 1).
     location_encoder : str
-        ``"attention"`` or ``"mlp"``.
+        ``"attention"`` (STemDist's; time quadratic in N), ``"landmark"`` or ``"mlp"`` (linear).
     code_size : int
         Columns of each of the two location codes.
     adjacency : str

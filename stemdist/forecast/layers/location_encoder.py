@@ -1,6 +1,6 @@
 """Location codes from location profiles, so that no parameter belongs to one location.
 
-Shapes: N locations, P = L_in * F profile columns, H hidden columns, R code columns.
+Shapes: N locations, P = L_in * F profile columns, H hidden columns, R code columns, M landmarks.
 Source: Kwon et al., STemDist, ICDE 2026 (arXiv 2603.10410), location encoder.
 """
 
@@ -77,7 +77,8 @@ class AttentionLocationEncoder(LocationEncoder):
     hidden : int
         H.
     block_rows : int
-        Locations whose attention to all others is held at a time.
+        Locations whose attention to all others is held at a time: time grows with N squared,
+        memory with N.
 
     Examples
     --------
@@ -114,6 +115,53 @@ class AttentionLocationEncoder(LocationEncoder):
         return torch.cat(parts)
 
 
+class LandmarkLocationEncoder(LocationEncoder):
+    """Attention over locations through a few learned landmarks; linear in N.
+
+    Lee et al., *Set Transformer*, ICML 2019, section 3.1 (induced set attention): M learned
+    landmarks attend to all profiles, then every profile attends to the M results. One head and
+    no feed-forward parts, so it is the attention encoder with its N keys summed up in M.
+
+    Parameters
+    ----------
+    profile_size, code_size : int
+        P and R.
+    hidden : int
+        H.
+    landmarks : int
+        M.
+
+    Examples
+    --------
+    >>> LandmarkLocationEncoder(24, 10)(torch.zeros(5, 24)).shape
+    torch.Size([5, 10])
+    """
+
+    def __init__(
+        self, profile_size: int, code_size: int, hidden: int = 32, landmarks: int = 16
+    ) -> None:
+        super().__init__(profile_size, code_size)
+        self.embed = nn.Linear(profile_size, hidden)
+        self.landmarks = nn.Parameter(torch.randn(check_count("landmarks", landmarks), hidden))
+        # Biases of keys and of the inner value would change nothing that others cannot.
+        self.inner_key = nn.Linear(hidden, hidden, bias=False)
+        self.inner_value = nn.Linear(hidden, hidden, bias=False)
+        self.query = nn.Linear(hidden, hidden)
+        self.key = nn.Linear(hidden, hidden, bias=False)
+        self.value = nn.Linear(hidden, hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.head = nn.Linear(hidden, code_size)
+
+    def forward(self, profile: Tensor) -> Tensor:
+        """Return codes (N, R) of profiles (N, P)."""
+        h = self.embed(profile)  # (N, H)
+        seen = attend(self.landmarks, self.inner_key(h), self.inner_value(h))  # (M, H)
+        summary = self.landmarks + seen
+        mixed = attend(self.query(h), self.key(summary), self.value(summary))  # (N, H)
+        codes: Tensor = self.head(self.norm(h + mixed))
+        return codes
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return ``softmax(query key^T / sqrt(H)) value`` for query (n, H), key and value (N, H)."""
     scores = query @ key.T / math.sqrt(key.shape[1])  # (n, N)
@@ -122,6 +170,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 LOCATION_ENCODERS: dict[str, type[LocationEncoder]] = {
     "attention": AttentionLocationEncoder,
+    "landmark": LandmarkLocationEncoder,
     "mlp": MLPLocationEncoder,
 }
 
@@ -134,7 +183,7 @@ def make_location_encoder(
     Parameters
     ----------
     name : str
-        ``"attention"`` or ``"mlp"``.
+        ``"attention"``, ``"landmark"`` or ``"mlp"``.
     profile_size, code_size : int
         P and R.
     hint : str, optional

@@ -7,6 +7,7 @@ from stemdist.errors import InputError
 from stemdist.forecast.layers.location_encoder import (
     LOCATION_ENCODERS,
     AttentionLocationEncoder,
+    LandmarkLocationEncoder,
     make_location_encoder,
 )
 
@@ -42,6 +43,68 @@ def test_attention_by_hand():
     torch.testing.assert_close(encoder(profile), torch.stack(rows))
 
 
+def landmark(landmarks: int = 3) -> LandmarkLocationEncoder:
+    torch.manual_seed(0)
+    return LandmarkLocationEncoder(6, 4, hidden=8, landmarks=landmarks).double()
+
+
+def softmax_mean(query: torch.Tensor, keys: list, values: list) -> torch.Tensor:
+    scores = torch.stack([query @ key for key in keys]) / len(query) ** 0.5
+    share = scores.exp() / scores.exp().sum()
+    return sum(part * value for part, value in zip(share, values, strict=True))
+
+
+def test_landmarks_by_hand():
+    encoder, profile = landmark(), torch.randn(5, 6, dtype=torch.float64)
+    h = encoder.embed(profile)
+    keys, values = [encoder.inner_key(one) for one in h], [encoder.inner_value(one) for one in h]
+    summary = [point + softmax_mean(point, keys, values) for point in encoder.landmarks]
+    keys, values = [encoder.key(one) for one in summary], [encoder.value(one) for one in summary]
+    rows = [one + softmax_mean(encoder.query(one), keys, values) for one in h]
+    expected = [encoder.head(torch.nn.functional.layer_norm(row, (8,))) for row in rows]
+    torch.testing.assert_close(encoder(profile), torch.stack(expected))
+
+
+def test_one_landmark_at_zero_tells_every_location_the_mean():
+    encoder, profile = landmark(landmarks=1), torch.randn(5, 6, dtype=torch.float64)
+    encoder.landmarks.data.zero_()
+    h = encoder.embed(profile)
+    mean = encoder.value(encoder.inner_value(h.mean(0)))
+    torch.testing.assert_close(encoder(profile), encoder.head(encoder.norm(h + mean)))
+
+
+@pytest.mark.parametrize("encoder", [attention(100), landmark()])
+def test_a_second_copy_of_every_location_changes_nothing(encoder):
+    profile = torch.randn(5, 6, dtype=torch.float64)
+    torch.testing.assert_close(encoder(profile.repeat(2, 1)), encoder(profile).repeat(2, 1))
+    other = profile.clone()
+    other[1:] += 1
+    assert not torch.allclose(encoder(other)[0], encoder(profile)[0])  # the others are seen
+
+
+@pytest.mark.parametrize("name", LOCATION_ENCODERS)
+def test_every_parameter_has_a_first_and_a_second_derivative(name):
+    torch.manual_seed(0)
+    encoder = make_location_encoder(name, 6, 4).double()
+    parameters = list(encoder.parameters())
+    profile = torch.randn(9, 6, dtype=torch.float64)
+    gradients = torch.autograd.grad(encoder(profile).pow(3).sum(), parameters, create_graph=True)
+    second = torch.autograd.grad(sum(g.square().sum() for g in gradients), parameters)
+    assert all(one.any() for one in (*gradients, *second))
+
+
+@pytest.mark.parametrize("name", LOCATION_ENCODERS)
+def test_permuting_locations_permutes_the_codes(name):
+    encoder = make_location_encoder(name, 6, 4).double()
+    profile, order = torch.randn(9, 6, dtype=torch.float64), torch.randperm(9)
+    torch.testing.assert_close(encoder(profile[order]), encoder(profile)[order])
+
+
+def test_memory_of_landmarks_is_linear_in_locations():
+    # An (N, N) tensor of double precision would take 200 GB here.
+    assert landmark()(torch.zeros(160_000, 6, dtype=torch.float64)).shape == (160_000, 4)
+
+
 @pytest.mark.parametrize("name", LOCATION_ENCODERS)
 def test_codes_of_any_number_of_locations(name):
     encoder = make_location_encoder(name, 6, 4)
@@ -49,6 +112,6 @@ def test_codes_of_any_number_of_locations(name):
 
 
 def test_unknown_name_lists_the_choices():
-    message = "unknown location encoder 'mpl': did you mean 'mlp'.*attention, mlp"
+    message = "unknown location encoder 'mpl': did you mean 'mlp'.*attention, landmark, mlp"
     with pytest.raises(InputError, match=message):
         make_location_encoder("mpl", 6, 4)

@@ -91,6 +91,8 @@ FORECASTERS: Registry[type[Forecaster]] = Registry(
         "dcrnn": "stemdist.forecast.forecasters.dcrnn:DCRNNForecaster",
         "graph-wavenet": "stemdist.forecast.forecasters.graph_wavenet:GraphWaveNetForecaster",
         "gru": "stemdist.forecast.forecasters.recurrent:GRUForecaster",
+        "hf-patchtsmixer": "stemdist.forecast.forecasters.hf:HFPatchTSMixerForecaster",
+        "hf-patchtst": "stemdist.forecast.forecasters.hf:HFPatchTSTForecaster",
         "linear": "stemdist.forecast.forecasters.linear:LinearForecaster",
         "lstm": "stemdist.forecast.forecasters.recurrent:LSTMForecaster",
         "mlp": "stemdist.forecast.forecasters.mlp:MLPForecaster",

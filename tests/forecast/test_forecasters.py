@@ -64,6 +64,8 @@ every = pytest.mark.parametrize(
 
 
 def build(name: str, options: dict, *, lookback: int = LOOKBACK, **shape: int) -> Forecaster:
+    if name.startswith("hf-"):
+        pytest.importorskip("transformers")
     torch.manual_seed(0)
     return make_forecaster(
         name, lookback=lookback, horizon=HORIZON, n_features=FEATURES, **shape, **options
@@ -188,11 +190,15 @@ def test_nothing_is_shaped_by_the_number_of_locations(name, options):
 
 @every
 def test_functional_call(name, options):
-    forecaster = build(name, options).eval()
-    state = {key: value * 0 for key, value in forecaster.state_dict().items()}
+    forecaster, other = build(name, options).eval(), build(name, options).eval()
+    state = {key: value + 0.1 for key, value in forecaster.state_dict().items()}
+    other.load_state_dict(state)
     arguments = windows(9)
-    assert not functional_call(forecaster, state, arguments).any()
-    assert forecaster(*arguments).any()
+    before = forecaster(*arguments)
+    called = functional_call(forecaster, state, arguments)
+    torch.testing.assert_close(called, other(*arguments))
+    assert torch.equal(forecaster(*arguments), before)
+    assert not torch.allclose(called, before)
 
 
 @every

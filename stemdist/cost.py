@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +69,7 @@ def measure(device: str | torch.device = "cpu") -> Iterator[Cost]:
     True
     """
     cost = Cost()
+    _return_freed_memory()
     on_cuda = torch.device(device).type == "cuda"
     if on_cuda:
         torch.cuda.reset_peak_memory_stats(device)
@@ -84,6 +87,13 @@ def measure(device: str | torch.device = "cpu") -> Iterator[Cost]:
             cost.added_memory_bytes = max(peak - (sampler.first or mark), 0)
             if on_cuda:
                 cost.peak_device_bytes = torch.cuda.max_memory_allocated(device)
+
+
+def _return_freed_memory() -> None:
+    """Give the system what earlier work freed, or it would hide what the block adds (glibc)."""
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):  # other systems and C libraries
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident_bytes() -> int:

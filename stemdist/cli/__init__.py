@@ -74,6 +74,11 @@ COMMANDS = {
         summary="compare a distilled set with the full data and with simple choices",
         resumes=True,
     ),
+    "compare": Command(
+        target="stemdist.cli.compare:compare",
+        summary="compare forecasters on a data file: errors, seconds, memory",
+        resumes=True,
+    ),
     "plot": Command(
         target="stemdist.cli.plot:plot",
         summary="draw a distilled set or a comparison",

@@ -9,7 +9,7 @@ from stemdist.evaluate.metrics import ErrorSums, forecast_errors, skill
 from stemdist.evaluate.protocol import evaluate
 from stemdist.evaluate.quality import break_even, gap_closed
 from stemdist.evaluate.settings import EvaluationSettings
-from stemdist.evaluate.table import check_error, text_table
+from stemdist.evaluate.table import check_error, forecaster_table, text_table
 from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
 from stemdist.evaluate.yardstick import Yardstick
 
@@ -28,6 +28,7 @@ __all__ = [
     "check_error",
     "evaluate",
     "forecast_errors",
+    "forecaster_table",
     "gap_closed",
     "persistence_scale",
     "plot_distilled",

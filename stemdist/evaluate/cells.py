@@ -90,6 +90,7 @@ class Bench:
             "validation_relative_rmse": fmean(
                 sums.metrics()["relative_rmse"] for sums in self._errors(forecaster, ruler)
             ),
+            "weights": sum(weight.numel() for weight in forecaster.parameters()),
             "updates": result.updates,
             "training_windows": len(data.source),
             "training_locations": data.source.n_locations,

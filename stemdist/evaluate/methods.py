@@ -37,8 +37,9 @@ class Budget:
     ----------
     task : ForecastTask
         The real data; methods read its training and validation parts only.
-    distilled : DistilledSet
-        The set under test; others get as many windows M_S and locations K.
+    distilled : DistilledSet, optional
+        The set under test; others get as many windows M_S and locations K. Without it there is
+        the full data only.
     seed : int
         Of random draws.
     cache : Path, optional
@@ -46,9 +47,24 @@ class Budget:
     """
 
     task: ForecastTask
-    distilled: DistilledSet
+    distilled: DistilledSet | None
     seed: int
     cache: Path | None = None
+
+    @property
+    def given(self) -> DistilledSet:
+        """The set under test.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if self.distilled is None:
+            raise InputError(
+                "this method needs a distilled set: give one, or use methods=('full',)"
+            )
+        return self.distilled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +125,7 @@ class RandomWindows(Method):
 
     def identity(self, budget: Budget) -> Any:
         """Return the two sizes and the seed."""
-        return [budget.distilled.n_windows, budget.distilled.n_clusters, budget.seed]
+        return [budget.given.n_windows, budget.given.n_clusters, budget.seed]
 
     def data(self, budget: Budget) -> TrainingData:
         """Return the drawn windows; locations keep the profile of all training windows."""
@@ -183,11 +199,11 @@ class DistilledWindows(Method):
 
     def identity(self, budget: Budget) -> Any:
         """Return a hash of its numbers."""
-        return fingerprint(budget.distilled)
+        return fingerprint(budget.given)
 
     def data(self, budget: Budget) -> TrainingData:
         """Return its windows and cluster graph."""
-        distilled = budget.distilled
+        distilled = budget.given
         return TrainingData(
             source=distilled.windows,
             graph=distilled.cluster_graph,
@@ -212,8 +228,8 @@ def draw(budget: Budget) -> tuple[Tensor, Tensor]:
     """Draw M_S training windows and K locations, each in ascending order."""
     generator = torch.Generator().manual_seed(budget.seed)
     order = torch.randperm(len(budget.task.train), generator=generator)
-    index = order[: budget.distilled.n_windows].sort().values
-    locations = random_locations(budget.task.graph, budget.distilled.n_clusters, generator)
+    index = order[: budget.given.n_windows].sort().values
+    locations = random_locations(budget.task.graph, budget.given.n_clusters, generator)
     return index, locations.sort().values
 
 
@@ -225,7 +241,7 @@ def recorded_settings(budget: Budget) -> DistillSettings:
     InputError
         If the set does not say.
     """
-    settings = budget.distilled.record.get("settings")
+    settings = budget.given.record.get("settings")
     if settings is None:
         raise InputError(
             "the distilled set does not record how it was made, which the methods 'random-expert' "

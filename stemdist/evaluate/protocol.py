@@ -41,7 +41,7 @@ FIRST_COLUMNS = (
 
 
 def evaluate(
-    distilled: DistilledSet,
+    distilled: DistilledSet | None,
     task: ForecastTask,
     settings: EvaluationSettings | None = None,
     *,
@@ -59,8 +59,8 @@ def evaluate(
 
     Parameters
     ----------
-    distilled : DistilledSet
-        The set under test.
+    distilled : DistilledSet or None
+        The set under test; None compares forecasters on the full data (``methods=("full",)``).
     task : ForecastTask
         The real data it was distilled from, prepared with ``distilled.settings``.
     settings : EvaluationSettings, optional
@@ -105,7 +105,13 @@ def evaluate(
     ['full', 'distilled']
     """
     settings = settings or EvaluationSettings()
-    _check_fit(distilled, task)
+    if distilled is not None:
+        _check_fit(distilled, task)
+    elif settings.methods != ("full",):
+        raise InputError(
+            f"the methods {', '.join(settings.methods)} need a distilled set: give one, or compare "
+            "forecasters on the full data with methods=('full',)"
+        )
     with _folder(results) as folder:
         bench = Bench(task=task, settings=settings, folder=folder / "cells", device=device)
         cache_folder = folder / "experts" if experts is None else Path(experts)
@@ -119,7 +125,7 @@ def evaluate(
 @dataclass(frozen=True)
 class _Comparison:
     bench: Bench
-    distilled: DistilledSet
+    distilled: DistilledSet | None
     experts: Path
     n_jobs: int | None
     progress: bool | None
@@ -239,7 +245,7 @@ def _check_fit(distilled: DistilledSet, task: ForecastTask) -> None:
 
 
 def _collect(
-    distilled: DistilledSet,
+    distilled: DistilledSet | None,
     task: ForecastTask,
     settings: EvaluationSettings,
     search: list[tuple[Cell, Row]],
@@ -267,21 +273,25 @@ def _collect(
 
 
 def _facts(
-    distilled: DistilledSet, task: ForecastTask, settings: EvaluationSettings
+    distilled: DistilledSet | None, task: ForecastTask, settings: EvaluationSettings
 ) -> dict[str, Any]:
     tested = len(task.test)
-    return {
+    facts = {
         "stemdist_version": version("stemdist"),
         "content_hash": task.content_hash,
         "target": task.target_name,
-        "units": distilled.units,
+        "units": task.units,
         "split_boundaries": task.settings.split.boundaries(len(task.train.values)),
         "training_windows": len(task.train),
         "test_windows": min(settings.test_windows or tested, tested),
         "locations": task.n_locations,
+        "settings": settings.to_json(),
+    }
+    if distilled is None:
+        return facts
+    return facts | {
         "synthetic_windows": distilled.n_windows,
         "clusters": distilled.n_clusters,
         "distill_seconds": distilled.record.get("seconds"),
         "distill_peak_memory_bytes": distilled.record.get("peak_memory_bytes"),
-        "settings": settings.to_json(),
     }

@@ -38,7 +38,7 @@ def text_table(evaluation: Evaluation, column: str = "relative_rmse") -> str:
     """
     check_error(column)
     parts = [
-        _heading(evaluation, column),
+        _heading(evaluation, column, "mean +- 95 % interval, * lowest"),
         _methods(evaluation, column),
         _references(evaluation, column),
         _costs(evaluation),
@@ -47,8 +47,52 @@ def text_table(evaluation: Evaluation, column: str = "relative_rmse") -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _heading(evaluation: Evaluation, column: str) -> str:
+def forecaster_table(evaluation: Evaluation, column: str = "relative_rmse") -> str:
+    """Return a comparison of forecasters on the full data: one row each, best first.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Made without a distilled set.
+    column : str
+        The error to show and sort by, e.g. ``"relative_rmse"`` or ``"mae"``.
+
+    Returns
+    -------
+    str
+        Lines without a final line break.
+    """
+    check_error(column)
+    shown = [column, *(name for name in ("relative_rmse", "relative_mae") if name != column)]
+    errors = [records(evaluation.summary(name)) for name in shown]
+    rows = [["forecaster", *shown, "ms / update", "added MiB", "weights", "learning rate"]]
+    for key in sorted(errors[0], key=lambda key: errors[0][key]["mean"]):
+        method, forecaster = key
+        cells = [_interval_text(error[key]) for error in errors]
+        costs = ["-"] * 4
+        if forecaster:
+            table = evaluation.table
+            own = table[(table["forecaster"] == forecaster) & (table["method"] == method)]
+            costs = [
+                f"{1000 * (own['train_seconds'] / own['updates']).median():.0f}",
+                f"{own['added_memory_bytes'].max() / MIB:.0f}",
+                f"{own['weights'].iloc[0]:.0f}",
+                f"{own['learning_rate'].iloc[0]:g}",
+            ]
+        rows.append([forecaster or f"({method})", *cells, *costs])
+    return f"{_heading(evaluation, column, 'mean +- 95 % interval')}\n\n{aligned(rows)}"
+
+
+def _interval_text(row: dict[str, float]) -> str:
+    width = "" if math.isnan(row["half_width"]) else f" +- {_digits(row['half_width'])}"
+    return f"{_digits(row['mean'])}{width}"
+
+
+def _heading(evaluation: Evaluation, column: str, shown: str) -> str:
     facts, settings = evaluation.facts, evaluation.facts["settings"]
+    sizes = f"M = {facts['training_windows']} training windows, N = {facts['locations']} locations"
+    if "clusters" in facts:
+        sizes += f"; distilled M_S = {facts['synthetic_windows']}, K = {facts['clusters']}"
     parts = facts["split_boundaries"].items()
     split = ", ".join(f"{part} {begin}-{end - 1}" for part, (begin, end) in parts if end > begin)
     rates = ", ".join(f"{rate:g}" for rate in settings["learning_rates"])
@@ -57,11 +101,9 @@ def _heading(evaluation: Evaluation, column: str) -> str:
     updates = sorted(set(evaluation.search["updates"]))
     return "\n".join(
         [
-            f"Test {column} of {facts['target']} at all {facts['locations']} locations: mean +- "
-            "95 % interval, * lowest, lower is better",
-            f"M = {facts['training_windows']} training windows, N = {facts['locations']} "
-            f"locations; distilled M_S = {facts['synthetic_windows']}, K = {facts['clusters']}; "
-            f"{facts['test_windows']} test windows",
+            f"Test {column} of {facts['target']} at all {facts['locations']} locations: {shown}, "
+            "lower is better",
+            f"{sizes}; {facts['test_windows']} test windows",
             f"split (time steps): {split}",
             f"{' / '.join(map(str, updates))} updates of {settings['batch_windows']} windows{used} "
             f"for every method; {settings['seeds']} seeds; learning rate chosen on validation "
@@ -81,9 +123,8 @@ def _methods(evaluation: Evaluation, column: str) -> str:
     for method in evaluation.facts["settings"]["methods"]:
         cells = []
         for name in forecasters:
-            mean, half = (summary[method, name][k] for k in ("mean", "half_width"))
-            width = "" if math.isnan(half) else f" +- {_digits(half)}"
-            cells.append(f"{_digits(mean)}{width}{'*' if mean == best[name] else ' '}")
+            row = summary[method, name]
+            cells.append(f"{_interval_text(row)}{'*' if row['mean'] == best[name] else ' '}")
         rows.append([METHODS.get(method).title, *cells])
     return aligned(rows)
 

@@ -242,6 +242,39 @@ def test_evaluate_prints_the_table_and_writes_files(run: Run, made: Path) -> Non
     assert Path("results/all.json").is_file()
 
 
+def test_compare_ranks_forecasters_and_shows_their_cost(run: Run, made: Path) -> None:
+    options = "--seeds 2 --updates 3 --learning-rates 0.01 --lookback 4 --horizon 2 -o results"
+    outcome = run(f"compare {made}/w.nc --forecasters linear,mlp {options}")
+    assert outcome.status == 0
+    table = outcome.out.partition("\n\n")[2].splitlines()
+    assert table[0].split()[0] == "forecaster"
+    ranked = [line.split("  ")[0] for line in table[1:] if line and line[0] != " "][:6]
+    assert sorted(name for name in ranked if "(" not in name) == ["linear", "mlp"]
+    assert "(persistence)" in ranked
+    weights = {line.split()[0]: line.split()[-2] for line in table if line.startswith("linear ")}
+    assert weights == {"linear": str(4 * 2 * 2 + 2)}  # lookback x features x horizon, and bias
+    assert Path("results/table.csv").is_file()
+    refused = run(f"compare {made}/w.nc --methods full,random {options}")
+    assert refused.status == 2
+    assert "--methods: no use here, because every forecaster is trained on the full" in refused.err
+
+
+def test_targets_quantiles_and_known_future_reach_the_file(run: Run, made: Path) -> None:
+    raw = weather()
+    raw.assign(twice=2 * raw["t2m"], known=-raw["t2m"]).to_netcdf("more.nc")
+    line = (
+        "train more.nc --targets twice,t2m --future known --forecaster linear --updates 3 "
+        "--loss quantile --quantiles 0.1,0.5,0.9 --lookback 4 --horizon 2 -o model"
+    )
+    outcome = run(line)
+    assert outcome.status == 0, outcome.err
+    assert "twice, t2m, 2 steps, quantiles 0.1, 0.5, 0.9" in outcome.out
+    assert run("predict model more.nc -o forecast.nc").status == 0
+    with xr.open_dataset("forecast.nc") as forecast:
+        assert set(forecast.data_vars) == {"twice", "t2m"}
+        assert forecast["twice"].sizes["quantile"] == 3
+
+
 def test_info_reads_no_values_for_the_metadata(
     run: Run, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,7 +79,10 @@ def test_messages(hand_made):
         hand_made.summary("rmsee")
     with pytest.raises(InputError, match="unknown reference method 'randon': did you mean"):
         hand_made.paired("randon")
-    with pytest.raises(InputError, match=r"unknown error 'correlation'.* Choose from: crps, mae, mape"):
+    message = r"unknown error 'correlation'.* Choose from: crps, mae, mape"
+    with pytest.raises(InputError, match=message):
+        InputError, match=r"unknown error 'correlation'.* Choose from: crps, mae, mape"
+    ):
         text_table(hand_made, "correlation")
 
 

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from stemdist.errors import InputError
-from stemdist.evaluate import METHODS, Budget, EvaluationSettings, Yardstick, cells, evaluate
+from stemdist.evaluate import (
+    METHODS,
+    Budget,
+    EvaluationSettings,
+    Yardstick,
+    cells,
+    evaluate,
+    forecaster_table,
+)
 from stemdist.evaluate.methods import draw
 from stemdist.evaluate.references import REFERENCES
 from stemdist.forecast import TrainingSettings, make_forecaster, predict_windows, train_forecaster
@@ -249,3 +257,15 @@ def test_training_settings_are_those_of_ordinary_training():
         updates=7, learning_rate=0.1, seed=2, locations_per_update=3, batch_windows=32
     )
     assert settings.training(seed=0, learning_rate=0.1, pointwise=True).locations_per_update is None
+
+
+def test_forecasters_are_compared_without_a_distilled_set(task, small, evaluation):
+    full_only = dataclasses.replace(small, methods=("full",))
+    found = evaluate(None, task, full_only)
+    both = [frame.summary()["mean"]["full"] for frame in (found, evaluation)]
+    assert both[0].to_dict() == both[1].to_dict()
+    table = forecaster_table(found)
+    assert table.index("mlp ") > table.index("forecaster ")
+    assert "clusters" not in found.facts
+    with pytest.raises(InputError, match="random, distilled need a distilled set"):
+        evaluate(None, task, dataclasses.replace(small, methods=("random", "distilled")))

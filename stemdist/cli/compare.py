@@ -1,0 +1,74 @@
+"""``stemdist compare``: which forecaster suits a data file, at what cost."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from stemdist.cli.arguments import Given
+from stemdist.cli.console import Console, print_fields
+from stemdist.cli.outputs import default_output, output_results
+from stemdist.cli.sources import TaskOptions, refuse, task_of
+from stemdist.data import OpenOptions
+from stemdist.evaluate import EvaluationSettings, evaluate, forecaster_table
+
+
+def compare(
+    data: str,
+    *,
+    output: str | None = None,
+    metric: str = "relative_rmse",
+    jobs: int = 1,
+    device: str = "cpu",
+    settings: EvaluationSettings,
+    opening: OpenOptions,
+    task: TaskOptions,
+    console: Console,
+    given: Given,
+) -> None:
+    """Train several forecasters on a data file in full and compare errors and costs.
+
+    Every forecaster makes the same updates from the same seeds; learning rates and weights are
+    chosen on the validation part, and the test part is read once, at the end. A comparison
+    that was stopped goes on where it was when the same command is run again.
+
+    Parameters
+    ----------
+    data : str
+        A file or folder, or a data set of the catalogue.
+    output : str, optional
+        Folder for the tables (CSV, JSON) and the finished training runs; by default named
+        after DATA.
+    metric : str
+        Error to print and sort by, e.g. relative_rmse or mae.
+    jobs : int
+        Training runs at the same time.
+    device : str
+        Where to compute: cpu, cuda, cuda:0.
+
+    Examples
+    --------
+      stemdist compare traffic-sim --forecasters linear,mlp,stgcn --updates 300
+      stemdist compare era5.nc --variable t2m --forecasters mlp,unet,mtgnn -o era5-comparison
+
+    relative_rmse is the root mean squared error in units of the targets' standard deviation.
+    Times are medians over the seeds; added memory is the highest that a training run took.
+    """
+    unused = {"methods", "selection_seed"}
+    refuse(given & unused, EvaluationSettings, "every forecaster is trained on the full data")
+    folder = output_results(output or default_output(data, ".comparison"))
+    comparison = evaluate(
+        None,
+        task_of(data, opening, task),
+        dataclasses.replace(settings, methods=("full",)),
+        results=folder,
+        n_jobs=jobs,
+        device=device,
+        progress=console.progress,
+    )
+    tables = [
+        comparison.write_csv(folder / "table.csv"),
+        comparison.write_json(folder / "all.json"),
+    ]
+    print(forecaster_table(comparison, metric))
+    print()
+    print_fields("written", [(table.suffix[1:], str(table)) for table in tables])

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 
 from stemdist.data.series import GRID_DIMS
 from stemdist.forecast.task import ForecastTask
+from stemdist.graph.grid import grid_cells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +72,12 @@ class Locations:
             edge_weight=torch.from_numpy(dataset["location_edge_weight"].values.astype(np.float32)),
             num_nodes=dataset.sizes["location"],
         )
+        coords = coords.drop_attrs(deep=False).drop_encoding().assign_attrs(grid)
+        cells = grid_cells(coords)
+        if cells is not None:
+            graph.cell = cells
         profile = torch.from_numpy(dataset["location_profile"].values.astype(np.float32))
-        return cls(
-            coords=coords.drop_attrs(deep=False).drop_encoding().assign_attrs(grid),
-            graph=graph,
-            profile=profile,
-        )
+        return cls(coords=coords, graph=graph, profile=profile)
 
 
 def place_index(coords: xr.Dataset, series: xr.Dataset) -> np.ndarray | None:

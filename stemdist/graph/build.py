@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.graph.edges import Edges
+from stemdist.graph.grid import grid_cells
 from stemdist.graph.positions import location_positions
 from stemdist.registry import Registry
 
@@ -137,7 +138,8 @@ def build_graph(
         ``edge_index (2, E)`` int64 as (source, target), sorted by target and then source,
         without duplicates or self loops; ``edge_weight (E,)`` float32; ``num_nodes = N``;
         where known ``pos (N, 2)`` float32 and ``coordinates``, ``"lat lon"`` (degrees) or
-        ``"x y"`` (metres), saying what ``pos`` holds; ``method``, the method used.
+        ``"x y"`` (metres), saying what ``pos`` holds; for a grid ``cell (N, 2)`` int64, row
+        and column of each location; ``method``, the method used.
 
     Raises
     ------
@@ -174,6 +176,9 @@ def build_graph(
     if positions is not None:
         graph.pos = torch.from_numpy(positions.values.astype(np.float32))  # (N, 2)
         graph.coordinates = positions.kind
+    cells = grid_cells(series)
+    if cells is not None:
+        graph.cell = cells  # (N, 2)
     return graph
 
 

@@ -73,6 +73,8 @@ def coarsen_graph(
 def subgraph(graph: Data, index: Tensor) -> Data:
     """Return the graph of some locations, numbered in the order of ``index``.
 
+    They keep their ``pos`` and their ``cell``, so those of a grid are a grid with holes.
+
     Parameters
     ----------
     graph : torch_geometric.data.Data
@@ -91,7 +93,8 @@ def subgraph(graph: Data, index: Tensor) -> Data:
     >>> subgraph(graph, torch.tensor([2, 0])).edge_index.tolist()
     [[0], [1]]
     """
-    index = torch.as_tensor(index, dtype=torch.int64)
+    device = graph.edge_index.device
+    index = torch.as_tensor(index, dtype=torch.int64, device=device)
     size = int(graph.num_nodes)
     if len(index) and not 0 <= int(index.min()) <= int(index.max()) < size:
         raise InputError(
@@ -100,16 +103,17 @@ def subgraph(graph: Data, index: Tensor) -> Data:
         )
     if len(torch.unique(index)) != len(index):
         raise InputError("index names a location twice: name each location once")
-    number = torch.full((size,), -1, dtype=torch.int64)
-    number[index] = torch.arange(len(index))
+    number = torch.full((size,), -1, dtype=torch.int64, device=device)
+    number[index] = torch.arange(len(index), device=device)
     edges = number[graph.edge_index]  # (2, E), -1 outside
     kept = (edges >= 0).all(dim=0)
     part = Data(
         edge_index=edges[:, kept], edge_weight=edge_weights(graph)[kept], num_nodes=len(index)
     )
     _copy_labels(graph, part)
-    if graph.pos is not None:
-        part.pos = graph.pos[index]
+    for name in ("pos", "cell"):
+        if name in graph:
+            part[name] = graph[name][index]
     return part
 
 

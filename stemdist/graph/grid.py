@@ -1,4 +1,4 @@
-"""Neighbours on a regular grid, with dropped points honoured.
+"""Cells and neighbours on a regular grid, with dropped points honoured.
 
 Shapes: N locations (points of the grid that were kept).
 """
@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import torch
 import xarray as xr
+from torch import Tensor
 
+from stemdist.data.series import GRID_DIMS
 from stemdist.errors import InputError
 from stemdist.graph.edges import Edges
 
@@ -31,20 +34,18 @@ def grid_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:
     InputError
         If the series does not come from a grid of two dimensions.
     """
-    dims = str(series.attrs.get("grid_dims", "")).split()
-    if len(dims) != 2 or any(dim not in series.coords for dim in dims):
+    axes = _grid_axes(series)
+    if axes is None:
+        dims = str(series.attrs.get(GRID_DIMS, "")).split()
         raise InputError(
             "the graph 'grid' needs a series that comes from a grid of two spatial dimensions; "
             f"this one has the grid dimensions {dims}: use method='knn' or 'correlation'"
         )
-    axes = [np.atleast_1d(np.asarray(series.coords[dim].values, dtype=np.float64)) for dim in dims]
-    row, column = (_steps_along(axis) for axis in axes)  # (N,) each
+    row, column = _cells(axes)
     period = _period(series, axes[1], column)
     width = int(column.max()) + 3  # room for a step over either edge, so that no key is shared
     keys = row * width + column + 1
     order = np.argsort(keys)
-    if (np.diff(keys[order]) == 0).any():
-        raise InputError(f"two locations are at the same point of the grid {dims}")
     found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
     for down, right in _SIDES if settings.neighbours == 4 else _SIDES + _CORNERS:
         beside = column + right
@@ -59,6 +60,53 @@ def grid_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:
     if period is not None and period < 3:  # left and right are the same point
         source, target = np.unique(np.stack([source, target]), axis=1)
     return Edges(source, target, np.ones(len(source)))
+
+
+def grid_cells(series: xr.Dataset) -> Tensor | None:
+    """Return row and column (N, 2) int64 of each location, if they lie on a grid.
+
+    Rows and columns follow ascending coordinates. A cell without a location (dropped, because
+    it was never observed) is in no row of the result.
+
+    Parameters
+    ----------
+    series : xarray.Dataset
+        Canonical series, or its coordinates and attributes alone.
+
+    Raises
+    ------
+    InputError
+        If two locations are in the same cell.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> coords = {"y": ("location", [3.0, 1.0, 0.0]), "x": ("location", [5.0, 5.0, 6.0])}
+    >>> grid_cells(xr.Dataset(coords=coords, attrs={"grid_dims": "y x"})).tolist()
+    [[3, 0], [1, 0], [0, 1]]
+    """
+    axes = _grid_axes(series)
+    return None if axes is None else torch.from_numpy(_cells(axes).T.copy())
+
+
+def _grid_axes(series: xr.Dataset) -> list[npt.NDArray[np.float64]] | None:
+    """Return the coordinates (N,) along both dimensions of the grid, if it is one."""
+    dims = str(series.attrs.get(GRID_DIMS, "")).split()
+    found = [np.atleast_1d(series.coords[dim].values) for dim in dims if dim in series.coords]
+    if len(found) != 2 or any(axis.dtype.kind not in "fiu" for axis in found):
+        return None
+    axes = [axis.astype(np.float64) for axis in found]
+    return axes if all(np.isfinite(axis).all() for axis in axes) else None
+
+
+def _cells(axes: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.int64]:
+    """Return row and column (2, N) of each location."""
+    cells = np.stack([_steps_along(axis) for axis in axes])
+    if len(np.unique(cells, axis=1).T) < len(cells.T):
+        raise InputError(
+            "two locations are at the same point of the grid: give each point of a grid once"
+        )
+    return cells
 
 
 def _steps_along(axis: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -50,6 +50,7 @@ def test_positions_called_x_and_y(task, quick, tmp_path):
     path = made.save(tmp_path / "a.nc")
     again = DistilledSet.load(path)
     assert again.locations.coords.identical(made.locations.coords)
+    assert torch.equal(again.locations.graph.cell, projected.graph.cell)
     assert torch.allclose(again.windows.x, made.windows.x, atol=1e-5)
     with xr.open_dataset(path) as plain:
         assert plain["x"].dims == ("window", "lookback", "cluster", "feature")

@@ -181,12 +181,36 @@ class TestGrid:
         half = gridded([0.0, 10.0], np.arange(0.0, 180.0, 60.0))
         assert in_degree(build_graph(half, GraphSettings(neighbours=4))) == [2, 3, 2] * 2
 
+    @pytest.mark.parametrize("method", ["grid", "knn", "correlation"])
+    def test_cells_are_rows_and_columns_in_ascending_order(self, method):
+        kept = np.ones((4, 2), bool)
+        kept[1], kept[3, 0] = False, False  # a whole row, and one point
+        series = gridded([53.0, 52.0, 51.0, 50.0], np.float32([0.1, 0.2]), kept)
+        graph = build_graph(series, GraphSettings(method=method))
+        assert graph.cell.tolist() == [[3, 0], [3, 1], [1, 0], [1, 1], [0, 1]]
+        assert graph.cell.dtype == torch.int64
+
+    def test_an_irregular_axis_has_one_row_for_each_value(self):
+        graph = build_graph(gridded([0.0, 1.0, 2.7], [5.0]), GraphSettings())
+        assert graph.cell.tolist() == [[0, 0], [1, 0], [2, 0]]
+
+    def test_one_point_of_a_grid_has_a_cell(self):
+        assert build_graph(gridded([50.0], [1.0]), GraphSettings()).cell.tolist() == [[0, 0]]
+
+    def test_no_cells_without_two_numbers_for_each_location(self):
+        stations = located(**EQUATOR)
+        named = gridded([0.0, 1.0], [0.0]).assign_coords(latitude=("location", ["a", "b"]))
+        partly = gridded([0.0, np.nan], [0.0])
+        for series in (stations, named, partly, stations.assign_attrs(grid_dims="lat")):
+            assert "cell" not in build_graph(series, GraphSettings(method="correlation"))
+
     def test_needs_a_grid(self):
         with pytest.raises(InputError, match="comes from a grid of two spatial dimensions"):
             build_graph(located(**EQUATOR), GraphSettings(method="grid"))
         double = gridded([0.0, 1.0], [0.0, 1.0]).isel(location=[0, 1, 1])
-        with pytest.raises(InputError, match="same point of the grid"):
-            build_graph(double, GraphSettings(method="grid"))
+        for method in ("grid", "knn"):
+            with pytest.raises(InputError, match="same point of the grid"):
+                build_graph(double, GraphSettings(method=method))
 
     def test_era5_grid(self, real_data):
         with xr.open_dataset(real_data("era5-2mt-2019-03-uk.nc")) as raw:
@@ -198,6 +222,9 @@ class TestGrid:
         diagonal = 2 * (rows - 1) * (columns - 1)
         assert graph.num_nodes == 1617
         assert graph.num_edges == 2 * (across + down + diagonal)
+        north_west = [rows - 1, 0]  # ERA5 begins in the north, cells in the south
+        assert graph.cell[[0, 1, columns]].tolist() == [north_west, [rows - 1, 1], [rows - 2, 0]]
+        assert len(torch.unique(graph.cell, dim=0)) == graph.num_nodes
 
 
 class TestAuto:

@@ -82,6 +82,16 @@ def test_subgraph_is_numbered_by_the_index():
     assert subgraph(graph_of_five(), torch.tensor([], dtype=torch.int64)).num_nodes == 0
 
 
+def test_cells_stay_with_locations_and_are_lost_with_clusters():
+    cell = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1], [2, 0]])
+    assert subgraph(graph_of_five(cell=cell), torch.tensor([4, 1])).cell.tolist() == [
+        [2, 0],
+        [0, 1],
+    ]
+    assert "cell" not in subgraph(graph_of_five(), torch.tensor([4, 1]))
+    assert "cell" not in coarsen_graph(graph_of_five(cell=cell), LABELS, 3)
+
+
 @pytest.mark.parametrize(
     ("index", "message"), [([0, 5], "the locations 0 to 4"), ([1, 1], "names a location twice")]
 )

@@ -89,6 +89,7 @@ FORECASTERS: Registry[type[Forecaster]] = Registry(
     {
         "agcrn": "stemdist.forecast.forecasters.agcrn:AGCRNForecaster",
         "dcrnn": "stemdist.forecast.forecasters.dcrnn:DCRNNForecaster",
+        "dlinear": "stemdist.forecast.forecasters.dlinear:DLinearForecaster",
         "graph-wavenet": "stemdist.forecast.forecasters.graph_wavenet:GraphWaveNetForecaster",
         "gru": "stemdist.forecast.forecasters.recurrent:GRUForecaster",
         "hf-patchtsmixer": "stemdist.forecast.forecasters.hf:HFPatchTSMixerForecaster",
@@ -98,8 +99,10 @@ FORECASTERS: Registry[type[Forecaster]] = Registry(
         "mlp": "stemdist.forecast.forecasters.mlp:MLPForecaster",
         "module": "stemdist.forecast.forecasters.module:ModuleForecaster",
         "mtgnn": "stemdist.forecast.forecasters.mtgnn:MTGNNForecaster",
+        "rlinear": "stemdist.forecast.forecasters.rlinear:RLinearForecaster",
         "stgcn": "stemdist.forecast.forecasters.stgcn:STGCNForecaster",
         "stnorm": "stemdist.forecast.forecasters.stnorm:STNormForecaster",
+        "tsmixer": "stemdist.forecast.forecasters.tsmixer:TSMixerForecaster",
     },
     group="stemdist.forecasters",
 )

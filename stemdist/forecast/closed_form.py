@@ -174,11 +174,10 @@ def linear_from(moments: Moments, ridge: float = 1e-3, n_targets: int = 1) -> Li
         lookback=moments.lookback,
         horizon=moments.horizon // n_targets,
         n_outputs=n_targets,
+        n_targets=n_targets,
         n_features=moments.n_inputs // moments.lookback,
     )
-    with torch.no_grad():
-        forecaster.head.weight.copy_(weight)
-        forecaster.head.bias.copy_(bias)
+    forecaster.head.assign(weight, bias)
     return forecaster
 
 

@@ -5,18 +5,20 @@ Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F featu
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.data import Data
 
 from stemdist.forecast.base import Forecaster
+from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
+from stemdist.forecast.layers.window_linear import WindowLinear
 
 
 class LinearForecaster(Forecaster):
     """Forecast each location by one affine map of its own lookback window.
 
     The "Linear" baseline of Zeng et al., *Are Transformers Effective for Time Series
-    Forecasting?*, AAAI 2023, section 4, with weights shared by all locations. Train it by
-    gradient descent like any forecaster, or exactly with
+    Forecasting?*, AAAI 2023, section 4, with weights shared by all locations. It starts at the
+    mean of the window. Train it by gradient descent like any forecaster, or exactly with
     :func:`stemdist.forecast.closed_form.fit_linear`.
 
     Parameters
@@ -25,6 +27,13 @@ class LinearForecaster(Forecaster):
         L_in and L_out in steps, and F.
     n_outputs : int
         O, the numbers forecast per location and step.
+    n_targets : int
+        Leading features that are targets; output ``o`` belongs to target ``o % n_targets``.
+
+    Raises
+    ------
+    InputError
+        If features and outputs cannot belong to that many targets.
 
     Examples
     --------
@@ -37,11 +46,24 @@ class LinearForecaster(Forecaster):
 
     pointwise = True
 
-    def __init__(self, *, lookback: int, horizon: int, n_features: int, n_outputs: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        lookback: int,
+        horizon: int,
+        n_features: int,
+        n_outputs: int = 1,
+        n_targets: int = 1,
+    ) -> None:
         super().__init__(
-            lookback=lookback, horizon=horizon, n_features=n_features, n_outputs=n_outputs
+            lookback=lookback,
+            horizon=horizon,
+            n_features=n_features,
+            n_outputs=n_outputs,
+            n_targets=check_targets(n_targets, n_features, n_outputs),
         )
-        self.head = nn.Linear(lookback * n_features, self.rows)
+        start = target_of_rows(n_targets, n_outputs, horizon)
+        self.head = WindowLinear(lookback, n_features, start)
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units; reads ``x`` only."""

@@ -56,7 +56,7 @@ class ReversibleNorm(nn.Module):
     """
 
     def __init__(
-        self, n_features: int, n_outputs: int = 1, n_targets: int = 1, floor: float = 0.01
+        self, n_features: int, n_outputs: int = 1, n_targets: int = 1, floor: float = 0.1
     ) -> None:
         super().__init__()
         self.n_targets = check_targets(n_targets, n_features, n_outputs)
@@ -78,6 +78,17 @@ class ReversibleNorm(nn.Module):
         steps = forecast.reshape(b, -1, self.n_targets, rows // self.n_outputs, n)
         scale, mean = statistics.scale[:, None, :, None], statistics.mean[:, None, :, None]
         return (steps * scale + mean).reshape(b, rows, n)  # steps: (B, O / V, V, L_out, N)
+
+
+def target_of_rows(n_targets: int, n_outputs: int, horizon: int) -> list[int]:
+    """Return the target that each of the ``n_outputs * horizon`` rows of a forecast belongs to.
+
+    Examples
+    --------
+    >>> target_of_rows(n_targets=2, n_outputs=4, horizon=1)
+    [0, 1, 0, 1]
+    """
+    return [output % n_targets for output in range(n_outputs) for _ in range(horizon)]
 
 
 def check_targets(n_targets: int, n_features: int, n_outputs: int) -> int:

@@ -1,0 +1,107 @@
+"""Linear maps of a window's trend and of what is left.
+
+Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from stemdist.errors import InputError, check_count
+from stemdist.forecast.base import Forecaster
+from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
+from stemdist.forecast.layers.window_linear import WindowLinear
+
+
+class DLinearForecaster(Forecaster):
+    """Split each window into trend and remainder, and forecast each by its own affine map.
+
+    Zeng et al., *Are Transformers Effective for Time Series Forecasting?*, AAAI 2023, section
+    4: the trend is a moving average of the window, extended by repeating its first and last
+    value. The maps are shared by all locations; both start at the mean of their part, as in
+    the paper's code, so their sum starts at the mean of the window.
+
+    Parameters
+    ----------
+    lookback, horizon, n_features : int
+        L_in and L_out in steps, and F.
+    n_outputs : int
+        O, the numbers forecast per location and step.
+    n_targets : int
+        Leading features that are targets; output ``o`` belongs to target ``o % n_targets``.
+    kernel : int
+        Steps of the moving average; odd.
+
+    Raises
+    ------
+    InputError
+        If the kernel is even, or features and outputs cannot belong to that many targets.
+
+    Examples
+    --------
+    >>> forecaster = DLinearForecaster(lookback=12, horizon=3, n_features=2)
+    >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
+    >>> forecaster(x, Data(num_nodes=5), profile).shape
+    torch.Size([4, 3, 5])
+    """
+
+    pointwise = True
+    average: Tensor
+
+    def __init__(
+        self,
+        *,
+        lookback: int,
+        horizon: int,
+        n_features: int,
+        n_outputs: int = 1,
+        n_targets: int = 1,
+        kernel: int = 25,
+    ) -> None:
+        super().__init__(
+            lookback=lookback,
+            horizon=horizon,
+            n_features=n_features,
+            n_outputs=n_outputs,
+            n_targets=check_targets(n_targets, n_features, n_outputs),
+            kernel=_check_kernel(kernel),
+        )
+        self.register_buffer("average", moving_average(lookback, kernel), persistent=False)
+        start = target_of_rows(n_targets, n_outputs, horizon)
+        self.trend = WindowLinear(lookback, n_features, start)
+        self.remainder = WindowLinear(lookback, n_features, start)
+
+    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
+        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units; reads ``x`` only."""
+        x = x.transpose(1, 2)  # (B, N, L_in, F)
+        trend = self.average @ x
+        forecast: Tensor = self.trend(trend.flatten(2)) + self.remainder((x - trend).flatten(2))
+        return forecast.transpose(1, 2)
+
+
+def moving_average(length: int, kernel: int) -> Tensor:
+    """Return the (length, length) matrix of a centred moving average.
+
+    Values before the first and after the last step repeat those, so rows always sum to 1.
+
+    Examples
+    --------
+    >>> moving_average(3, 3) @ torch.tensor([0.0, 3.0, 9.0])
+    tensor([1., 4., 7.])
+    """
+    step = torch.arange(length)
+    offset = torch.arange(kernel) - kernel // 2
+    read = (step[:, None] + offset).clamp(0, length - 1)  # (length, kernel)
+    share = torch.full(read.shape, 1 / kernel)
+    return torch.zeros(length, length).scatter_add_(1, read, share)
+
+
+def _check_kernel(value: int) -> int:
+    if check_count("kernel", value) % 2 == 0:
+        raise InputError(
+            f"kernel is {value}: it must be odd, so that the moving average is centred; "
+            f"e.g. {value + 1}"
+        )
+    return value

@@ -1,0 +1,73 @@
+"""Linear forecaster between reversible instance normalisation.
+
+Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch_geometric.data import Data
+
+from stemdist.forecast.base import Forecaster
+from stemdist.forecast.layers.reversible_norm import ReversibleNorm, target_of_rows
+from stemdist.forecast.layers.window_linear import WindowLinear
+
+
+class RLinearForecaster(Forecaster):
+    """Normalise each window, forecast it by one affine map, undo the normalisation.
+
+    Li et al., *Revisiting Long-term Time Series Forecasting: An Investigation on Linear
+    Mapping*, 2023, section 4 (arXiv 2305.10721), with the map shared by all locations and
+    other features of the location beside the targets. A change of level between training and
+    forecast does no harm, but nothing is learned from the level either.
+
+    Parameters
+    ----------
+    lookback, horizon, n_features : int
+        L_in and L_out in steps, and F.
+    n_outputs : int
+        O, the numbers forecast per location and step.
+    n_targets : int
+        Leading features that are targets; output ``o`` belongs to target ``o % n_targets``.
+
+    Raises
+    ------
+    InputError
+        If features and outputs cannot belong to that many targets.
+
+    Examples
+    --------
+    >>> import torch
+    >>> forecaster = RLinearForecaster(lookback=12, horizon=3, n_features=2)
+    >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
+    >>> forecaster(x, Data(num_nodes=5), profile).shape
+    torch.Size([4, 3, 5])
+    """
+
+    pointwise = True
+
+    def __init__(
+        self,
+        *,
+        lookback: int,
+        horizon: int,
+        n_features: int,
+        n_outputs: int = 1,
+        n_targets: int = 1,
+    ) -> None:
+        super().__init__(
+            lookback=lookback,
+            horizon=horizon,
+            n_features=n_features,
+            n_outputs=n_outputs,
+            n_targets=n_targets,
+        )
+        self.norm = ReversibleNorm(n_features, n_outputs, n_targets)
+        start = target_of_rows(n_targets, n_outputs, horizon)
+        self.head = WindowLinear(lookback, n_features, start)
+
+    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
+        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units; reads ``x`` only."""
+        normed, statistics = self.norm.normalise(x)
+        rows = normed.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
+        return self.norm.restore(self.head(rows).transpose(1, 2), statistics)

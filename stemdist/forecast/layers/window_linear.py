@@ -36,7 +36,7 @@ class WindowLinear(nn.Module):
     Examples
     --------
     >>> row = torch.tensor([1.0, 5.0, 3.0, 9.0])  # two steps of two features
-    >>> WindowLinear(lookback=2, n_features=2, start=[0, 1])(row).tolist()
+    >>> WindowLinear(lookback=2, n_features=2, start=[0, 1])(row).round().tolist()
     [2.0, 7.0]
     """
 

@@ -105,9 +105,11 @@ FORECASTERS: Registry[type[Forecaster]] = Registry(
         "mtgnn": "stemdist.forecast.forecasters.mtgnn:MTGNNForecaster",
         "patchtst": "stemdist.forecast.forecasters.patchtst:PatchTSTForecaster",
         "rlinear": "stemdist.forecast.forecasters.rlinear:RLinearForecaster",
+        "simvp": "stemdist.forecast.forecasters.simvp:SimVPForecaster",
         "stgcn": "stemdist.forecast.forecasters.stgcn:STGCNForecaster",
         "stnorm": "stemdist.forecast.forecasters.stnorm:STNormForecaster",
         "tsmixer": "stemdist.forecast.forecasters.tsmixer:TSMixerForecaster",
+        "unet": "stemdist.forecast.forecasters.unet:UNetForecaster",
     },
     group="stemdist.forecasters",
 )

@@ -49,6 +49,8 @@ SMALL: dict[str, dict[str, object]] = {
         "end_channels": 8,
         "neighbours": 6,
     },
+    "simvp": {"channels": 4, "hidden": 8},
+    "unet": {"channels": 4},
 }
 VARIANTS = [
     *((name, SMALL.get(name, {})) for name in FORECASTERS.names()),

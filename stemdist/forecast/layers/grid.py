@@ -69,11 +69,11 @@ class Grid:
         Cells without a location are zero, and the last channel is 1 where there is one. The
         memory is in "channels last" order, in which convolutions are faster on CPU.
         """
-        b, n, _ = rows.shape
+        b, n, c = rows.shape
         marked = torch.cat([rows, rows.new_ones(b, n, 1)], dim=-1)  # (B, N, C + 1)
-        cells = marked.new_zeros(b, self.height * self.width, marked.shape[-1])
-        cells = cells.index_copy(1, self.place, marked)  # (B, H W, C + 1)
-        return cells.unflatten(1, (self.height, self.width)).permute(0, 3, 1, 2)
+        cells = marked.new_zeros(b, self.height * self.width, c + 1)
+        cells = cells.index_copy(1, self.place, marked)
+        return cells.view(b, self.height, self.width, c + 1).permute(0, 3, 1, 2)
 
     def gather(self, images: Tensor) -> Tensor:
         """Return (B, C, N), the values of images (B, C, H, W) at the locations."""

@@ -1,0 +1,104 @@
+"""U-Net over the images of a regular grid.
+
+Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features, C channels,
+H rows and W columns of the grid.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from stemdist.errors import check_count
+from stemdist.forecast.base import Forecaster
+from stemdist.forecast.layers.grid import Grid
+from stemdist.forecast.layers.image_conv import ImageConv, enlarge
+
+
+class UNetForecaster(Forecaster):
+    """Convolutions at several resolutions of the grid, with all input steps as channels.
+
+    Ronneberger et al., *U-Net*, MICCAI 2015, section 2: two convolutions per level, twice the
+    channels at each coarser level, and each level of the way back joined with its like on the
+    way in. Changes: convolutions are padded with zeros, so no border is lost; halving is part
+    of a convolution instead of max pooling, and doubling repeats values; group norm follows
+    every convolution; and the network is small. Its result is added to an affine map of each
+    location's own window, shared by all, which alone is the linear forecaster.
+
+    Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
+    channel says so. The two ends of a grid that goes round the earth are not joined. The edges
+    of the graph and the profile are not read.
+
+    Parameters
+    ----------
+    lookback, horizon, n_features : int
+        L_in and L_out in steps, and F.
+    n_outputs : int
+        O, the numbers forecast per location and step.
+    channels : int
+        C at the finest level.
+    levels : int
+        Resolutions; each has half the rows and columns of the one before.
+
+    Raises
+    ------
+    InputError
+        If a value is outside its range, or, in ``forward``, the locations are on no grid.
+
+    Examples
+    --------
+    >>> forecaster = UNetForecaster(lookback=12, horizon=3, n_features=2)
+    >>> graph = Data(num_nodes=6, cell=torch.cartesian_prod(torch.arange(2), torch.arange(3)))
+    >>> forecaster(torch.zeros(4, 12, 6, 2), graph, torch.zeros(6, 24)).shape
+    torch.Size([4, 3, 6])
+    """
+
+    def __init__(
+        self,
+        *,
+        lookback: int,
+        horizon: int,
+        n_features: int,
+        n_outputs: int = 1,
+        channels: int = 16,
+        levels: int = 3,
+    ) -> None:
+        super().__init__(
+            lookback=lookback,
+            horizon=horizon,
+            n_features=n_features,
+            n_outputs=n_outputs,
+            channels=check_count("channels", channels),
+            levels=check_count("levels", levels),
+        )
+        width = lookback * n_features
+        sizes = [channels * 2**level for level in range(levels)]
+        self.start = _double(width + 1, channels)
+        self.down = nn.ModuleList(_double(a, b, stride=2) for a, b in pairwise(sizes))
+        self.up = nn.ModuleList(_double(a + b, a) for a, b in pairwise(sizes))
+        self.end = nn.Conv2d(channels, self.rows, 1)
+        self.linear = nn.Linear(width, self.rows)
+
+    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
+        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
+        grid = Grid.of(graph)
+        rows = x.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
+        levels = [self.start(grid.scatter(rows))]  # (B, C, H, W), then (B, 2C, H/2, W/2) ...
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        h = levels.pop()
+        for up in reversed(self.up):
+            fine = levels.pop()
+            h = up(torch.cat([fine, enlarge(h, fine)], dim=1))
+        change = grid.gather(self.end(h))  # (B, O * L_out, N)
+        own: Tensor = self.linear(rows)  # (B, N, O * L_out)
+        return own.transpose(1, 2) + change
+
+
+def _double(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        ImageConv(channels_in, channels_out, stride=stride), ImageConv(channels_out, channels_out)
+    )

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 SAMPLE_SECONDS = 0.01
 _STATM = Path("/proc/self/statm")
@@ -70,8 +72,10 @@ def measure(device: str | torch.device = "cpu") -> Iterator[Cost]:
     """
     cost = Cost()
     _return_freed_memory()
-    on_cuda = torch.device(device).type == "cuda"
+    on_cuda = str(device).startswith("cuda")
     if on_cuda:
+        import torch  # loaded already by whoever computes there; slow to load for the others
+
         torch.cuda.reset_peak_memory_stats(device)
     mark = _high_water_bytes()
     wall, cpu = time.perf_counter(), time.process_time()
@@ -87,6 +91,21 @@ def measure(device: str | torch.device = "cpu") -> Iterator[Cost]:
             cost.added_memory_bytes = max(peak - (sampler.first or mark), 0)
             if on_cuda:
                 cost.peak_device_bytes = torch.cuda.max_memory_allocated(device)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed blocks instead of mapping large tensors afresh each time.
+
+    Page faults take up to half of a training step of a large model otherwise. Does nothing
+    where the C library is not glibc. It concerns the whole process, so it is a program's to
+    call, not a library's.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from the heap, too
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap is not given back
 
 
 def _return_freed_memory() -> None:

@@ -5,7 +5,6 @@ Only the chosen command is imported, so that ``stemdist --help`` answers at once
 
 from __future__ import annotations
 
-import ctypes
 import difflib
 import os
 import sys
@@ -17,6 +16,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
+from stemdist.cost import keep_freed_memory
 from stemdist.errors import StemdistError
 
 EXIT_BUG, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that wait by spinning slow each other down many times over on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if argv is None:  # this process is the command, so its settings are ours to choose
-        _keep_freed_memory()
+        keep_freed_memory()
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = ""
     try:
@@ -238,17 +238,3 @@ def _report_error(error: Exception, debug: bool) -> int:
 def _report(message: str, status: int) -> int:
     print(f"stemdist: {message}", file=sys.stderr)
     return status
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep freed blocks instead of mapping large tensors afresh each time.
-
-    Page faults take up to half of a training step of a large model otherwise. Does nothing
-    where the C library is not glibc.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from the heap, too
-        mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap is not given back

@@ -47,6 +47,8 @@ class TaskOptions:
         (default 0.6,0.2,0.2).
     calendar : tuple of str, optional
         Calendar features added to the inputs: time_of_day, day_of_week, day_of_year.
+    calendar_harmonics : int, optional
+        Waves per calendar feature, e.g. 4 for sharp rush hours (default 1).
     targets : tuple of str, optional
         Variables to forecast together; by default the first.
     future : tuple of str, optional
@@ -70,6 +72,7 @@ class TaskOptions:
     horizon: int | None = None
     split: tuple[float, float, float] | None = None
     calendar: tuple[str, ...] | None = None
+    calendar_harmonics: int | None = None
     targets: tuple[str, ...] | None = None
     future: tuple[str, ...] | None = None
     neighbour_context: bool | None = None
@@ -90,6 +93,7 @@ class TaskOptions:
                 "lookback",
                 "horizon",
                 "calendar",
+                "calendar_harmonics",
                 "targets",
                 "future",
                 "neighbour_context",

@@ -56,8 +56,23 @@ def check_calendar(names: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def calendar_features(time: xr.DataArray, names: Sequence[str]) -> np.ndarray:
-    """Return sine and cosine of the phase of each calendar feature.
+def calendar_names(names: Sequence[str], harmonics: int = 1) -> tuple[str, ...]:
+    """Return the names of the columns that :func:`calendar_features` makes.
+
+    Examples
+    --------
+    >>> calendar_names(["time_of_day"], harmonics=2)
+    ('time_of_day_sin', 'time_of_day_cos', 'time_of_day_sin_2', 'time_of_day_cos_2')
+    """
+    order = ["" if k == 1 else f"_{k}" for k in range(1, harmonics + 1)]
+    return tuple(f"{name}_{wave}{k}" for name in names for k in order for wave in ("sin", "cos"))
+
+
+def calendar_features(time: xr.DataArray, names: Sequence[str], harmonics: int = 1) -> np.ndarray:
+    """Return sine and cosine of the phase of each calendar feature, and of its multiples.
+
+    A linear map of them is a Fourier series of so many terms, so a forecaster's first layer
+    is an embedding of the time of day that can be as sharp as a rush hour.
 
     Parameters
     ----------
@@ -65,11 +80,13 @@ def calendar_features(time: xr.DataArray, names: Sequence[str]) -> np.ndarray:
         (T,) numpy datetimes or cftime dates of any calendar.
     names : sequence of str
         Among ``time_of_day``, ``day_of_week``, ``day_of_year``.
+    harmonics : int
+        Waves per feature: one period, half of it, a third of it and so on.
 
     Returns
     -------
     numpy.ndarray
-        (T, 2 * len(names)) float32 in [-1, 1].
+        (T, 2 * harmonics * len(names)) float32 in [-1, 1].
 
     Examples
     --------
@@ -81,7 +98,8 @@ def calendar_features(time: xr.DataArray, names: Sequence[str]) -> np.ndarray:
     columns = []
     for name in check_calendar(names):
         angle = 2 * np.pi * _PHASES[name](time)
-        columns += [np.sin(angle), np.cos(angle)]
+        for k in range(1, harmonics + 1):
+            columns += [np.sin(k * angle), np.cos(k * angle)]
     if not columns:
         return np.zeros((time.size, 0), dtype=np.float32)
     return np.stack(columns, axis=1).astype(np.float32)

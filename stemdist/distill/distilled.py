@@ -158,7 +158,7 @@ class DistilledSet:
     def _stored_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Split the inputs: learned ones, those equal at all clusters, those equal at all times."""
         n_static = len(self.settings.static)
-        n_series = len(self.feature_names) - 2 * len(self.settings.calendar) - n_static
+        n_series = len(self.feature_names) - len(self.settings.calendar_names) - n_static
         x = self.scaler.inverse_features(self.windows.x)
         shared = x[..., n_series : x.shape[-1] - n_static]
         return x[..., :n_series], shared[:, :, 0], x[0, 0, :, x.shape[-1] - n_static :]

@@ -109,12 +109,12 @@ class InputFeatures:
         targets, others = self.variables[: self.n_targets], self.variables[self.n_targets :]
         context = [f"{name}_neighbours" for name in targets if self.settings.neighbour_context]
         ahead = [f"{self.variables[v]}_ahead_{lead}" for v, lead in self._leads]
-        calendar = [f"{n}_{wave}" for n in self.settings.calendar for wave in ("sin", "cos")]
-        return (*targets, *context, *others, *ahead, *calendar, *self.settings.static)
+        calendar, static = self.settings.calendar_names, self.settings.static
+        return (*targets, *context, *others, *ahead, *calendar, *static)
 
     def full_scaler(self) -> Scaler:
         """Return one entry per feature; calendar waves are already on a common scale."""
-        n_waves = 2 * len(self.settings.calendar)
+        n_waves = len(self.settings.calendar_names)
         static = self._static_scaler(self._static_values())
 
         def extend(
@@ -154,7 +154,9 @@ class InputFeatures:
             context = self._context(values[..., : self.n_targets], observed)
             parts = [filled[..., : self.n_targets], context, filled[..., self.n_targets :]]
         parts += [_ahead(filled[..., v : v + 1], lead) for v, lead in self._leads]
-        calendar = calendar_features(self.series["time"], self.settings.calendar)
+        calendar = calendar_features(
+            self.series["time"], self.settings.calendar, self.settings.calendar_harmonics
+        )
         joined = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
         return SeriesWindows(
             values=torch.from_numpy(np.ascontiguousarray(joined, dtype=np.float32)),

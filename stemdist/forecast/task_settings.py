@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from stemdist.data.calendar import check_calendar
+from stemdist.data.calendar import calendar_names, check_calendar
 from stemdist.data.catalogue import graph_recipe
 from stemdist.data.recipe import DatasetRecipe
 from stemdist.data.split import PARTS, Split
@@ -29,6 +29,8 @@ class TaskSettings:
     calendar : tuple of str
         Calendar features added to the inputs: ``time_of_day``, ``day_of_week``,
         ``day_of_year``.
+    calendar_harmonics : int
+        Waves per calendar feature: with 4, the day is described to a quarter of its length.
     static : tuple of str
         Numeric per-location coordinates added to the inputs, e.g. ``("lat", "elevation")``.
     targets : tuple of str
@@ -47,6 +49,7 @@ class TaskSettings:
     horizon: int = 12
     split: Split = field(default_factory=Split)
     calendar: tuple[str, ...] = ()
+    calendar_harmonics: int = 1
     static: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
@@ -56,6 +59,7 @@ class TaskSettings:
     def __post_init__(self) -> None:
         check_count("lookback", self.lookback)
         check_count("horizon", self.horizon)
+        check_count("calendar_harmonics", self.calendar_harmonics)
         object.__setattr__(self, "calendar", check_calendar(self.calendar))
         for name in ("static", "targets", "future"):
             given: Any = getattr(self, name)
@@ -78,6 +82,11 @@ class TaskSettings:
     def n_targets(self) -> int:
         """Number of targets C."""
         return max(1, len(self.targets))
+
+    @property
+    def calendar_names(self) -> tuple[str, ...]:
+        """Names of the calendar columns of the inputs."""
+        return calendar_names(self.calendar, self.calendar_harmonics)
 
     @property
     def future_leads(self) -> tuple[int, ...]:

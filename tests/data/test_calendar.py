@@ -53,3 +53,13 @@ def test_unknown_feature():
 
 def test_no_feature():
     assert calendar_features(times("2001-01-01", "2001-01-02"), []).shape == (2, 0)
+
+
+def test_harmonics_are_waves_of_a_fraction_of_the_period():
+    time = xr.DataArray(pd.date_range("2020-01-01", periods=24, freq="h"), dims="time")
+    waves = calendar_features(time, ["time_of_day"], harmonics=3)
+    assert waves.shape == (24, 6)
+    assert np.array_equal(waves[:, :2], calendar_features(time, ["time_of_day"]))
+    hour = np.arange(24)
+    np.testing.assert_allclose(waves[:, 4], np.sin(2 * np.pi * hour / 8), atol=1e-6)
+    assert np.allclose(waves[:8, 4:], waves[8:16, 4:], atol=1e-6)  # a third of a day

@@ -1,0 +1,270 @@
+"""Every forecaster on full data: errors, seconds per update, memory and weights.
+
+Run with ``STEMDIST_DATA`` naming the folder that holds ``los_speed.csv`` and the ERA5 file::
+
+    python benchmarks/families.py --output families            # hours on one core
+    python benchmarks/families.py --output families --jobs 2   # continues where it was stopped
+    python benchmarks/families.py --output quick --data weather-sim --updates 20 --seeds 1
+
+Each forecaster makes the same number of updates with the same seeds. Its learning rate is chosen
+on validation from a small grid with seed 0, as are its final weights; the test part is read once.
+Seconds and memory are measured afterwards, one fresh process per forecaster and data set. Beside
+them stand persistence, climatology and the closed-form linear forecaster.
+
+Reference figures on Los-loop without calendar: persistence .606, closed-form linear .573, small
+MLP with neighbour means .515; on ERA5-UK, every second point: persistence 1.198, linear .736.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import xarray as xr
+from joblib import Parallel, delayed
+
+import stemdist
+from stemdist import ForecastTask, GraphSettings, TaskSettings
+from stemdist.cost import keep_freed_memory, measure
+from stemdist.data import canonical_series, simulate
+from stemdist.errors import MissingDependencyError
+from stemdist.evaluate import EvaluationSettings, evaluate
+from stemdist.evaluate.table import aligned
+from stemdist.files import atomic_path
+from stemdist.forecast import FORECASTERS, TrainingSettings, fresh_forecaster, train_forecaster
+
+GRID_FORECASTERS = ("simvp", "unet")
+DATA = ("los-loop", "era5-uk", "traffic-sim", "weather-sim")
+TIMED_UPDATES = 6
+
+
+def task_of(name: str) -> ForecastTask:
+    """Return the forecasting task of a data set: 12 steps from 12, with time of day."""
+    settings: dict[str, Any] = {"calendar": ("time_of_day",)}
+    if name == "los-loop":
+        path = Path(os.environ["STEMDIST_DATA"]) / "los_speed.csv"
+        series = stemdist.open_series(path, recipe="los-loop")
+        settings["graph"] = GraphSettings(method="correlation", neighbours=8)
+    elif name == "era5-uk":
+        path = Path(os.environ["STEMDIST_DATA"]) / "era5-2mt-2019-03-uk.nc"
+        with xr.open_dataset(path) as raw:
+            every_second = raw.isel(latitude=slice(None, None, 2), longitude=slice(None, None, 2))
+            series = canonical_series(every_second.load(), variables=["t2m"])
+    elif name == "traffic-sim":
+        series = stemdist.open_series(name)
+    else:
+        series = canonical_series(simulate(name, n_lat=12, n_lon=16), variables=["t2m"])
+    return ForecastTask.from_series(series, TaskSettings(**settings))
+
+
+def forecasters_for(name: str, chosen: list[str]) -> list[str]:
+    """Leave out those that need a grid where there is none."""
+    on_grid = name in ("era5-uk", "weather-sim")
+    return [f for f in chosen if on_grid or f not in GRID_FORECASTERS]
+
+
+def installed(name: str) -> bool:
+    """Say whether a forecaster can be used here; those of an extra may not."""
+    try:
+        stemdist.forecast.make_forecaster(name, lookback=12, horizon=12, n_features=4)
+    except MissingDependencyError:
+        return False
+    return True
+
+
+def settings_of(forecaster: str, options: argparse.Namespace) -> EvaluationSettings:
+    """Return the same budget for every forecaster."""
+    return EvaluationSettings(
+        forecasters=(forecaster,),
+        methods=("full",),
+        seeds=options.seeds,
+        learning_rates=tuple(options.learning_rates),
+        updates=options.updates,
+        batch_windows=options.batch_windows,
+        locations_per_update=None,
+        validate_every=max(1, options.updates // 6),
+        validation_windows=64,
+    )
+
+
+def errors_of(name: str, forecaster: str, options: argparse.Namespace) -> pd.DataFrame:
+    """Train and test one forecaster on one data set, unless that is done."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    begin = time.perf_counter()
+    folder = Path(options.output) / name
+    result = evaluate(None, task_of(name), settings_of(forecaster, options), results=folder)
+    print(f"{name} {forecaster}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
+    return result.table.assign(data=name)
+
+
+def costs_of(name: str, forecaster: str, options: argparse.Namespace) -> dict[str, float]:
+    """Measure seconds per update and memory in a fresh process, unless that is done."""
+    path = Path(options.output) / name / f"{forecaster}.b{options.batch_windows}.cost.json"
+    if not path.exists():
+        own = ["--cost", name, forecaster, "--batch-windows", str(options.batch_windows)]
+        done = subprocess.run(
+            [sys.executable, __file__, *own], stdout=subprocess.PIPE, text=True, check=True
+        )
+        with atomic_path(path) as part:
+            part.write_text(done.stdout)
+    costs: dict[str, float] = json.loads(path.read_text())
+    return costs
+
+
+def measured_costs(name: str, forecaster: str, batch_windows: int) -> dict[str, float]:
+    """Return the median seconds of an update and the memory that training adds."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    task = task_of(name)
+    module = fresh_forecaster(forecaster, task.train, seed=0)
+    marks: list[float] = []
+
+    class Timed(type(task.train)):  # type: ignore[misc]
+        def batch(self, *args: Any) -> Any:
+            marks.append(time.perf_counter())
+            return super().batch(*args)
+
+    source = Timed(**{k: getattr(task.train, k) for k in task.train.__dataclass_fields__})
+    source.profile = task.train.profile  # so that it is not part of the first update
+    training = TrainingSettings(updates=TIMED_UPDATES + 2, batch_windows=batch_windows)
+    with measure() as cost:
+        train_forecaster(module, source, task.graph, training)
+    seconds = sorted(b - a for a, b in itertools.pairwise(marks[1:]))
+    return {
+        "seconds_per_update": seconds[len(seconds) // 2],
+        "added_mib": cost.added_memory_bytes / 2**20,
+    }
+
+
+def collect(options: argparse.Namespace) -> pd.DataFrame:
+    """Return one row per data set, forecaster and reference."""
+    pairs = [
+        (name, forecaster)
+        for name in options.data
+        for forecaster in forecasters_for(name, options.forecasters)
+    ]
+    jobs = (delayed(errors_of)(*pair, options) for pair in pairs)
+    tables = pd.concat(Parallel(n_jobs=options.jobs)(jobs), ignore_index=True)
+    rows = []
+    for (name, method, forecaster), own in tables.groupby(["data", "method", "forecaster"]):
+        own = own.drop_duplicates("seed")  # references come with every forecaster
+        row = {"data": name, "forecaster": forecaster or f"({method})", "seeds": len(own)}
+        for metric in ("relative_rmse", "relative_mae"):
+            row[metric] = own[metric].mean()
+            row[f"{metric}_sd"] = own[metric].std()
+        if forecaster:
+            row |= {"weights": own["weights"].iloc[0], "rate": own["learning_rate"].iloc[0]}
+            row |= costs_of(name, forecaster, options)
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values(["data", "relative_rmse"], ignore_index=True)
+
+
+def text(table: pd.DataFrame) -> str:
+    """Return the rows of one data set as aligned columns, best first."""
+    rows = [["forecaster", "rel. RMSE", "sd", "rel. MAE", "ms/update", "MiB", "weights", "rate"]]
+    for row in table.itertuples():
+        costs = ["-"] * 4
+        if not pd.isna(row.weights):
+            costs = [
+                f"{1000 * row.seconds_per_update:.0f}",
+                f"{row.added_mib:.0f}",
+                f"{row.weights:.0f}",
+                f"{row.rate:g}",
+            ]
+        spread = "-" if pd.isna(row.relative_rmse_sd) else f"{row.relative_rmse_sd:.4f}"
+        error = [f"{row.relative_rmse:.4f}", spread, f"{row.relative_mae:.4f}"]
+        rows.append([row.forecaster, *error, *costs])
+    return aligned(rows)
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Draw error against seconds per update, one panel per data set; area shows memory."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(table["data"]))
+    figure = Figure(figsize=(11, 4.2 * -(-len(names) // 2)), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(-(-len(names) // 2), min(2, len(names)), squeeze=False).flat
+    for axes, name in zip(panels, names, strict=False):
+        own = table[table["data"] == name]
+        trained = own[own["weights"].notna()]
+        x, y = 1000 * trained["seconds_per_update"], trained["relative_rmse"]
+        area = 12 + trained["added_mib"] / 2
+        axes.scatter(x, y, s=area, color="#0072B2", alpha=0.45, edgecolor="#003f63")
+        axes.set_xscale("log")
+        worst = y.quantile(0.9)
+        for label, style in (("(closed-form linear)", "--"), ("(persistence)", ":")):
+            value = float(own.loc[own["forecaster"] == label, "relative_rmse"].iloc[0])
+            if value < 1.3 * worst:
+                axes.axhline(value, color="#D55E00", ls=style, lw=1.2, label=label.strip("()"))
+        for label, left, up in zip(trained["forecaster"], x, y, strict=True):
+            axes.annotate(label, (left, up), fontsize=7, xytext=(4, 3), textcoords="offset points")
+        axes.set(
+            title=name,
+            xlabel="time per update (ms, one core)",
+            ylabel="relative RMSE, test (standard deviations)",
+        )
+        axes.grid(alpha=0.25)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
+    figure.suptitle("Forecasters on full data; the area of a point shows the memory training adds")
+    with atomic_path(path) as part:
+        figure.savefig(part, format="png")
+
+
+def hardware() -> str:
+    """Return one line with processor and versions."""
+    name = platform.processor() or platform.machine()
+    return f"{name}, 1 thread, torch {torch.__version__}, stemdist {stemdist.__version__}"
+
+
+def main() -> None:
+    """Read the command line, run, print the tables and write CSV and figure."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", help="folder of finished runs, families.csv and families.png")
+    parser.add_argument("--data", default=",".join(DATA), help="comma separated")
+    parser.add_argument("--forecasters", default="", help="comma separated; default all")
+    parser.add_argument("--updates", type=int, default=300)
+    parser.add_argument("--batch-windows", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--learning-rates", default="0.002,0.008")
+    parser.add_argument("--jobs", type=int, default=1, help="training runs at the same time")
+    parser.add_argument("--cost", nargs=2, metavar=("DATA", "FORECASTER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.cost:
+        print(json.dumps(measured_costs(*options.cost, options.batch_windows)))
+        return
+    if options.output is None:
+        parser.error("give --output, a folder for the results")
+    options.data = options.data.split(",")
+    names = options.forecasters.split(",") if options.forecasters else FORECASTERS.names()
+    options.forecasters = [name for name in names if name != "module" and installed(name)]
+    options.learning_rates = [float(rate) for rate in options.learning_rates.split(",")]
+    table = collect(options)
+    rates = ", ".join(map(str, options.learning_rates))
+    print(hardware())
+    print(
+        f"{options.updates} updates of {options.batch_windows} windows at all locations, "
+        f"{options.seeds} seeds, learning rate chosen on validation from {rates}"
+    )
+    for name in options.data:
+        print(f"\n{name}\n{text(table[table['data'] == name])}")
+    with atomic_path(Path(options.output) / "families.csv") as part:
+        table.to_csv(part, index=False)
+    draw(table, Path(options.output) / "families.png")
+
+
+if __name__ == "__main__":
+    main()

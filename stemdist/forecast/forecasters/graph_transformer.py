@@ -82,6 +82,8 @@ class GraphTransformerForecaster(Forecaster):
         Landmarks of each layer; not used with full attention.
     dropout : float
         Share set to zero in each layer in training, in [0, 1).
+    reversible : bool
+        Normalise the targets of each window, and undo it in the forecast.
     location_encoder : str
         A location encoder, ``"mlp"`` for example, or ``"none"``.
     code_size : int
@@ -120,6 +122,7 @@ class GraphTransformerForecaster(Forecaster):
         attention: str = "landmark",
         landmarks: int = 16,
         dropout: float = 0.0,
+        reversible: bool = True,
         location_encoder: str = "mlp",
         code_size: int = 10,
         adjacency: str = "auto",
@@ -137,13 +140,14 @@ class GraphTransformerForecaster(Forecaster):
             attention=attention,
             landmarks=check_count("landmarks", landmarks),
             dropout=check_dropout(dropout),
+            reversible=reversible,
             location_encoder=location_encoder,
             code_size=check_count("code_size", code_size),
             adjacency=check_adjacency(adjacency),
         )
         width = lookback * n_features
         self.adjacency = adjacency
-        self.norm = ReversibleNorm(n_features, n_outputs, n_targets)
+        self.norm = ReversibleNorm(n_features, n_outputs, n_targets) if reversible else None
         self.embed = nn.Linear(width, hidden)
         self.code = LocationCode(location_encoder, width, code_size, hidden)
         self.layers = nn.ModuleList()
@@ -162,9 +166,14 @@ class GraphTransformerForecaster(Forecaster):
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
         product = symmetric_product(graph, x.dtype, self.adjacency)
-        x, statistics = self.norm.normalise(x)
+        if self.norm is None:
+            return self._forecast(x, profile, product)
+        normed, statistics = self.norm.normalise(x)
+        return self.norm.restore(self._forecast(normed, profile, product), statistics)
+
+    def _forecast(self, x: Tensor, profile: Tensor, product: Product) -> Tensor:
         h = self.code(self.embed(x.transpose(1, 2).flatten(2)), profile)  # (B, N, C)
         for layer in self.layers:
             h = layer(h, product)
         forecast: Tensor = self.head(h)  # (B, N, O * L_out)
-        return self.norm.restore(forecast.transpose(1, 2), statistics)
+        return forecast.transpose(1, 2)

@@ -48,6 +48,8 @@ class ITransformerForecaster(Forecaster):
         Landmarks of each block; not used with full attention.
     dropout : float
         Share set to zero in each block in training, in [0, 1).
+    reversible : bool
+        Normalise the targets of each window, and undo it in the forecast.
     location_encoder : str
         A location encoder, ``"mlp"`` for example, or ``"none"``.
     code_size : int
@@ -82,6 +84,7 @@ class ITransformerForecaster(Forecaster):
         attention: str = "full",
         landmarks: int = 16,
         dropout: float = 0.0,
+        reversible: bool = True,
         location_encoder: str = "mlp",
         code_size: int = 10,
     ) -> None:
@@ -98,11 +101,12 @@ class ITransformerForecaster(Forecaster):
             attention=attention,
             landmarks=check_count("landmarks", landmarks),
             dropout=check_dropout(dropout),
+            reversible=reversible,
             location_encoder=location_encoder,
             code_size=check_count("code_size", code_size),
         )
         width = lookback * n_features
-        self.norm = ReversibleNorm(n_features, n_outputs, n_targets)
+        self.norm = ReversibleNorm(n_features, n_outputs, n_targets) if reversible else None
         self.embed = nn.Linear(width, hidden)
         self.code = LocationCode(location_encoder, width, code_size, hidden)
         self.dropout = FastDropout(dropout)
@@ -121,8 +125,13 @@ class ITransformerForecaster(Forecaster):
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        x, statistics = self.norm.normalise(x)
+        if self.norm is None:
+            return self._forecast(x, profile)
+        normed, statistics = self.norm.normalise(x)
+        return self.norm.restore(self._forecast(normed, profile), statistics)
+
+    def _forecast(self, x: Tensor, profile: Tensor) -> Tensor:
         tokens = self.embed(x.transpose(1, 2).flatten(2))  # (B, N, C)
         h = self.blocks(self.dropout(self.code(tokens, profile)))
         forecast: Tensor = self.head(h)  # (B, N, O * L_out)
-        return self.norm.restore(forecast.transpose(1, 2), statistics)
+        return forecast.transpose(1, 2)

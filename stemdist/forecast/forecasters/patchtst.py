@@ -47,6 +47,8 @@ class PatchTSTForecaster(Forecaster):
         Number of blocks.
     dropout : float
         Share set to zero in each block in training, in [0, 1).
+    reversible : bool
+        Normalise the targets of each window, and undo it in the forecast.
     location_encoder : str
         A location encoder, ``"mlp"`` for example, or ``"none"``. With one that reads all
         locations together the forecaster is not pointwise.
@@ -81,6 +83,7 @@ class PatchTSTForecaster(Forecaster):
         heads: int = 4,
         layers: int = 2,
         dropout: float = 0.0,
+        reversible: bool = True,
         location_encoder: str = "mlp",
         code_size: int = 10,
     ) -> None:
@@ -97,13 +100,14 @@ class PatchTSTForecaster(Forecaster):
             heads=check_heads(heads, hidden),
             layers=check_count("layers", layers),
             dropout=check_dropout(dropout),
+            reversible=reversible,
             location_encoder=location_encoder,
             code_size=check_count("code_size", code_size),
         )
         self.patch = min(patch, lookback)
         self.stride = min(stride, self.patch)
         n_patches = (lookback - self.patch) // self.stride + 2
-        self.norm = ReversibleNorm(n_features, n_outputs, n_targets)
+        self.norm = ReversibleNorm(n_features, n_outputs, n_targets) if reversible else None
         self.embed = nn.Linear(self.patch * n_features, hidden)
         self.position = nn.Parameter(torch.empty(n_patches, hidden).uniform_(-0.02, 0.02))
         self.code = LocationCode(location_encoder, lookback * n_features, code_size, hidden)
@@ -128,8 +132,13 @@ class PatchTSTForecaster(Forecaster):
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        x, statistics = self.norm.normalise(x)
+        if self.norm is None:
+            return self._forecast(x, profile)
+        normed, statistics = self.norm.normalise(x)
+        return self.norm.restore(self._forecast(normed, profile), statistics)
+
+    def _forecast(self, x: Tensor, profile: Tensor) -> Tensor:
         h = self.code(self.embed(self.patches(x)), profile) + self.position  # (B, N, K, C)
         h = self.blocks(self.dropout(h).flatten(0, 1))  # (B N, K, C)
-        forecast = self.head(h.flatten(1)).view(len(x), -1, self.rows)  # (B, N, O * L_out)
-        return self.norm.restore(forecast.transpose(1, 2), statistics)
+        forecast: Tensor = self.head(h.flatten(1)).view(len(x), -1, self.rows)
+        return forecast.transpose(1, 2)  # (B, O * L_out, N)

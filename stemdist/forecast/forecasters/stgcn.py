@@ -15,6 +15,7 @@ from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.graph_conv import GraphConv, chebyshev_terms
+from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.products import Product, symmetric_product
 from stemdist.forecast.layers.temporal_conv import TemporalConv
 
@@ -52,7 +53,7 @@ class GatedLinearConv(nn.Module):
 
 
 class _Block(nn.Module):
-    """Convolution over time, graph convolution, convolution over time, layer norm, dropout."""
+    """Convolution over time, graph convolution, convolution over time, norm, code, dropout."""
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class _Block(nn.Module):
         width: int,
         order: int,
         dropout: float,
+        code: LocationCode,
     ) -> None:
         super().__init__()
         self.order = order
@@ -70,14 +72,15 @@ class _Block(nn.Module):
         self.graph = GraphConv(channels, graph_channels, order)
         self.after = GatedLinearConv(graph_channels, channels, width)
         self.norm = nn.LayerNorm(channels)
+        self.code = code
         self.dropout = FastDropout(dropout)
 
-    def forward(self, h: Tensor, product: Product) -> Tensor:
+    def forward(self, h: Tensor, product: Product, profile: Tensor) -> Tensor:
         """Return (B, N, T - 2 (width - 1), C) for (B, N, T, C_in)."""
         h = self.before(h)  # (B, N, T', C)
         terms = chebyshev_terms(h.flatten(2), product, self.order)
         h = self.after(torch.relu(self.graph(h, terms)))  # (B, N, T'', C)
-        out: Tensor = self.dropout(self.norm(h))
+        out: Tensor = self.dropout(self.code(self.norm(h), profile))
         return out
 
 
@@ -87,10 +90,10 @@ class STGCNForecaster(Forecaster):
     Yu et al., *Spatio-Temporal Graph Convolutional Networks*, IJCAI 2018, section 3: blocks of
     a graph convolution (3.2, Chebyshev polynomials of the Laplacian) between two gated
     convolutions over time (3.3), then an output layer (3.4). Three changes: layer norm is over
-    channels only, because the paper's has weights for each location; all steps ahead are
-    forecast at once, where the paper feeds one-step forecasts back; channels default to half
-    of the paper's 64, 16, 64. Lookbacks too short for the blocks are padded with zeros on the
-    left. The profile is not read.
+    channels only, and location codes take the place of the paper's shifts of each location; all
+    steps ahead are forecast at once, where the paper feeds one-step forecasts back; channels
+    default to 32, 16, 32 rather than 64, 16, 64. Lookbacks too short for the blocks are padded
+    with zeros on the left.
 
     Parameters
     ----------
@@ -108,11 +111,15 @@ class STGCNForecaster(Forecaster):
         Highest Chebyshev polynomial (the paper's K_s - 1); it reaches that many edges far.
     dropout : float
         Share set to zero after each block, in [0, 1).
+    location_encoder : str
+        Name of the location encoder, or ``"none"``.
+    code_size : int
+        Columns of the location code; not used without a location encoder.
 
     Raises
     ------
     InputError
-        If a value is outside its range.
+        If a value is outside its range or the location encoder is unknown.
 
     Examples
     --------
@@ -135,6 +142,8 @@ class STGCNForecaster(Forecaster):
         width: int = 3,
         order: int = 2,
         dropout: float = 0.0,
+        location_encoder: str = "mlp",
+        code_size: int = 10,
     ) -> None:
         super().__init__(
             lookback=lookback,
@@ -147,6 +156,8 @@ class STGCNForecaster(Forecaster):
             width=check_count("width", width),
             order=check_count("order", order),
             dropout=check_dropout(dropout),
+            location_encoder=location_encoder,
+            code_size=check_count("code_size", code_size),
         )
         consumed = 2 * blocks * (width - 1)
         self.padding = max(consumed + 1 - lookback, 0)
@@ -158,6 +169,7 @@ class STGCNForecaster(Forecaster):
                 width=width,
                 order=order,
                 dropout=dropout,
+                code=LocationCode(location_encoder, lookback * n_features, code_size, channels),
             )
             for block in range(blocks)
         )
@@ -169,6 +181,6 @@ class STGCNForecaster(Forecaster):
         product = symmetric_product(graph, x.dtype, self_loops=False)
         h = functional.pad(x.transpose(1, 2), (0, 0, self.padding, 0))  # (B, N, T, F)
         for block in self.blocks:
-            h = block(h, product)
+            h = block(h, product, profile)
         forecast: Tensor = self.head(self.last(h).squeeze(2))  # (B, N, O * L_out)
         return forecast.transpose(1, 2)

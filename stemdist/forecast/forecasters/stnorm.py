@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
+from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.wavenet import WaveNet, doubling_dilations
 
 _LOCATIONS, _STEPS = 1, 2  # dimensions of (B, N, T, C)
@@ -56,14 +57,15 @@ class AxisNorm(nn.Module):
 class _Views(nn.Module):
     """The states beside their spatially and their temporally normalised selves."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, code: LocationCode) -> None:
         super().__init__()
         self.spatial = AxisNorm(channels, _LOCATIONS)
         self.temporal = AxisNorm(channels, _STEPS)
+        self.code = code
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor, profile: Tensor) -> Tensor:
         """Return (B, N, T, 3 C) for (B, N, T, C)."""
-        return torch.cat([h, self.spatial(h), self.temporal(h)], dim=-1)
+        return torch.cat([h, self.spatial(h), self.code(self.temporal(h), profile)], dim=-1)
 
 
 class _Residual(nn.Module):
@@ -74,7 +76,7 @@ class _Residual(nn.Module):
         self.linear = nn.Linear(channels, channels)
         self.dropout = FastDropout(dropout)
 
-    def forward(self, gated: Tensor, h: Tensor) -> Tensor:
+    def forward(self, gated: Tensor, h: Tensor, profile: Tensor) -> Tensor:
         """Return (B, N, T, C) for the convolved and the earlier states (B, N, T, C)."""
         change: Tensor = self.dropout(self.linear(gated))
         return h + change
@@ -87,10 +89,10 @@ class STNormForecaster(Forecaster):
     Forecasting*, KDD 2021, section 4, on the WaveNet backbone of its experiments. Spatial
     normalisation is over the locations at each time step and shows what is local; temporal
     normalisation is over the time steps of each location and shows what changes fast. Two
-    changes: the temporal scale and shift are per channel, not per location, and its mean and
-    variance are those of the window, not running ones over many windows: a forecast must not
-    depend on the windows seen before. The graph given to ``forward`` is not read: locations meet
-    in the spatial normalisation only. The profile is not read either.
+    changes: a location code takes the place of the temporal shift of each location, and the
+    temporal mean and variance are those of the window, not running ones over many windows: a
+    forecast must not depend on the windows seen before. The graph given to ``forward`` is not
+    read: locations meet in the spatial normalisation, and in codes that depend on all of them.
 
     Parameters
     ----------
@@ -105,11 +107,15 @@ class STNormForecaster(Forecaster):
         Channels of each part.
     dropout : float
         Share set to zero before each residual, in [0, 1).
+    location_encoder : str
+        Name of the location encoder, or ``"none"``.
+    code_size : int
+        Columns of the location code; not used without a location encoder.
 
     Raises
     ------
     InputError
-        If a value is outside its range.
+        If a value is outside its range or the location encoder is unknown.
 
     Examples
     --------
@@ -131,6 +137,8 @@ class STNormForecaster(Forecaster):
         skip_channels: int = 64,
         end_channels: int = 128,
         dropout: float = 0.1,
+        location_encoder: str = "mlp",
+        code_size: int = 10,
     ) -> None:
         super().__init__(
             lookback=lookback,
@@ -143,7 +151,14 @@ class STNormForecaster(Forecaster):
             skip_channels=check_count("skip_channels", skip_channels),
             end_channels=check_count("end_channels", end_channels),
             dropout=check_dropout(dropout),
+            location_encoder=location_encoder,
+            code_size=check_count("code_size", code_size),
         )
+
+        def views() -> _Views:
+            width = lookback * n_features
+            return _Views(channels, LocationCode(location_encoder, width, code_size, channels))
+
         self.stack = WaveNet(
             n_features=n_features,
             lookback=lookback,
@@ -152,12 +167,12 @@ class STNormForecaster(Forecaster):
             skip_channels=skip_channels,
             end_channels=end_channels,
             dilations=doubling_dilations(blocks, layers),
-            before=lambda: _Views(channels),
+            before=views,
             joined=3,
             after=lambda: _Residual(channels, dropout),
         )
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        forecast: Tensor = self.stack(x)
+        forecast: Tensor = self.stack(x, profile)
         return forecast

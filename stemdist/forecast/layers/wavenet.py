@@ -20,6 +20,14 @@ WIDTH = 2
 """Steps that each convolution reads."""
 
 
+class Unchanged(nn.Module):
+    """Returns what it is given."""
+
+    def forward(self, h: Tensor, *context: Any) -> Tensor:
+        """Return ``h``."""
+        return h
+
+
 class WaveNet(nn.Module):
     """Gated dilated convolutions, with what happens before and after each left open.
 
@@ -41,7 +49,8 @@ class WaveNet(nn.Module):
         Makes the module that follows each convolution but the last:
         ``(gated (B, N, T', C), h (B, N, T', C), *context) -> (B, N, T', C)``.
     before : callable
-        Makes the module that precedes each convolution: (B, N, T, C) -> (B, N, T, joined * C).
+        Makes the module that precedes each convolution:
+        ``(h (B, N, T, C), *context) -> (B, N, T, joined * C)``.
     joined : int
         How many times as many channels ``before`` returns.
 
@@ -75,7 +84,7 @@ class WaveNet(nn.Module):
         end_channels: int,
         dilations: Sequence[int],
         after: Callable[[], nn.Module],
-        before: Callable[[], nn.Module] = nn.Identity,
+        before: Callable[[], nn.Module] = Unchanged,
         joined: int = 1,
     ) -> None:
         super().__init__()
@@ -103,7 +112,7 @@ class WaveNet(nn.Module):
         h = self.start(x)  # (B, N, T, C)
         latest = []
         for layer, conv in enumerate(self.convs):
-            gated = conv(self.before[layer](h))  # (B, N, T', C)
+            gated = conv(self.before[layer](h, *context))  # (B, N, T', C)
             latest.append(gated[:, :, -self.steps_left :].flatten(2))
             if layer < len(self.after):
                 h = self.after[layer](gated, h[:, :, -gated.shape[2] :], *context)

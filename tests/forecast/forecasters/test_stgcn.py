@@ -31,6 +31,10 @@ def windows(n: int, lookback: int = 12) -> torch.Tensor:
     return torch.randn(2, lookback, n, 2, generator=generator, dtype=torch.float64)
 
 
+def profile_of(x: torch.Tensor) -> torch.Tensor:
+    return x.detach().mean(0).transpose(0, 1).flatten(1)
+
+
 def written_out_glu(layer: GatedLinearConv, h: torch.Tensor, width: int) -> torch.Tensor:
     """(B, N, T, C), one step at a time."""
     kernel, bias = layer.both.conv.weight[:, :, 0], layer.both.conv.bias
@@ -48,6 +52,7 @@ def written_out_glu(layer: GatedLinearConv, h: torch.Tensor, width: int) -> torc
 def test_equals_the_written_out_dense_network(order):
     n, width = 7, 3
     forecaster, graph, x = build(order=order), line(n), windows(n)
+    profile = profile_of(x)
     w = torch.zeros(n, n, dtype=torch.float64)
     w[graph.edge_index[0], graph.edge_index[1]] = graph.edge_weight.double()
     root = w.sum(1).rsqrt()
@@ -64,16 +69,17 @@ def test_equals_the_written_out_dense_network(order):
             mixed = mixed + torch.einsum("ij,bjtc,oc->bito", polynomial, h, weight)
         assert len(maps) == order + 1
         h = block.norm(written_out_glu(block.after, mixed.relu(), width))
+        h = h + block.code.project(block.code.encoder(profile))[:, None]
     assert h.shape[2] == 4  # 12 steps less 2 blocks of 2 convolutions of 2 steps
     h = written_out_glu(forecaster.last, h, 4)[:, :, 0]
     expected = forecaster.head(h).transpose(1, 2)
-    torch.testing.assert_close(forecaster(x, graph, windows(n)), expected)
+    torch.testing.assert_close(forecaster(x, graph, profile), expected)
 
 
 @pytest.mark.parametrize(("blocks", "order", "reach"), [(1, 1, 1), (1, 2, 2), (2, 2, 4)])
 def test_reads_as_far_as_its_polynomials_reach(blocks, order, reach):
     forecaster, x = build(blocks=blocks, order=order), windows(9).requires_grad_()
-    forecaster(x, line(9), x)[..., 0].sum().backward()
+    forecaster(x, line(9), profile_of(x))[..., 0].sum().backward()
     read = x.grad.abs().sum((0, 1, 3)) > 0
     assert read.tolist() == [place <= reach for place in range(9)]
 
@@ -81,13 +87,15 @@ def test_reads_as_far_as_its_polynomials_reach(blocks, order, reach):
 def test_a_location_without_edges_is_forecast_alone():
     forecaster, x = build(), windows(4)
     graph = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=4)
-    alone = forecaster(x[:, :, 3:], Data(edge_index=torch.zeros(2, 0).long(), num_nodes=1), x)
-    torch.testing.assert_close(forecaster(x, graph, x)[..., 3:], alone)
+    nothing = Data(edge_index=torch.zeros(2, 0, dtype=torch.long), num_nodes=1)
+    profile = profile_of(x)
+    alone = forecaster(x[:, :, 3:], nothing, profile[3:])
+    torch.testing.assert_close(forecaster(x, graph, profile)[..., 3:], alone)
 
 
 def test_short_windows_are_padded_with_zeros():
-    forecaster, x = build(lookback=4), windows(5, 4)
-    whole = build(lookback=9)
+    forecaster, x = build(lookback=4, location_encoder="none"), windows(5, 4)
+    whole = build(lookback=9, location_encoder="none")
     whole.load_state_dict(forecaster.state_dict())
     padded = functional.pad(x, (0, 0, 0, 0, 5, 0))
     torch.testing.assert_close(forecaster(x, line(5), x), whole(padded, line(5), x))
@@ -99,6 +107,7 @@ def test_short_windows_are_padded_with_zeros():
         ({"order": 0}, "order is 0: it must be a whole number of at least 1"),
         ({"width": 0}, "width is 0"),
         ({"blocks": 0}, "blocks is 0"),
+        ({"location_encoder": "mpl"}, "did you mean 'mlp'.*Or 'none'"),
         ({"dropout": 1}, "dropout is 1: it must be a share"),
     ],
 )

@@ -50,15 +50,25 @@ def test_locations_meet_in_the_spatial_norm_only():
     torch.manual_seed(0)
     forecaster = STNormForecaster(lookback=6, horizon=2, n_features=1, dropout=0.0).double()
     x, nothing = states(2, 6, 5, 1), Data(num_nodes=5)
+    profile = x[0].transpose(0, 1).flatten(1)
     other = x.clone()
     other[:, :, 4] += 1.0
-    change = forecaster(other, nothing, x) - forecaster(x, nothing, x)
-    assert change[:, :, :4].any()
+    change = forecaster(other, nothing, profile) - forecaster(x, nothing, profile)
+    assert change[:, :, :4].abs().min() > 0
     for before in forecaster.stack.before:
         torch.nn.init.zeros_(before.spatial.scale)
-    change = forecaster(other, nothing, x) - forecaster(x, nothing, x)
+    change = forecaster(other, nothing, profile) - forecaster(x, nothing, profile)
     assert not change[:, :, :4].any()
     assert change[:, :, 4].any()
+
+
+def test_codes_shift_the_temporal_norm_of_their_location():
+    torch.manual_seed(0)
+    forecaster = STNormForecaster(lookback=6, horizon=2, n_features=1).double()
+    before, h, profile = forecaster.stack.before[0], states(2, 5, 4, 16), states(5, 6)
+    code = before.code.project(before.code.encoder(profile))[:, None]  # (N, 1, C)
+    expected = torch.cat([h, before.spatial(h), before.temporal(h) + code], dim=-1)
+    torch.testing.assert_close(before(h, profile), expected)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +76,7 @@ def test_locations_meet_in_the_spatial_norm_only():
     [
         ({"channels": 0}, "channels is 0: it must be a whole number of at least 1"),
         ({"layers": 0}, "layers is 0"),
+        ({"location_encoder": "mpl"}, "did you mean 'mlp'.*Or 'none'"),
         ({"dropout": -0.1}, "dropout is -0.1: it must be a share"),
     ],
 )

@@ -203,6 +203,8 @@ CASES: list[tuple[str, Make, str, str]] = [
         "train w.distilled.nc --hyperparameters hiden=3",
         "hyper-parameter of 'mlp'",
     ),
+    ("clusters are no grid", model, "train w.distilled.nc --forecaster simvp", "a regular grid"),
+    ("nor for this one", model, "train w.distilled.nc --forecaster unet", "distilled set"),
     ("unfit validation", other_variable, "train w.distilled.nc --data other.nc", "t2m"),
     # predicting
     ("no forecaster", plain, "predict model w.nc", "is not a saved forecaster"),

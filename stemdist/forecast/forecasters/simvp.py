@@ -17,6 +17,8 @@ from stemdist.errors import InputError, check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.grid import Grid
 from stemdist.forecast.layers.image_conv import ImageConv, enlarge
+from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
+from stemdist.forecast.layers.window_linear import WindowLinear
 
 WIDTHS = (3, 5, 7)
 """Widths of the parallel convolutions of the translator."""
@@ -64,6 +66,8 @@ class SimVPForecaster(Forecaster):
         L_in and L_out in steps, and F.
     n_outputs : int
         O, the numbers forecast per location and step.
+    n_targets : int
+        Leading features that are targets; output ``o`` belongs to target ``o % n_targets``.
     channels : int
         C, a multiple of 4.
     hidden : int
@@ -91,6 +95,7 @@ class SimVPForecaster(Forecaster):
         horizon: int,
         n_features: int,
         n_outputs: int = 1,
+        n_targets: int = 1,
         channels: int = 16,
         hidden: int = 64,
         layers: int = 2,
@@ -100,6 +105,7 @@ class SimVPForecaster(Forecaster):
             horizon=horizon,
             n_features=n_features,
             n_outputs=n_outputs,
+            n_targets=check_targets(n_targets, n_features, n_outputs),
             channels=_check_groups("channels", channels),
             hidden=_check_groups("hidden", hidden),
             layers=check_count("layers", layers),
@@ -111,7 +117,8 @@ class SimVPForecaster(Forecaster):
         self.decode = ImageConv(channels, channels)
         self.join = ImageConv(2 * channels, channels)
         self.end = nn.Conv2d(channels, 4 * n_outputs, 1)
-        self.linear = nn.Linear(lookback * n_features, self.rows)
+        start = target_of_rows(n_targets, n_outputs, horizon)
+        self.linear = WindowLinear(lookback, n_features, start)
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""

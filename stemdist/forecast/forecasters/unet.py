@@ -16,6 +16,8 @@ from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.grid import Grid
 from stemdist.forecast.layers.image_conv import ImageConv, enlarge
+from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
+from stemdist.forecast.layers.window_linear import WindowLinear
 
 
 class UNetForecaster(Forecaster):
@@ -38,6 +40,8 @@ class UNetForecaster(Forecaster):
         L_in and L_out in steps, and F.
     n_outputs : int
         O, the numbers forecast per location and step.
+    n_targets : int
+        Leading features that are targets; output ``o`` belongs to target ``o % n_targets``.
     channels : int
         C at the finest level.
     levels : int
@@ -63,6 +67,7 @@ class UNetForecaster(Forecaster):
         horizon: int,
         n_features: int,
         n_outputs: int = 1,
+        n_targets: int = 1,
         channels: int = 16,
         levels: int = 3,
     ) -> None:
@@ -71,6 +76,7 @@ class UNetForecaster(Forecaster):
             horizon=horizon,
             n_features=n_features,
             n_outputs=n_outputs,
+            n_targets=check_targets(n_targets, n_features, n_outputs),
             channels=check_count("channels", channels),
             levels=check_count("levels", levels),
         )
@@ -80,7 +86,8 @@ class UNetForecaster(Forecaster):
         self.down = nn.ModuleList(_double(a, b, stride=2) for a, b in pairwise(sizes))
         self.up = nn.ModuleList(_double(a + b, a) for a, b in pairwise(sizes))
         self.end = nn.Conv2d(channels, self.rows, 1)
-        self.linear = nn.Linear(width, self.rows)
+        start = target_of_rows(n_targets, n_outputs, horizon)
+        self.linear = WindowLinear(lookback, n_features, start)
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""

@@ -122,7 +122,7 @@ class ModuleForecaster(Forecaster):
         sizes |= {"H": self.rows, "1": 1}
         order = "".join(self.input_axes)
         given = x.permute(["BTNF".index(axis) for axis in order])
-        forecast = self.module(given.reshape(_shape(self.input_axes, sizes)))
+        forecast = self._call(given.reshape(_shape(self.input_axes, sizes)))
         expected = _shape(self.output_axes, sizes)
         if not isinstance(forecast, Tensor) or list(forecast.shape) != expected:
             found = list(forecast.shape) if isinstance(forecast, Tensor) else type(forecast)
@@ -133,6 +133,15 @@ class ModuleForecaster(Forecaster):
         axes = "".join(self.output_axes).replace("1", "")
         forecast = forecast.reshape([sizes[axis] for axis in axes])
         return forecast.permute([axes.index(axis) for axis in "BHN"])
+
+    def _call(self, given: Tensor) -> Any:
+        try:
+            return self.module(given)
+        except RuntimeError as error:
+            raise InputError(
+                f"{self.factory} failed on inputs of shape {list(given.shape)}, the layout "
+                f"{self.config['layout']!r} of this call: {error}"
+            ) from error
 
 
 def _parse(name: str, layout: str, axes: str, examples: str) -> list[str]:

@@ -180,3 +180,11 @@ def test_wrong_layouts(layouts, message):
 def test_wrong_output(shape, message):
     with pytest.raises(InputError, match=message):
         build("Returns", options={"shape": shape})(*windows())
+
+
+def test_inputs_the_module_cannot_read():
+    options = {"in_features": 7, "out_features": H}
+    forecaster = build("torch.nn:Linear", options=options, layout="(B N) (T F)", output="(B N) H")
+    message = r"torch.nn:Linear failed on inputs of shape \[10, 12\], the layout '\(B N\) \(T F\)'"
+    with pytest.raises(InputError, match=message):
+        forecaster(*(value.float() if torch.is_tensor(value) else value for value in windows()))

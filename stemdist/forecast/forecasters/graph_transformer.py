@@ -83,7 +83,8 @@ class GraphTransformerForecaster(Forecaster):
     dropout : float
         Share set to zero in each layer in training, in [0, 1).
     reversible : bool
-        Normalise the targets of each window, and undo it in the forecast.
+        Normalise the targets of each window, and undo it in the forecast. It hides how a
+        location's level differs from its neighbours'.
     location_encoder : str
         A location encoder, ``"mlp"`` for example, or ``"none"``.
     code_size : int
@@ -122,7 +123,7 @@ class GraphTransformerForecaster(Forecaster):
         attention: str = "landmark",
         landmarks: int = 16,
         dropout: float = 0.0,
-        reversible: bool = True,
+        reversible: bool = False,
         location_encoder: str = "mlp",
         code_size: int = 10,
         adjacency: str = "auto",

@@ -29,23 +29,23 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Parameters
     ----------
     query : Tensor
-        (B, n, D).
+        (..., n, D).
     key, value : Tensor
-        (B, N, D).
+        (..., N, D).
 
     Returns
     -------
     Tensor
-        (B, n, D).
+        (..., n, D).
 
     Examples
     --------
-    >>> one = torch.ones(1, 1, 1)
-    >>> attend(one, torch.tensor([[[0.0], [0.0]]]), torch.tensor([[[2.0], [4.0]]])).item()
+    >>> one = torch.ones(1, 1)
+    >>> attend(one, torch.tensor([[0.0], [0.0]]), torch.tensor([[2.0], [4.0]])).item()
     3.0
     """
     # Scaling the queries instead of the scores touches fewer numbers.
-    scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(1, 2)  # (B, n, N)
+    scores = (query / math.sqrt(query.shape[-1])) @ key.mT  # (..., n, N)
     return scores.softmax(dim=-1) @ value
 
 

@@ -239,7 +239,7 @@ class HFPatchTSMixerForecaster(PatchForecaster):
         n_targets: int = 1,
         patch_length: int = 4,
         patch_stride: int = 4,
-        hidden: int = 32,
+        hidden: int = 16,
         layers: int = 2,
         mix_channels: bool = True,
         dropout: float = 0.0,

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 import xarray as xr
 
 from stemdist.data import canonical_series
-from stemdist.forecast import ForecastTask, Locations, TaskSettings
+from stemdist.forecast import (
+    FittedForecaster,
+    ForecastTask,
+    Locations,
+    TaskSettings,
+    TrainingSettings,
+    fit_forecaster,
+)
 from stemdist.graph import GraphSettings
 
 
@@ -31,6 +39,16 @@ def test_cells_are_kept(tmp_path):
     with xr.open_dataset(tmp_path / "a.nc", engine="netcdf4") as stored:
         again = Locations.from_dataset(stored.load())
     assert torch.equal(again.graph.cell, task.graph.cell)
+
+
+@pytest.mark.parametrize("name", ["simvp", "unet"])
+def test_a_loaded_grid_forecaster_forecasts_the_same(name, tmp_path):
+    task = task_on([52.0, 51.0, 50.0], [0.0, 1.0], hidden=(0, 1))
+    fitted = fit_forecaster(task, name, TrainingSettings(updates=2))
+    loaded = FittedForecaster.load(fitted.save(tmp_path / "model"))
+    forecast = loaded.predict(task.series)
+    assert forecast.isnull().values[0, 0].tolist() == [[False, True], [False] * 2, [False] * 2]
+    xr.testing.assert_identical(forecast, fitted.predict(task.series))
 
 
 def test_grids_with_the_same_values_and_graph_are_told_apart():

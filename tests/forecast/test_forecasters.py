@@ -54,6 +54,8 @@ SMALL: dict[str, dict[str, object]] = {
 }
 VARIANTS = [
     *((name, SMALL.get(name, {})) for name in FORECASTERS.names()),
+    ("graph-transformer", {"attention": "full", "reversible": True}),
+    ("itransformer", {"attention": "landmark", "location_encoder": "none"}),
     ("mlp", {"hidden": 8, "location_encoder": "attention"}),
     ("mlp", {"hidden": 8, "location_encoder": "none", "dropout": 0.2}),
     ("mtgnn", {**SMALL["mtgnn"], "adjacency": "sparse", "location_encoder": "mlp"}),

@@ -83,8 +83,8 @@ class GraphTransformerForecaster(Forecaster):
     dropout : float
         Share set to zero in each layer in training, in [0, 1).
     reversible : bool
-        Normalise the targets of each window, and undo it in the forecast. It hides how a
-        location's level differs from its neighbours'.
+        Normalise the targets of each window, and undo it in the forecast. By default it is left
+        out, because it hides levels and short windows of traffic lose by it.
     location_encoder : str
         A location encoder, ``"mlp"`` for example, or ``"none"``.
     code_size : int

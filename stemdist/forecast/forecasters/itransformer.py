@@ -21,10 +21,10 @@ class ITransformerForecaster(Forecaster):
     """Attention among locations, each of which is one token that holds its whole window.
 
     Liu et al., *iTransformer: Inverted Transformers Are Effective for Time Series
-    Forecasting*, ICLR 2024, section 3: instance normalisation, one linear map of a window to
-    its token, encoder blocks over the tokens with layer norm, one linear map of a token to its
-    forecast. Two changes: a token holds all features of its location, and a location encoder
-    may add what the profile says.
+    Forecasting*, ICLR 2024, section 3: instance normalisation (an option here), one linear map
+    of a window to its token, encoder blocks over the tokens with layer norm, one linear map of
+    a token to its forecast. Two changes: a token holds all features of its location, and a
+    location encoder may add what the profile says.
 
     Full attention reads all pairs of locations: its time grows with the square of N. Its
     memory is linear in N, because scores are made in blocks. Landmark attention (Lee et al.,
@@ -49,7 +49,8 @@ class ITransformerForecaster(Forecaster):
     dropout : float
         Share set to zero in each block in training, in [0, 1).
     reversible : bool
-        Normalise the targets of each window, and undo it in the forecast.
+        Normalise the targets of each window, and undo it in the forecast. The paper does; by
+        default it is left out, because it hides levels and short windows of traffic lose by it.
     location_encoder : str
         A location encoder, ``"mlp"`` for example, or ``"none"``.
     code_size : int
@@ -84,7 +85,7 @@ class ITransformerForecaster(Forecaster):
         attention: str = "full",
         landmarks: int = 16,
         dropout: float = 0.0,
-        reversible: bool = True,
+        reversible: bool = False,
         location_encoder: str = "mlp",
         code_size: int = 10,
     ) -> None:

@@ -22,14 +22,14 @@ class PatchTSTForecaster(Forecaster):
     """Transformer encoder whose tokens are short pieces of one location's window.
 
     Nie et al., *A Time Series is Worth 64 Words*, ICLR 2023, section 3.1: instance
-    normalisation, patches that overlap where the stride is shorter than they are, the last
-    step repeated at the end so that every step is in a patch, learned positions, encoder
-    blocks, and one linear map of all tokens to the forecast. Four changes: the channels that
-    the paper keeps apart are the locations, and a patch holds all features of its steps; a
-    location encoder may tell locations apart; instance normalisation has no affine map; and
-    layer norm takes the place of batch norm, whose running statistics and dependence on the
-    rest of the batch would make a window's forecast depend on others. Lookbacks shorter than
-    a patch shorten it.
+    normalisation (an option here), patches that overlap where the stride is shorter than they
+    are, the last step repeated at the end so that every step is in a patch, learned positions,
+    encoder blocks, and one linear map of all tokens to the forecast. Four changes: the
+    channels that the paper keeps apart are the locations, and a patch holds all features of
+    its steps; a location encoder may tell locations apart; instance normalisation has no
+    affine map; and layer norm takes the place of batch norm, whose running statistics and
+    dependence on the rest of the batch would make a window's forecast depend on others.
+    Lookbacks shorter than a patch shorten it.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ class PatchTSTForecaster(Forecaster):
     dropout : float
         Share set to zero in each block in training, in [0, 1).
     reversible : bool
-        Normalise the targets of each window, and undo it in the forecast.
+        Normalise the targets of each window, and undo it in the forecast. The paper does; by
+        default it is left out, because it hides levels and short windows of traffic lose by it.
     location_encoder : str
         A location encoder, ``"mlp"`` for example, or ``"none"``. With one that reads all
         locations together the forecaster is not pointwise.
@@ -83,7 +84,7 @@ class PatchTSTForecaster(Forecaster):
         heads: int = 4,
         layers: int = 2,
         dropout: float = 0.0,
-        reversible: bool = True,
+        reversible: bool = False,
         location_encoder: str = "mlp",
         code_size: int = 10,
     ) -> None:

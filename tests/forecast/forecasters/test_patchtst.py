@@ -108,7 +108,7 @@ def test_pointwise_unless_codes_are_shared():
         ({"heads": 3}, "heads is 3: 8 hidden columns cannot be split"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"location_encoder": "mpl"}, "unknown location encoder 'mpl'.*Or 'none'"),
-        ({"n_targets": 3}, "n_targets is 3 but there are 2 features"),
+        ({"n_targets": 3, "reversible": True}, "n_targets is 3 but there are 2 features"),
     ],
 )
 def test_wrong_options(options, message):

@@ -63,7 +63,7 @@ def task_of(name: str) -> ForecastTask:
     elif name == "traffic-sim":
         series = stemdist.open_series(name)
     else:
-        series = canonical_series(simulate(name, n_lat=12, n_lon=16), variables=["t2m"])
+        series = canonical_series(simulate(name, n_lat=10, n_lon=12), variables=["t2m"])
     return ForecastTask.from_series(series, TaskSettings(**settings))
 
 
@@ -236,8 +236,8 @@ def main() -> None:
     parser.add_argument("--output", help="folder of finished runs, families.csv and families.png")
     parser.add_argument("--data", default=",".join(DATA), help="comma separated")
     parser.add_argument("--forecasters", default="", help="comma separated; default all")
-    parser.add_argument("--updates", type=int, default=300)
-    parser.add_argument("--batch-windows", type=int, default=16)
+    parser.add_argument("--updates", type=int, default=250)
+    parser.add_argument("--batch-windows", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--learning-rates", default="0.002,0.008")
     parser.add_argument("--jobs", type=int, default=1, help="training runs at the same time")

@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import check_dropout
-from stemdist.forecast.layers.location_encoder import LocationEncoder, make_location_encoder
+from stemdist.forecast.layers.location_code import LocationCode
 
 
 class ResidualBlock(nn.Module):
@@ -97,23 +97,17 @@ class MLPForecaster(Forecaster):
         )
         width = lookback * n_features
         self.embed = nn.Linear(width, hidden)
-        self.encoder: LocationEncoder | None = None
-        if location_encoder != "none":
-            hint = "Or 'none' to leave location codes out"
-            self.encoder = make_location_encoder(location_encoder, width, code_size, hint)
-            self.project = nn.Linear(code_size, hidden, bias=False)
+        self.code = LocationCode(location_encoder, width, code_size, hidden)
         self.blocks = nn.Sequential(*(ResidualBlock(hidden, dropout) for _ in range(depth)))
         self.head = nn.Linear(hidden, self.rows)
 
     @property
     def pointwise(self) -> bool:  # type: ignore[override]
         """True unless the location codes depend on all locations together."""
-        return self.encoder is None or self.encoder.pointwise
+        return self.code.pointwise
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        h = self.embed(x.transpose(1, 2).flatten(2))  # (B, N, H)
-        if self.encoder is not None:
-            h = h + self.project(self.encoder(profile))  # (N, H) to every window
+        h = self.code(self.embed(x.transpose(1, 2).flatten(2)), profile)  # (B, N, H)
         forecast: Tensor = self.head(torch.relu(self.blocks(h)))  # (B, N, O * L_out)
         return forecast.transpose(1, 2)

@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
-from stemdist.forecast.layers.location_encoder import LocationEncoder, make_location_encoder
+from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.recurrent import GRU, LSTM
 
 
@@ -65,12 +65,7 @@ class RecurrentForecaster(Forecaster):
             code_size=check_count("code_size", code_size),
         )
         self.hidden = hidden
-        self.encoder: LocationEncoder | None = None
-        if location_encoder != "none":
-            hint = "Or 'none' to leave location codes out"
-            width = lookback * n_features
-            self.encoder = make_location_encoder(location_encoder, width, code_size, hint)
-            self.project = nn.Linear(code_size, hidden, bias=False)
+        self.code = LocationCode(location_encoder, lookback * n_features, code_size, hidden)
         columns = [n_features] + [hidden] * (layers - 1)
         self.layers = nn.ModuleList(self.layer(c, hidden) for c in columns)
         self.dropout = FastDropout(dropout)
@@ -84,13 +79,11 @@ class RecurrentForecaster(Forecaster):
     @property
     def pointwise(self) -> bool:  # type: ignore[override]
         """True unless the location codes depend on all locations together."""
-        return self.encoder is None or self.encoder.pointwise
+        return self.code.pointwise
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        start = x.new_zeros(x.shape[0], x.shape[2], self.hidden)  # (B, N, H)
-        if self.encoder is not None:
-            start = start + self.project(self.encoder(profile))  # (N, H) to every window
+        start = self.code(x.new_zeros(x.shape[0], x.shape[2], self.hidden), profile)  # (B, N, H)
         h = x.transpose(1, 2)  # (B, N, L_in, F)
         for layer in self.layers:
             h = self.dropout(layer(h, start))  # (B, N, L_in, H)

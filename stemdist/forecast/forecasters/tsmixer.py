@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
-from stemdist.forecast.layers.location_encoder import LocationEncoder, make_location_encoder
+from stemdist.forecast.layers.location_code import LocationCode
 
 
 class MixerBlock(nn.Module):
@@ -103,12 +103,7 @@ class TSMixerForecaster(Forecaster):
             code_size=check_count("code_size", code_size),
         )
         self.embed = nn.Linear(n_features, hidden)
-        self.encoder: LocationEncoder | None = None
-        if location_encoder != "none":
-            hint = "Or 'none' to leave location codes out"
-            width = lookback * n_features
-            self.encoder = make_location_encoder(location_encoder, width, code_size, hint)
-            self.project = nn.Linear(code_size, hidden, bias=False)
+        self.code = LocationCode(location_encoder, lookback * n_features, code_size, hidden)
         self.blocks = nn.Sequential(*(MixerBlock(lookback, hidden, dropout) for _ in range(depth)))
         self.ahead = nn.Linear(lookback, horizon)
         self.head = nn.Linear(hidden, n_outputs)
@@ -116,13 +111,11 @@ class TSMixerForecaster(Forecaster):
     @property
     def pointwise(self) -> bool:  # type: ignore[override]
         """True unless the location codes depend on all locations together."""
-        return self.encoder is None or self.encoder.pointwise
+        return self.code.pointwise
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        h = self.embed(x.transpose(1, 2))  # (B, N, L_in, H)
-        if self.encoder is not None:
-            h = h + self.project(self.encoder(profile))[:, None]  # (N, 1, H) to every step
+        h = self.code(self.embed(x.transpose(1, 2)), profile)  # (B, N, L_in, H)
         ahead = self.ahead(self.blocks(h).transpose(2, 3))  # (B, N, H, L_out)
         forecast: Tensor = self.head(ahead.transpose(2, 3))  # (B, N, L_out, O)
         return forecast.permute(0, 3, 2, 1).flatten(1, 2)

@@ -7,9 +7,9 @@ Shapes: B windows, N locations, C channels.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from stemdist.forecast.layers.graph_conv import GraphConv, diffusion_terms
 from stemdist.forecast.layers.products import Product
 
 
@@ -36,18 +36,10 @@ class DiffusionConvolution(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, steps: int) -> None:
         super().__init__()
-        self.channels_in = channels_in
         self.steps = steps
-        self.linear = nn.Linear(channels_in * (2 * steps + 1), channels_out)
+        self.conv = GraphConv(channels_in, channels_out, 2 * steps)
 
     def forward(self, h: Tensor, along: Product, against: Product) -> Tensor:
         """Return (B, N, ..., C_out) for (B, N, ..., C_in) and the products of both walks."""
-        walks = [h.flatten(2)]  # each (B, N, ... C_in)
-        for product in (along, against):
-            power = walks[0]
-            for _ in range(self.steps):
-                power = product(power)
-                walks.append(power)
-        joined = torch.cat([walk.view(h.shape) for walk in walks], dim=-1)
-        mixed: Tensor = self.linear(joined)  # (B, N, ..., C_out)
+        mixed: Tensor = self.conv(h, diffusion_terms(h.flatten(2), (along, against), self.steps))
         return mixed

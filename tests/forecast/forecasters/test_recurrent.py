@@ -41,7 +41,7 @@ def library_layer(name: str, layer: nn.Module, columns: int) -> nn.Module:
 def test_two_layers_and_a_code_are_those_of_torch(name):
     forecaster = build(name, layers=2)
     x, graph, profile = windows()
-    code = forecaster.project(forecaster.encoder(profile))  # (N, H)
+    code = forecaster.code.project(forecaster.code.encoder(profile))  # (N, H)
     start = code.repeat(2, 1)[None]  # (1, B N, H), the same in every window
     h = x.transpose(1, 2).flatten(0, 1)  # (B N, L_in, F)
     for layer, columns in zip(forecaster.layers, (F, H), strict=True):

@@ -36,7 +36,7 @@ def affine(layer: torch.nn.Linear, value: Tensor) -> Tensor:
 def test_equals_the_written_out_form():
     forecaster, (x, graph, profile) = build(n_outputs=2), windows()
     got = forecaster(x, graph, profile)
-    codes = forecaster.encoder(profile) @ forecaster.project.weight.T
+    codes = forecaster.code.encoder(profile) @ forecaster.code.project.weight.T
     for window in range(2):
         for place in range(N):
             h = affine(forecaster.embed, x[window, :, place]) + codes[place]  # (L_in, H)

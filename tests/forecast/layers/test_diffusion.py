@@ -27,8 +27,8 @@ def test_walks_on_a_path_by_hand():
     convolution = DiffusionConvolution(1, 1, steps=2).double()
     with torch.no_grad():
         # x, along, along twice, against, against twice: each has a decimal place of its own.
-        convolution.linear.weight.copy_(torch.tensor([[1, 1e2, 1e4, 1e6, 1e8]]))
-        convolution.linear.bias.fill_(0.5)
+        convolution.conv.linear.weight.copy_(torch.tensor([[1, 1e2, 1e4, 1e6, 1e8]]))
+        convolution.conv.linear.bias.fill_(0.5)
     x = torch.tensor([4.0, 8.0, 16.0], dtype=torch.float64).view(1, 3, 1)
     along, against = [14.0, 16.0, 0.0], [0.0, 4.0, 5.0]
     along_twice, against_twice = [4.0, 0.0, 0.0], [0.0, 0.0, 1.0]
@@ -59,10 +59,10 @@ def test_without_walks_a_recurrent_step_is_that_of_torch():
     inputs, state = DiffusionConvolution(2, 12, steps=0), DiffusionConvolution(4, 12, steps=0)
     cell = nn.GRUCell(2, 4)
     with torch.no_grad():
-        cell.weight_ih.copy_(inputs.linear.weight)
-        cell.bias_ih.copy_(inputs.linear.bias)
-        cell.weight_hh.copy_(state.linear.weight)
-        cell.bias_hh.copy_(state.linear.bias)
+        cell.weight_ih.copy_(inputs.conv.linear.weight)
+        cell.bias_ih.copy_(inputs.conv.linear.bias)
+        cell.weight_hh.copy_(state.conv.linear.weight)
+        cell.bias_hh.copy_(state.conv.linear.bias)
     x, h = torch.randn(3, 2), torch.randn(3, 4)
     walks = random_walks(path(), torch.float32)
     step = GRU(inputs, state)(x[None, :, None], h[None], *walks)[0, :, 0]
@@ -79,9 +79,9 @@ def test_a_recurrent_step_is_the_written_out_one():
 
     def gate(convolution: DiffusionConvolution, h: torch.Tensor, number: int) -> torch.Tensor:
         rows = slice(4 * number, 4 * number + 4)
-        weights = convolution.linear.weight[rows].split(h.shape[1], dim=1)
+        weights = convolution.conv.linear.weight[rows].split(h.shape[1], dim=1)
         mixed = sum(m @ h @ w.T for m, w in zip(matrices, weights, strict=True))
-        return mixed + convolution.linear.bias[rows]
+        return mixed + convolution.conv.linear.bias[rows]
 
     reset = torch.sigmoid(gate(layer.inputs, x, 0) + gate(layer.state, h, 0))
     update = torch.sigmoid(gate(layer.inputs, x, 1) + gate(layer.state, h, 1))

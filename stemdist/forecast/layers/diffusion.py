@@ -29,6 +29,7 @@ class DiffusionConvolution(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> convolution = DiffusionConvolution(3, 4, steps=2)
     >>> convolution(torch.ones(2, 5, 6, 3), torch.abs, torch.abs).shape
     torch.Size([2, 5, 6, 4])

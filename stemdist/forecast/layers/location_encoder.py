@@ -6,15 +6,14 @@ Source: Kwon et al., STemDist, ICDE 2026 (arXiv 2603.10410), location encoder.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from stemdist.errors import check_count, unknown_name
+from stemdist.forecast.layers.attention import SCORES, attend, attend_in_blocks
 
 
 class LocationEncoder(nn.Module, ABC):
@@ -66,9 +65,8 @@ class MLPLocationEncoder(LocationEncoder):
 class AttentionLocationEncoder(LocationEncoder):
     """One self-attention layer over locations, with residual and layer norm.
 
-    Attention runs in blocks of rows, recomputed in the backward pass, so memory is
-    ``block_rows * N`` and the codes do not depend on the block size. The attention is written
-    out because the fused one has no double backward on CPU.
+    Attention runs in blocks of locations, recomputed in the backward pass, so memory grows
+    with N, time with N squared, and the codes do not depend on the blocks.
 
     Parameters
     ----------
@@ -76,9 +74,8 @@ class AttentionLocationEncoder(LocationEncoder):
         P and R.
     hidden : int
         H.
-    block_rows : int
-        Locations whose attention to all others is held at a time: time grows with N squared,
-        memory with N.
+    scores : int
+        Pairs of locations whose scores are held at a time.
 
     Examples
     --------
@@ -87,10 +84,10 @@ class AttentionLocationEncoder(LocationEncoder):
     """
 
     def __init__(
-        self, profile_size: int, code_size: int, hidden: int = 32, block_rows: int = 512
+        self, profile_size: int, code_size: int, hidden: int = 32, scores: int = SCORES
     ) -> None:
         super().__init__(profile_size, code_size)
-        self.block_rows = check_count("block_rows", block_rows)
+        self.scores = check_count("scores", scores)
         self.embed = nn.Linear(profile_size, hidden)
         self.query = nn.Linear(hidden, hidden)
         # A bias of the keys would shift all scores of a row alike: softmax removes it.
@@ -103,16 +100,9 @@ class AttentionLocationEncoder(LocationEncoder):
         """Return codes (N, R) of profiles (N, P)."""
         h = self.embed(profile)  # (N, H)
         query, key, value = self.query(h), self.key(h), self.value(h)
-        codes: Tensor = self.head(self.norm(h + self._attend(query, key, value)))
+        mixed = attend_in_blocks(query[None], key[None], value[None], self.scores)[0]
+        codes: Tensor = self.head(self.norm(h + mixed))
         return codes
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        blocks = torch.split(query, self.block_rows)
-        if len(blocks) == 1 or not torch.is_grad_enabled():
-            parts = [attend(block, key, value) for block in blocks]
-        else:
-            parts = [checkpoint(attend, block, key, value, use_reentrant=False) for block in blocks]
-        return torch.cat(parts)
 
 
 class LandmarkLocationEncoder(LocationEncoder):
@@ -160,12 +150,6 @@ class LandmarkLocationEncoder(LocationEncoder):
         mixed = attend(self.query(h), self.key(summary), self.value(summary))  # (N, H)
         codes: Tensor = self.head(self.norm(h + mixed))
         return codes
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return ``softmax(query key^T / sqrt(H)) value`` for query (n, H), key and value (N, H)."""
-    scores = query @ key.T / math.sqrt(key.shape[1])  # (n, N)
-    return scores.softmax(dim=1) @ value
 
 
 LOCATION_ENCODERS: dict[str, type[LocationEncoder]] = {

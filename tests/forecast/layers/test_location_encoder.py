@@ -12,16 +12,16 @@ from stemdist.forecast.layers.location_encoder import (
 )
 
 
-def attention(block_rows: int) -> AttentionLocationEncoder:
+def attention(scores: int) -> AttentionLocationEncoder:
     torch.manual_seed(0)
-    return AttentionLocationEncoder(6, 4, hidden=8, block_rows=block_rows).double()
+    return AttentionLocationEncoder(6, 4, hidden=8, scores=scores).double()
 
 
 def test_blocked_attention_equals_unblocked_up_to_the_second_derivative():
     profile = torch.randn(10, 6, dtype=torch.float64, requires_grad=True)
     results = []
-    for block_rows in (3, 100):
-        encoder = attention(block_rows)
+    for scores in (3, 100):
+        encoder = attention(scores)
         codes = encoder(profile)
         (slope,) = torch.autograd.grad(codes.pow(3).sum(), profile, create_graph=True)
         second = torch.autograd.grad(slope.square().sum(), [profile, encoder.query.weight])

@@ -100,7 +100,11 @@ class DistillSettings:
             if not families:
                 raise InputError(f"{name} is empty: name at least one forecaster")
             for family in families:
-                FORECASTERS.get(family)
+                if FORECASTERS.get(family).needs_grid and name == "judges":
+                    raise InputError(
+                        f"{family!r} cannot be a judge: it needs a regular grid, and the clusters "
+                        "on which judges are trained are none. Choose another, e.g. mlp"
+                    )
             object.__setattr__(self, name, families)
         LocationClustering(
             1, method=self.clustering, representative=self.representative

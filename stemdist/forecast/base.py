@@ -38,6 +38,8 @@ class Forecaster(nn.Module, ABC):
     pointwise: ClassVar[bool] = False
     """True if a location's forecast depends on its own inputs and profile only, so that
     locations can be computed in any blocks."""
+    needs_grid: ClassVar[bool] = False
+    """True if it works on images, so that locations must be cells of a regular grid."""
 
     def __init__(
         self,

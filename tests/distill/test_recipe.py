@@ -79,6 +79,7 @@ def test_settings_as_json(quick):
         ({"experts": ("mlpp",)}, "unknown forecaster 'mlpp': did you mean 'mlp'"),
         ({"experts": ()}, "experts is empty"),
         ({"judges": ("rnn",)}, "unknown forecaster 'rnn'"),
+        ({"judges": ("unet",)}, "'unet' cannot be a judge: it needs a regular grid"),
         ({"synthesizer": "trajectory"}, "unknown synthesizer"),
         ({"synthesizer_options": {"itterations": 1}}, "did you mean 'iterations'"),
         ({"seed": -1}, "seed is -1"),

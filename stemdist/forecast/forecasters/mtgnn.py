@@ -86,7 +86,7 @@ class MTGNNForecaster(Forecaster):
     dropout : float
         Share set to zero after each convolution, in [0, 1).
     location_encoder : str
-        ``"landmark"``, ``"mlp"``, or ``"attention"`` (STemDist's; time quadratic in N).
+        ``"attention"`` (STemDist's; time quadratic in N), ``"landmark"`` or ``"mlp"`` (linear).
     code_size : int
         Columns of each of the two location codes.
     adjacency : str
@@ -123,7 +123,7 @@ class MTGNNForecaster(Forecaster):
         neighbours: int = 20,
         saturation: float = 3.0,
         dropout: float = 0.3,
-        location_encoder: str = "landmark",
+        location_encoder: str = "attention",
         code_size: int = 10,
         adjacency: str = "auto",
     ) -> None:

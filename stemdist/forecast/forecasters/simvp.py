@@ -88,6 +88,8 @@ class SimVPForecaster(Forecaster):
     torch.Size([4, 3, 6])
     """
 
+    needs_grid = True
+
     def __init__(
         self,
         *,

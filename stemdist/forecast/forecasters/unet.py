@@ -60,6 +60,8 @@ class UNetForecaster(Forecaster):
     torch.Size([4, 3, 6])
     """
 
+    needs_grid = True
+
     def __init__(
         self,
         *,

@@ -57,6 +57,6 @@ def test_a_plugged_in_forecaster_must_be_one(plug_in):
         counter="collections:UserDict", mine="stemdist.forecast.forecasters.linear:LinearForecaster"
     )
     mine = make_forecaster("mine", lookback=2, horizon=1, n_features=1)
-    assert mine.config == {"lookback": 2, "horizon": 1, "n_features": 1}
+    assert mine.config == {"lookback": 2, "horizon": 1, "n_features": 1, "n_targets": 1}
     with pytest.raises(InputError, match="'counter' is a UserDict: a plug-in must subclass"):
         make_forecaster("counter", lookback=2, horizon=1, n_features=1)

@@ -123,7 +123,7 @@ class MTGNNForecaster(Forecaster):
         neighbours: int = 20,
         saturation: float = 3.0,
         dropout: float = 0.3,
-        location_encoder: str = "attention",
+        location_encoder: str = "landmark",
         code_size: int = 10,
         adjacency: str = "auto",
     ) -> None:

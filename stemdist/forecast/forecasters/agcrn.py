@@ -90,7 +90,7 @@ class AGCRNForecaster(Forecaster):
     neighbours : int
         Learned neighbours per location; all of them where there are fewer.
     location_encoder : str
-        Name of the location encoder.
+        ``"attention"`` (time quadratic in N), ``"landmark"`` or ``"mlp"`` (linear).
     code_size : int
         R.
 
@@ -117,7 +117,7 @@ class AGCRNForecaster(Forecaster):
         hidden: int = 32,
         layers: int = 2,
         neighbours: int = 20,
-        location_encoder: str = "attention",
+        location_encoder: str = "landmark",
         code_size: int = 10,
     ) -> None:
         super().__init__(

@@ -68,7 +68,7 @@ class GraphWaveNetForecaster(Forecaster):
     dropout : float
         Share set to zero after each graph convolution, in [0, 1).
     location_encoder : str
-        Name of the location encoder.
+        ``"attention"`` (time quadratic in N), ``"landmark"`` or ``"mlp"`` (linear).
     code_size : int
         Columns of each of the two location codes.
 
@@ -101,7 +101,7 @@ class GraphWaveNetForecaster(Forecaster):
         hops: int = 2,
         neighbours: int = 20,
         dropout: float = 0.3,
-        location_encoder: str = "attention",
+        location_encoder: str = "landmark",
         code_size: int = 10,
     ) -> None:
         super().__init__(

@@ -46,7 +46,8 @@ class PatchForecaster(Forecaster):
     dropout : float
         Share set to zero in training, in [0, 1).
     reversible : bool
-        Normalise the targets of each window, and undo it in the forecast.
+        Normalise the targets of each window, and undo it in the forecast, as both papers do;
+        by default their level is kept, as in the other Transformers here.
     **own
         Hyper-parameters of the subclass.
     """
@@ -161,7 +162,7 @@ class HFPatchTSTForecaster(PatchForecaster):
         layers: int = 2,
         heads: int = 4,
         dropout: float = 0.0,
-        reversible: bool = True,
+        reversible: bool = False,
     ) -> None:
         if check_count("hidden", hidden) % check_count("heads", heads):
             raise InputError(f"hidden is {hidden}: it must be a multiple of the {heads} heads")
@@ -243,7 +244,7 @@ class HFPatchTSMixerForecaster(PatchForecaster):
         layers: int = 2,
         mix_channels: bool = True,
         dropout: float = 0.0,
-        reversible: bool = True,
+        reversible: bool = False,
     ) -> None:
         super().__init__(
             lookback=lookback,

@@ -42,19 +42,19 @@ def test_patches_hold_every_step(name, lookback, length, stride, steps):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_reversible_forecasts_move_with_the_level_of_the_window(name):
-    forecaster = build(name).eval()
+    forecaster = build(name, reversible=True).eval()
     x, graph, profile = windows()
     shift = torch.tensor([5.0, 0.0])
     torch.testing.assert_close(
         forecaster(x + shift, graph, profile), forecaster(x, graph, profile) + 5
     )
-    plain = build(name, reversible=False).eval()
+    plain = build(name).eval()
     assert not torch.allclose(plain(x + shift, graph, profile), plain(x, graph, profile) + 5)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_encoder_is_that_of_the_library(name):
-    forecaster = build(name, reversible=False, patch_length=7, patch_stride=7, lookback=14).eval()
+    forecaster = build(name, patch_length=7, patch_stride=7, lookback=14).eval()
     x, graph, profile = windows(14)
     alone = forecaster.encoder(past_values=x[1, :, 2][None]).last_hidden_state  # (1, F, P, H)
     assert alone.shape == (1, F, 2, 8)
@@ -97,7 +97,7 @@ def test_absent_library_names_the_extra(name, monkeypatch):
         ({"patch_length": 0}, "patch_length is 0"),
         ({"layers": 0}, "layers is 0"),
         ({"dropout": 1}, "dropout is 1"),
-        ({"n_targets": 3}, "n_targets is 3 but there are 2 features"),
+        ({"n_targets": 3, "reversible": True}, "n_targets is 3 but there are 2 features"),
     ],
 )
 def test_wrong_options(options, message):

@@ -12,7 +12,8 @@ Seconds and memory are measured afterwards, one fresh process per forecaster and
 them stand persistence, climatology and the closed-form linear forecaster.
 
 Reference figures on Los-loop without calendar: persistence .606, closed-form linear .573, small
-MLP with neighbour means .515; on ERA5-UK, every second point: persistence 1.198, linear .736 (here every third point).
+MLP with neighbour means .515; on ERA5-UK, every second point (here every third): persistence
+1.198, linear .736.
 """
 
 from __future__ import annotations

@@ -82,3 +82,53 @@ def test_messages(hand_made):
     message = r"unknown error 'correlation'.* Choose from: crps, mae, mape"
     with pytest.raises(InputError, match=message):
         text_table(hand_made, "correlation")
+
+
+def test_text_says_what_was_done(evaluation):
+    text = str(evaluation)
+    for part in (
+        "Test relative_rmse of speed at all 8 locations",
+        "K = 3",
+        "12 updates of 8 windows",
+        "2 seeds",
+        "validation 172-229",
+        "persistence",
+        "climatology",
+        "window mean",
+        "closed-form linear",
+        "random windows + expert labels",
+        "byte ratio",
+    ):
+        assert part in text
+    assert text.count("*") == 1 + 2  # the legend, and the lowest of each forecaster
+    assert "Test mae of speed" in text_table(evaluation, "mae")
+
+
+def test_text_shows_the_gap_closed_where_there_is_one(evaluation):
+    table = evaluation.table.copy()
+    errors = {"full": 0.5, "random": 0.6, "distilled": 0.52}
+    table["relative_rmse"] = table["method"].map(errors).fillna(0.7)
+    text = str(dataclasses.replace(evaluation, table=table))
+    assert "gap from random to full data closed" in text
+    assert re.search(r"distilled +80 % / \w+", text)
+    table.loc[(table["method"] == "full") & (table["seed"] == 1), "relative_rmse"] = 0.61
+    text = str(dataclasses.replace(evaluation, table=table))
+    assert re.search(r"distilled +no clear gap / \w+", text)
+
+
+def test_files(evaluation, tmp_path):
+    table = pd.read_csv(evaluation.write_csv(tmp_path / "e.csv"))
+    assert table["relative_rmse"].tolist() == pytest.approx(
+        evaluation.table["relative_rmse"].tolist()
+    )
+    text = evaluation.write_json(tmp_path / "e.json").read_text()
+    content = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert content["facts"]["clusters"] == 3
+    assert {"table", "search", "by_horizon", "by_stratum", "by_location"} < set(content)
+
+
+def test_long_tables(evaluation, task):
+    assert len(evaluation.by_horizon) == 3 * len(evaluation.table)
+    assert len(evaluation.by_location) == task.n_locations * len(evaluation.table)
+    assert len(evaluation.by_stratum) == 6 * len(evaluation.table)
+    assert set(evaluation.by_location["location"]) == set(task.series["location"].values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 import threading
 import time
@@ -110,7 +109,6 @@ def keep_freed_memory() -> None:
 
 def _return_freed_memory() -> None:
     """Give the system what earlier work freed, or it would hide what the block adds (glibc)."""
-    gc.collect()
     with suppress(OSError, AttributeError, TypeError):  # other systems and C libraries
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -40,7 +40,8 @@ def train(
     training_set : str
         A distilled set, or a data file or data set of the catalogue to train on in full.
     forecaster : str
-        What to train: linear, mlp, mtgnn, or one that a plug-in adds.
+        What to train, e.g. linear, mlp, unet or graph-transformer; a wrong name lists all,
+        those of plug-ins included.
     output : str, optional
         Folder to write; by default named after TRAINING_SET and the forecaster. A forecaster
         of that name is replaced.

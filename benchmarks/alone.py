@@ -5,7 +5,6 @@ Shapes: B windows, N locations.
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import platform
 import resource
@@ -16,6 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import torch
+
+from stemdist.cost import keep_freed_memory
 
 
 class Alone:
@@ -47,9 +48,7 @@ def prepare(threads: int, keep_memory: bool) -> None:
     """Set the threads and, where glibc is asked to keep freed memory, that too."""
     torch.set_num_threads(threads)
     if keep_memory:
-        libc = ctypes.CDLL(None)
-        libc.mallopt(-4, 0)  # M_MMAP_MAX
-        libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD
+        keep_freed_memory()
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, float]:

@@ -127,6 +127,12 @@ def test_several_outputs(name, options):
 
 
 @every
+def test_quantiles_of_several_targets(name, options):
+    forecaster = build(name, options, n_outputs=4, n_targets=2)
+    assert forecaster(*windows(9)).shape == (2, 4 * HORIZON, 9)
+
+
+@every
 def test_every_parameter_has_a_gradient(name, options):
     forecaster = build(name, options)
     forecaster(*windows(9, 4)).square().sum().backward()

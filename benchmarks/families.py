@@ -180,14 +180,30 @@ def text(table: pd.DataFrame) -> str:
     return aligned(rows)
 
 
+def annotate(axes: Any, labels: pd.Series, x: pd.Series, y: pd.Series) -> None:
+    """Write labels beside points, each where it covers no label written before."""
+    taken: list[tuple[float, float, float]] = []
+    for label, left, up in zip(labels, x, y, strict=True):
+        right, height = axes.transData.transform((left, up))
+        width = 5.2 * len(label)  # pixels
+        for dx, dy in ((6, 4), (6, -10), (-6 - width, 4), (-6 - width, -10), (6, 13), (6, -20)):
+            box = (right + dx, right + dx + width, height + dy)
+            if all(box[0] > b or box[1] < a or abs(box[2] - c) > 9 for a, b, c in taken):
+                break
+        taken.append(box)
+        points = (0.72 * dx, 0.72 * dy)  # at 100 pixels per inch
+        axes.annotate(label, (left, up), fontsize=7, xytext=points, textcoords="offset points")
+
+
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw error against seconds per update, one panel per data set; area shows memory."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = list(dict.fromkeys(table["data"]))
+    names = [name for name in DATA if name in set(table["data"])]
     figure = Figure(figsize=(11, 4.2 * -(-len(names) // 2)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
+    panels_of: dict[str, tuple[Any, ...]] = {}
     panels = figure.subplots(-(-len(names) // 2), min(2, len(names)), squeeze=False).flat
     for axes, name in zip(panels, names, strict=False):
         own = table[table["data"] == name]
@@ -201,8 +217,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             value = float(own.loc[own["forecaster"] == label, "relative_rmse"].iloc[0])
             if value < 1.3 * worst:
                 axes.axhline(value, color="#D55E00", ls=style, lw=1.2, label=label.strip("()"))
-        for label, left, up in zip(trained["forecaster"], x, y, strict=True):
-            axes.annotate(label, (left, up), fontsize=7, xytext=(4, 3), textcoords="offset points")
+        axes.set_xlim(x.min() / 1.5, x.max() * 2.5)
         axes.set(
             title=name,
             xlabel="time per update (ms, one core)",
@@ -211,7 +226,11 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         axes.grid(alpha=0.25)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
+        panels_of[name] = (axes, trained["forecaster"], x, y)
     figure.suptitle("Forecasters on full data; the area of a point shows the memory training adds")
+    figure.draw_without_rendering()  # only now is it known where points lie
+    for panel in panels_of.values():
+        annotate(*panel)
     with atomic_path(path) as part:
         figure.savefig(part, format="png")
 

@@ -106,6 +106,13 @@ class DistillSettings:
                         "on which judges are trained are none. Choose another, e.g. mlp"
                     )
             object.__setattr__(self, name, families)
+        for name in ("expert_training", "judging"):
+            if getattr(self, name).quantiles:
+                raise InputError(
+                    f"{name} has loss='quantile': labels and judgements need one number per "
+                    "target. Choose mse, mae or huber there; forecasters trained on the distilled "
+                    "set may still forecast quantiles"
+                )
         LocationClustering(
             1, method=self.clustering, representative=self.representative
         ).check_parameters()

@@ -5,7 +5,7 @@ import torch
 
 from stemdist.distill import DistillSettings, distill
 from stemdist.errors import InputError
-from stemdist.forecast import ForecastTask
+from stemdist.forecast import ForecastTask, TrainingSettings
 
 
 def test_end_to_end(task, quick):
@@ -79,6 +79,7 @@ def test_settings_as_json(quick):
         ({"experts": ("mlpp",)}, "unknown forecaster 'mlpp': did you mean 'mlp'"),
         ({"experts": ()}, "experts is empty"),
         ({"judges": ("rnn",)}, "unknown forecaster 'rnn'"),
+        ({"judging": TrainingSettings(loss="quantile")}, "judging has loss='quantile'"),
         ({"judges": ("unet",)}, "'unet' cannot be a judge: it needs a regular grid"),
         ({"synthesizer": "trajectory"}, "unknown synthesizer"),
         ({"synthesizer_options": {"itterations": 1}}, "did you mean 'iterations'"),

@@ -22,7 +22,6 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from typing import Any
 import pandas as pd
 import torch
 import xarray as xr
+from alone import hardware
 from joblib import Parallel, delayed
 
 import stemdist
@@ -39,11 +39,11 @@ from stemdist import ForecastTask, GraphSettings, TaskSettings
 from stemdist.cost import keep_freed_memory, measure
 from stemdist.data import canonical_series, simulate
 from stemdist.evaluate import EvaluationSettings, evaluate
+from stemdist.evaluate.figures import SERIES, save_figure
 from stemdist.evaluate.table import aligned
 from stemdist.files import atomic_path
 from stemdist.forecast import FORECASTERS, TrainingSettings, fresh_forecaster, train_forecaster
 
-GRID_FORECASTERS = ("simvp", "unet")
 ADAPTERS = ("module", "hf-patchtst", "hf-patchtsmixer")  # left out unless asked for
 DATA = ("los-loop", "traffic-sim", "weather-sim", "era5-uk")
 TIMED_UPDATES = 6
@@ -71,7 +71,7 @@ def task_of(name: str) -> ForecastTask:
 def forecasters_for(name: str, chosen: list[str]) -> list[str]:
     """Leave out those that need a grid where there is none."""
     on_grid = name in ("era5-uk", "weather-sim")
-    return [f for f in chosen if on_grid or f not in GRID_FORECASTERS]
+    return [f for f in chosen if on_grid or not FORECASTERS.get(f).needs_grid]
 
 
 def settings_of(forecaster: str, options: argparse.Namespace) -> EvaluationSettings:
@@ -197,12 +197,10 @@ def annotate(axes: Any, labels: pd.Series, x: pd.Series, y: pd.Series) -> None:
 
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw error against seconds per update, one panel per data set; area shows memory."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = [name for name in DATA if name in set(table["data"])]
     figure = Figure(figsize=(11, 4.2 * -(-len(names) // 2)), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
     panels_of: dict[str, tuple[Any, ...]] = {}
     panels = figure.subplots(-(-len(names) // 2), min(2, len(names)), squeeze=False).flat
     for axes, name in zip(panels, names, strict=False):
@@ -210,13 +208,13 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         trained = own[own["weights"].notna()]
         x, y = 1000 * trained["seconds_per_update"], trained["relative_rmse"]
         area = 12 + trained["added_mib"] / 2
-        axes.scatter(x, y, s=area, color="#0072B2", alpha=0.45, edgecolor="#003f63")
+        axes.scatter(x, y, s=area, color=SERIES[0], alpha=0.45, edgecolor="#003f63")
         axes.set_xscale("log")
         worst = y.quantile(0.9)
         for label, style in (("(closed-form linear)", "--"), ("(persistence)", ":")):
             value = float(own.loc[own["forecaster"] == label, "relative_rmse"].iloc[0])
             if value < 1.3 * worst:
-                axes.axhline(value, color="#D55E00", ls=style, lw=1.2, label=label.strip("()"))
+                axes.axhline(value, color=SERIES[4], ls=style, lw=1.2, label=label.strip("()"))
         axes.set_xlim(x.min() / 1.5, x.max() * 2.5)
         axes.set(
             title=name,
@@ -231,14 +229,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     figure.draw_without_rendering()  # only now is it known where points lie
     for panel in panels_of.values():
         annotate(*panel)
-    with atomic_path(path) as part:
-        figure.savefig(part, format="png")
-
-
-def hardware() -> str:
-    """Return one line with processor and versions."""
-    name = platform.processor() or platform.machine()
-    return f"{name}, 1 thread, torch {torch.__version__}, stemdist {stemdist.__version__}"
+    save_figure(figure, path)
 
 
 def main() -> None:
@@ -266,7 +257,7 @@ def main() -> None:
     options.learning_rates = [float(rate) for rate in options.learning_rates.split(",")]
     table = collect(options)
     rates = ", ".join(map(str, options.learning_rates))
-    print(hardware())
+    print(hardware(threads=1))
     print(
         f"{options.updates} updates of {options.batch_windows} windows at all locations, "
         f"{options.seeds} seeds, learning rate chosen on validation from {rates}"

@@ -33,7 +33,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 from torch_geometric.data import Data
 
-from stemdist.evaluate.figures import MARKERS, SERIES
+from stemdist.evaluate.figures import MARKERS, SERIES, save_figure
 from stemdist.forecast import make_forecaster
 from stemdist.forecast.layers import learned_graph, sparse
 
@@ -235,7 +235,7 @@ def main() -> None:
         writer = csv.DictWriter(file, list(Point.__dataclass_fields__))
         writer.writeheader()
         writer.writerows(asdict(point) for point in (*over_n, *over_b))
-    draw(over_n, over_b).savefig(options.output / "scaling.png")
+    save_figure(draw(over_n, over_b), options.output / "scaling.png")
     print(f"wrote {options.output}/scaling.csv and {options.output}/scaling.png")
 
 

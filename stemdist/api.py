@@ -145,8 +145,8 @@ def _prepared(
         )
     canonical = "target" in series.attrs and "location" in series.dims
     if not canonical or isinstance(series, xr.DataArray):
-        if variables is None and settings.targets:
-            variables = (*settings.targets, *settings.future)
+        if variables is None:
+            variables = settings.variables
         series = open_series(series, variables=variables, static=settings.static)
     return ForecastTask.from_series(series, settings)
 

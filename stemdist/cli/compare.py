@@ -6,7 +6,7 @@ import dataclasses
 
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, print_fields
-from stemdist.cli.outputs import default_output, output_results
+from stemdist.cli.outputs import default_output, output_results, write_tables
 from stemdist.cli.sources import TaskOptions, refuse, task_of
 from stemdist.data import OpenOptions
 from stemdist.evaluate import EvaluationSettings, evaluate, forecaster_table
@@ -65,10 +65,7 @@ def compare(
         device=device,
         progress=console.progress,
     )
-    tables = [
-        comparison.write_csv(folder / "table.csv"),
-        comparison.write_json(folder / "all.json"),
-    ]
+    written = write_tables(comparison, folder)
     print(forecaster_table(comparison, metric))
     print()
-    print_fields("written", [(table.suffix[1:], str(table)) for table in tables])
+    print_fields("written", written)

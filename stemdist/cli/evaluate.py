@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, print_fields
-from stemdist.cli.outputs import default_output, expert_folder, output_results
+from stemdist.cli.outputs import default_output, expert_folder, output_results, write_tables
 from stemdist.cli.sources import matching_task, refuse
 from stemdist.data import OpenOptions
 from stemdist.distill import DistilledSet
@@ -74,10 +74,7 @@ def evaluate(
         device=device,
         progress=console.progress,
     )
-    tables = [
-        evaluation.write_csv(folder / "table.csv"),
-        evaluation.write_json(folder / "all.json"),
-    ]
+    written = write_tables(evaluation, folder)
     print(text_table(evaluation, metric))
     print()
-    print_fields("written", [(table.suffix[1:], str(table)) for table in tables])
+    print_fields("written", written)

@@ -6,10 +6,14 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stemdist.data.fetch import cache_folder
 from stemdist.errors import InputError, OutputError
 from stemdist.forecast.fitted import check_replaceable
+
+if TYPE_CHECKING:
+    from stemdist.evaluate import Evaluation
 
 
 def output_file(output: str, suffixes: tuple[str, ...], *sources: str) -> Path:
@@ -101,3 +105,12 @@ def _check_writable(path: Path) -> None:
 def expert_folder() -> Path:
     """Return the folder in the user's cache where trained experts are kept between commands."""
     return cache_folder() / "experts"
+
+
+def write_tables(evaluation: Evaluation, folder: Path) -> list[tuple[str, str]]:
+    """Write the tables of a comparison to a folder and return (format, file) of each."""
+    files = [
+        evaluation.write_csv(folder / "table.csv"),
+        evaluation.write_json(folder / "all.json"),
+    ]
+    return [(file.suffix[1:], str(file)) for file in files]

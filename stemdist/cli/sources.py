@@ -186,9 +186,8 @@ def task_of(source: str, opening: OpenOptions, options: TaskOptions) -> Forecast
     """Open a data source and make its forecasting task, with its recipe's settings."""
     recipe = find_recipe(source, opening.recipe)
     settings = options.settings(source, recipe, opening.static)
-    named = (*settings.targets, *settings.future)
-    if opening.variables is None and settings.targets:
-        opening = dataclasses.replace(opening, variables=named)
+    if opening.variables is None:
+        opening = dataclasses.replace(opening, variables=settings.variables)
     return ForecastTask.from_series(series_of(source, opening), settings)
 
 

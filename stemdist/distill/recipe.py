@@ -100,12 +100,14 @@ class DistillSettings:
             if not families:
                 raise InputError(f"{name} is empty: name at least one forecaster")
             for family in families:
-                if FORECASTERS.get(family).needs_grid and name == "judges":
-                    raise InputError(
-                        f"{family!r} cannot be a judge: it needs a regular grid, and the clusters "
-                        "on which judges are trained are none. Choose another, e.g. mlp"
-                    )
+                FORECASTERS.get(family)
             object.__setattr__(self, name, families)
+        for family in self.judges:
+            if FORECASTERS.get(family).needs_grid:
+                raise InputError(
+                    f"{family!r} cannot be a judge: it needs a regular grid, and the clusters on "
+                    "which judges are trained are none. Choose another, e.g. mlp"
+                )
         for name in ("expert_training", "judging"):
             if getattr(self, name).quantiles:
                 raise InputError(

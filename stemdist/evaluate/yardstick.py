@@ -17,7 +17,7 @@ from stemdist.evaluate.metrics import ErrorSums
 from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
 from stemdist.forecast import ForecastTask
 from stemdist.forecast.baselines import Baseline
-from stemdist.forecast.predict import BLOCK_SERIES
+from stemdist.forecast.predict import BLOCK_SERIES, physical_quantiles
 from stemdist.forecast.train import evenly_spaced
 
 
@@ -131,8 +131,7 @@ class Yardstick:
         for part in _parts(self.windows, self.index):
             truth = _targets(self.scaler, self.windows, part)
             rows = forecast(self.windows, part)
-            levels = torch.unflatten(rows, 1, (max(1, len(quantiles)), -1))  # (B, Q, C L_out, N)
-            physical = self.scaler.inverse_targets(levels, n_targets).sort(dim=1).values
+            physical = physical_quantiles(rows, self.scaler, n_targets, len(quantiles))
             for target, own in enumerate(sums):
                 guess = physical[:, :, target * horizon : (target + 1) * horizon]
                 y, mask = _of_target(target, truth, horizon)

@@ -27,7 +27,7 @@ from stemdist.files import atomic_path
 from stemdist.forecast.base import Forecaster, make_forecaster
 from stemdist.forecast.features import input_windows
 from stemdist.forecast.locations import Locations, place_index
-from stemdist.forecast.predict import predict_windows
+from stemdist.forecast.predict import physical_quantiles, predict_windows
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
 
@@ -134,8 +134,7 @@ class FittedForecaster:
     def _physical(self, scaled: Tensor) -> list[np.ndarray]:
         """Return (M, Q, L_out, N) of each target in physical units, quantiles in order."""
         n_targets = self.settings.n_targets
-        rows = torch.unflatten(scaled, 1, (max(1, len(self.quantiles)), -1))  # (M, Q, C L_out, N)
-        physical = self.scaler.inverse_targets(rows, n_targets).sort(dim=1).values
+        physical = physical_quantiles(scaled, self.scaler, n_targets, len(self.quantiles))
         return [part.numpy() for part in physical.chunk(n_targets, dim=2)]
 
     def _matching(self, series: xr.Dataset | xr.DataArray) -> xr.Dataset:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from stemdist.data.scaling import Scaler
 from stemdist.data.windows import WindowSource
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.device import check_device
@@ -69,6 +70,37 @@ def predict_windows(
         forecasts[rows, :, columns or slice(None)] = forecaster(x, graph, part).cpu()
     forecaster.train(training)
     return forecasts
+
+
+def physical_quantiles(
+    forecast: Tensor, scaler: Scaler, n_targets: int, n_quantiles: int
+) -> Tensor:
+    """Return scaled forecasts in physical units, quantiles as an axis and in ascending order.
+
+    Parameters
+    ----------
+    forecast : Tensor
+        (M, Q * C * L_out, N) as :func:`predict_windows` returns.
+    scaler : Scaler
+        Of the input features, the C targets first.
+    n_targets, n_quantiles : int
+        C and Q, where Q is 0 for point forecasts.
+
+    Returns
+    -------
+    Tensor
+        (M, max(Q, 1), C * L_out, N).
+
+    Examples
+    --------
+    >>> crossed = torch.tensor([[[1.0], [-1.0]]])
+    >>> scaler = Scaler(mean=(10.0,), scale=(2.0,))
+    >>> physical_quantiles(crossed, scaler, n_targets=1, n_quantiles=2).flatten().tolist()
+    [8.0, 12.0]
+    """
+    levels = torch.unflatten(forecast, 1, (max(1, n_quantiles), -1))
+    physical = scaler.inverse_targets(levels, n_targets)
+    return physical.sort(dim=1).values if n_quantiles > 1 else physical
 
 
 def _blocks(

@@ -84,6 +84,11 @@ class TaskSettings:
         return max(1, len(self.targets))
 
     @property
+    def variables(self) -> tuple[str, ...] | None:
+        """Variables to open for these settings; None leaves the choice to whoever opens."""
+        return (*self.targets, *self.future) if self.targets else None
+
+    @property
     def calendar_names(self) -> tuple[str, ...]:
         """Names of the calendar columns of the inputs."""
         return calendar_names(self.calendar, self.calendar_harmonics)

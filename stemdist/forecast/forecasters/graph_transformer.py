@@ -15,7 +15,7 @@ from stemdist.forecast.layers.attention import FeedForward, check_heads, make_at
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.products import Product, check_adjacency, symmetric_product
-from stemdist.forecast.layers.reversible_norm import ReversibleNorm
+from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
 
 
 class GPSLayer(nn.Module):
@@ -167,10 +167,7 @@ class GraphTransformerForecaster(Forecaster):
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
         product = symmetric_product(graph, x.dtype, self.adjacency)
-        if self.norm is None:
-            return self._forecast(x, profile, product)
-        normed, statistics = self.norm.normalise(x)
-        return self.norm.restore(self._forecast(normed, profile, product), statistics)
+        return normalised(self.norm, x, lambda windows: self._forecast(windows, profile, product))
 
     def _forecast(self, x: Tensor, profile: Tensor, product: Product) -> Tensor:
         h = self.code(self.embed(x.transpose(1, 2).flatten(2)), profile)  # (B, N, C)

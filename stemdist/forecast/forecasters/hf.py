@@ -17,7 +17,7 @@ from stemdist.data.readers.base import require
 from stemdist.errors import InputError, check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import check_dropout
-from stemdist.forecast.layers.reversible_norm import ReversibleNorm
+from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
 
 
 class PatchForecaster(Forecaster):
@@ -108,14 +108,15 @@ class PatchForecaster(Forecaster):
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units; reads ``x`` only."""
+        return normalised(self.norm, x, self._forecast)
+
+    def _forecast(self, x: Tensor) -> Tensor:
         b, _, n, _ = x.shape
-        if self.norm is not None:
-            x, statistics = self.norm.normalise(x)
         series = x.transpose(1, 2).flatten(0, 1)  # (B N, L_in, F)
         series = functional.pad(series, (0, 0, self.steps - self.lookback, 0))
         h = self.encoder(past_values=series).last_hidden_state  # (B N, F, P, H)
-        forecast: Tensor = self.head(h.flatten(1)).view(b, n, -1).transpose(1, 2)
-        return forecast if self.norm is None else self.norm.restore(forecast, statistics)
+        forecast: Tensor = self.head(h.flatten(1)).view(b, n, -1)
+        return forecast.transpose(1, 2)
 
 
 class HFPatchTSTForecaster(PatchForecaster):

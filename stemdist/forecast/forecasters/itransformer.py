@@ -14,7 +14,7 @@ from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.attention import EncoderBlock, check_heads, make_attention
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
-from stemdist.forecast.layers.reversible_norm import ReversibleNorm
+from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
 
 
 class ITransformerForecaster(Forecaster):
@@ -126,10 +126,7 @@ class ITransformerForecaster(Forecaster):
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        if self.norm is None:
-            return self._forecast(x, profile)
-        normed, statistics = self.norm.normalise(x)
-        return self.norm.restore(self._forecast(normed, profile), statistics)
+        return normalised(self.norm, x, lambda windows: self._forecast(windows, profile))
 
     def _forecast(self, x: Tensor, profile: Tensor) -> Tensor:
         tokens = self.embed(x.transpose(1, 2).flatten(2))  # (B, N, C)

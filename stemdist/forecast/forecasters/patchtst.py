@@ -15,7 +15,7 @@ from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.attention import EncoderBlock, MultiHeadAttention, check_heads
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
-from stemdist.forecast.layers.reversible_norm import ReversibleNorm
+from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
 
 
 class PatchTSTForecaster(Forecaster):
@@ -133,10 +133,7 @@ class PatchTSTForecaster(Forecaster):
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        if self.norm is None:
-            return self._forecast(x, profile)
-        normed, statistics = self.norm.normalise(x)
-        return self.norm.restore(self._forecast(normed, profile), statistics)
+        return normalised(self.norm, x, lambda windows: self._forecast(windows, profile))
 
     def _forecast(self, x: Tensor, profile: Tensor) -> Tensor:
         h = self.code(self.embed(self.patches(x)), profile) + self.position  # (B, N, K, C)

@@ -9,7 +9,11 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stemdist.forecast.base import Forecaster
-from stemdist.forecast.layers.reversible_norm import ReversibleNorm, target_of_rows
+from stemdist.forecast.layers.reversible_norm import (
+    ReversibleNorm,
+    normalised,
+    target_of_rows,
+)
 from stemdist.forecast.layers.window_linear import WindowLinear
 
 
@@ -68,6 +72,8 @@ class RLinearForecaster(Forecaster):
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units; reads ``x`` only."""
-        normed, statistics = self.norm.normalise(x)
-        rows = normed.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
-        return self.norm.restore(self.head(rows).transpose(1, 2), statistics)
+        return normalised(self.norm, x, self._forecast)
+
+    def _forecast(self, x: Tensor) -> Tensor:
+        forecast: Tensor = self.head(x.transpose(1, 2).flatten(2))  # (B, N, O * L_out)
+        return forecast.transpose(1, 2)

@@ -6,6 +6,7 @@ per location and step (output o forecasts target o % V).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -78,6 +79,32 @@ class ReversibleNorm(nn.Module):
         steps = forecast.reshape(b, -1, self.n_targets, rows // self.n_outputs, n)
         scale, mean = statistics.scale[:, None, :, None], statistics.mean[:, None, :, None]
         return (steps * scale + mean).reshape(b, rows, n)  # steps: (B, O / V, V, L_out, N)
+
+
+def normalised(
+    norm: ReversibleNorm | None, x: Tensor, forecast: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return the forecast (B, O * L_out, N) of normalised windows, restored; without a norm, as is.
+
+    Parameters
+    ----------
+    norm : ReversibleNorm, optional
+        None leaves windows and forecast as they are.
+    x : Tensor
+        (B, L_in, N, F).
+    forecast : callable
+        Maps windows (B, L_in, N, F) to their forecast (B, O * L_out, N).
+
+    Examples
+    --------
+    >>> x = torch.tensor([4.0, 6.0]).view(1, 2, 1, 1)
+    >>> normalised(ReversibleNorm(1), x, lambda windows: 0 * windows[..., 0]).flatten().tolist()
+    [5.0, 5.0]
+    """
+    if norm is None:
+        return forecast(x)
+    windows, statistics = norm.normalise(x)
+    return norm.restore(forecast(windows), statistics)
 
 
 def target_of_rows(n_targets: int, n_outputs: int, horizon: int) -> list[int]:

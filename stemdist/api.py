@@ -25,6 +25,7 @@ from stemdist.forecast import (
 def distill_series(
     series: xr.Dataset | xr.DataArray,
     *,
+    method: str = "default",
     work: str | Path | None = None,
     progress: bool | None = None,
     **options: Any,
@@ -35,6 +36,8 @@ def distill_series(
     ----------
     series : xarray.Dataset or xarray.DataArray
         From :func:`~stemdist.data.open_series`, or raw with one suitable variable.
+    method : str
+        A named method, e.g. ``"default"`` or ``"stemdist"``; options win over its settings.
     work : str or Path, optional
         Folder in which state is kept, so that a run that was stopped continues exactly.
     progress : bool, optional
@@ -61,8 +64,9 @@ def distill_series(
     >>> tiny.windows.y.shape
     torch.Size([9, 12, 3])
     """
-    task, settings = _settings(options, TaskSettings, DistillSettings)
-    return distill(_prepared(series, task), settings, work=work, progress=progress)
+    task, own = _sorted(options, TaskSettings, DistillSettings)
+    settings = DistillSettings.of(method, **own)
+    return distill(_prepared(series, TaskSettings(**task)), settings, work=work, progress=progress)
 
 
 def train(
@@ -153,6 +157,11 @@ def _prepared(
 
 def _settings(options: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:
     """Build each kind of settings from the options it has; the first kind wins."""
+    return [kind(**own) for kind, own in zip(kinds, _sorted(options, *kinds), strict=True)]
+
+
+def _sorted(options: Mapping[str, Any], *kinds: type[Any]) -> list[dict[str, Any]]:
+    """Return the options of each kind of settings; the first kind wins."""
     found: list[dict[str, Any]] = [{} for _ in kinds]
     names = [{field.name for field in dataclasses.fields(kind)} for kind in kinds]
     for key, value in options.items():
@@ -160,4 +169,4 @@ def _settings(options: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:
         if owner is None:
             raise unknown_name("option", key, set().union(*names))
         found[owner][key] = value
-    return [kind(**own) for kind, own in zip(kinds, found, strict=True)]
+    return found

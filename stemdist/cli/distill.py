@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import (
@@ -32,6 +33,7 @@ from stemdist.errors import InputError
 def distill(
     data: str,
     *,
+    method: str = "default",
     output: str | None = None,
     settings: DistillSettings,
     opening: OpenOptions,
@@ -49,6 +51,8 @@ def distill(
     ----------
     data : str
         A file or folder (NetCDF, Zarr, GRIB, CSV, npz, HDF), or a data set of the catalogue.
+    method : str
+        A named method: default, stemdist, ...; options that are given win over its settings.
     output : str, optional
         File to write, .nc or .zarr; by default named after DATA, in the working directory. A
         file of that name is replaced.
@@ -65,6 +69,7 @@ def distill(
     if is_distilled(data):
         raise InputError(f"{data!r} is a distilled set already: give the data it was made from")
     target = output_file(output or default_output(data, ".distilled.nc"), (".nc", ".zarr"), data)
+    settings = DistillSettings.of(method, **_chosen(settings, given))
     recipe = find_recipe(data, opening.recipe)
     for name in ("time_ratio", "space_ratio"):
         recommended = getattr(recipe, name, None)
@@ -89,6 +94,13 @@ def distill(
             f"stemdist evaluate {made} --data {given_data} --forecasters linear,mlp --seeds 3",
         ]
     )
+
+
+def _chosen(settings: DistillSettings, given: Given) -> dict[str, Any]:
+    """Return the fields that the user gave, or a part of which."""
+    typed = {name.partition(".")[0] for name in given}
+    fields = (field.name for field in dataclasses.fields(DistillSettings))
+    return {name: getattr(settings, name) for name in fields if name in typed}
 
 
 def _quoted(path: str | Path) -> str:

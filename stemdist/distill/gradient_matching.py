@@ -144,24 +144,19 @@ class GradientMatching(Synthesizer):
         index = torch.randint(len(real), (self.batch_windows,), generator=generator)
         batch = real.batch(index, part)
         wanted = self._gradients(problem, surrogate, part, batch, real.profile[part])
+        x, y = variables.windows()
         synthetic = (
-            problem.inputs(variables.x)[:, :, part],  # (M_S, L_in, k, F)
-            variables.y[:, :, part],  # (M_S, L_out, k)
+            problem.inputs(x)[:, :, part],  # (M_S, L_in, k, F)
+            y[:, :, part],  # (M_S, L_out, k)
             problem.start.mask[:, :, part],
         )
         profile = synthetic[0].mean(0).transpose(0, 1).flatten(1)  # (k, L_in * F)
         found = self._gradients(problem, surrogate, part, synthetic, profile, create_graph=True)
         distance = gradient_distance([g.detach() for g in wanted], found)
-        variables.optimizer.zero_grad(set_to_none=True)
-        distance.backward(inputs=[variables.x, variables.y])  # type: ignore[no-untyped-call]
-        gradients = [t.grad for t in (variables.x, variables.y)]
+        gradients = torch.autograd.grad(distance, variables.tensors, materialize_grads=True)
         value = float(distance.detach())
-        if not all(g is not None and bool(torch.isfinite(g).all()) for g in gradients):
-            for group in variables.optimizer.param_groups:
-                group["lr"] /= 2  # a step that would spoil the set is left out
-            return value if math.isfinite(value) else float("inf")
-        variables.optimizer.step()
-        return value
+        made = variables.step(gradients)
+        return value if made or math.isfinite(value) else float("inf")
 
     def _gradients(
         self,
@@ -198,7 +193,9 @@ class GradientMatching(Synthesizer):
         generator: torch.Generator,
     ) -> None:
         """Train the surrogate on the synthetic windows, part by part."""
-        x, y, mask = problem.inputs(variables.x.detach()), variables.y.detach(), problem.start.mask
+        with torch.no_grad():
+            x, y = variables.windows()
+            x, mask = problem.inputs(x), problem.start.mask
         for part in parts:
             weight = subset_weights(problem.start.weight[part])
             graph = subgraph(problem.graph, part)

@@ -13,8 +13,12 @@ from torch import Tensor
 from stemdist.data.windows import Batch, WindowSource
 from stemdist.errors import InputError, unknown_name
 
-EXPERT_SHARE = {"observed": 0.0, "mixed": 0.5, "expert": 1.0}
-"""Share of the expert's answer in the target, by kind of label."""
+EXPERT_SHARE = {"observed": 0.0, "incremental": 0.0, "mixed": 0.5, "expert": 1.0}
+"""Share of the expert's answer in the target at the start, by kind of label.
+
+``incremental`` targets are observed at first and move towards the experts' answers while the
+synthesizer works (the value term of CondTSF).
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,15 +5,17 @@ Shapes: M training windows, M_S synthetic windows, K clusters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from stemdist.data.windows import TensorWindows, WindowSource
+from stemdist.data.windows import TensorWindows, WindowSource, materialise
+from stemdist.distill.parametrisation import Parametrisation, parametrisation_type
 from stemdist.forecast import (
     ForecastTask,
     TrainingSettings,
@@ -21,6 +23,7 @@ from stemdist.forecast import (
     mean_error,
 )
 from stemdist.forecast.train import evenly_spaced
+from stemdist.graph import subgraph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,12 @@ class DistillationProblem:
     n_learned : int
         Leading features that are learned; calendar and static features stay as they are.
     answer : callable, optional
-        The experts' answer (M_S, L_out, K) to candidate inputs, so that labels follow the inputs
-        while they move; without it ``y`` is learned freely.
+        The experts' answer (B, R, K) to the inputs of any windows, so that labels follow the
+        inputs while they move; without it ``y`` is learned freely.
+    parametrisation : str
+        How the windows are stored while they are learned; see ``PARAMETRISATIONS``.
+    parametrisation_options : mapping
+        Its options.
     """
 
     task: ForecastTask
@@ -58,12 +65,45 @@ class DistillationProblem:
     judging: TrainingSettings
     judge_seeds: int
     n_learned: int
-    answer: Callable[[TensorWindows], Tensor] | None = None
+    answer: Callable[[WindowSource], Tensor] | None = None
+    parametrisation: str = "tensor"
+    parametrisation_options: Mapping[str, Any] = field(default_factory=dict)
 
-    def learned(self, windows: TensorWindows) -> tuple[Tensor, Tensor]:
-        """Return copies of the tensors to learn: ``x`` (M_S, L_in, K, F_learned) and ``y``."""
-        x = windows.x[..., : self.n_learned]
-        return x.clone().requires_grad_(), windows.y.clone().requires_grad_()
+    def encode(self) -> Parametrisation:
+        """Return the start in the chosen parametrisation."""
+        kind = parametrisation_type(self.parametrisation, self.parametrisation_options)
+        return kind(self, **self.parametrisation_options)
+
+    def real_batch(
+        self, n_windows: int, n_locations: int, generator: torch.Generator
+    ) -> tuple[TensorWindows, Data]:
+        """Return random training windows at random real locations, labelled as the start is.
+
+        Experts who need to see all locations at once cannot be asked about a few of them: there
+        the clusters' representatives, whose labels are known, are the real locations.
+
+        Parameters
+        ----------
+        n_windows, n_locations : int
+            How many at most.
+        generator : torch.Generator
+            Draws them.
+
+        Returns
+        -------
+        TensorWindows, torch_geometric.data.Data
+            The windows in their order, and the graph between the locations.
+        """
+        source, graph = self.real, self.graph
+        if self.answer is not None:
+            source, graph = self.task.train, self.task.graph
+        index = torch.randint(len(source), (n_windows,), generator=generator)
+        locations = torch.randperm(source.n_locations, generator=generator)[:n_locations]
+        locations = locations.sort().values
+        windows = materialise(source, index, locations)
+        if self.answer is not None:
+            windows = replace(windows, y=self.answer(windows), mask=torch.ones_like(windows.mask))
+        return windows, subgraph(graph, locations)
 
     def inputs(self, x: Tensor) -> Tensor:
         """Return learned inputs with the fixed features behind them, (M_S, L_in, K, F)."""
@@ -71,9 +111,8 @@ class DistillationProblem:
         return torch.cat([x, fixed], dim=-1) if fixed.shape[-1] else x
 
     def candidate(self, x: Tensor, y: Tensor) -> TensorWindows:
-        """Return windows of copies of ``x`` and ``y``, labelled anew where experts label."""
-        windows = replace(self.start, x=self.inputs(x).clone(), y=y.clone())
-        return windows if self.answer is None else replace(windows, y=self.answer(windows))
+        """Return windows of copies of ``x`` and ``y``."""
+        return replace(self.start, x=self.inputs(x).clone(), y=y.clone())
 
     def score(self, candidate: TensorWindows) -> float:
         """Return the validation error of forecasters trained on ``candidate``; lower is better.

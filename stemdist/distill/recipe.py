@@ -22,7 +22,9 @@ from stemdist.distill.clusters import Clusters, cluster_graph, cluster_locations
 from stemdist.distill.distilled import DistilledSet, compression_ratios
 from stemdist.distill.experts import Expert, expert_answers, mean_answer, train_experts
 from stemdist.distill.labels import RelabelledWindows, expert_share
+from stemdist.distill.parametrisation import parametrisation_type
 from stemdist.distill.problem import DistillationProblem
+from stemdist.distill.recipes import recipe_fields
 from stemdist.distill.selection import SELECTIONS, select_windows
 from stemdist.distill.synthesizer import Synthesizer, make_synthesizer
 from stemdist.errors import InputError, check_count, check_ratio, unknown_name
@@ -45,8 +47,9 @@ class DistillSettings:
         What stands for a cluster: its most central real location, or the mean of all.
     selection : {"kmeans", "random"}
         How the windows to start from are chosen.
-    labels : {"expert", "observed", "mixed"}
-        Where targets come from.
+    labels : {"expert", "observed", "mixed", "incremental"}
+        Where targets come from; ``incremental`` ones are observed at first and move towards the
+        experts' answers by the synthesizer's ``relabel`` share in every iteration.
     experts : tuple of str
         Forecasters tried as experts; the family with the lowest validation error labels.
     expert_seeds : int
@@ -57,6 +60,10 @@ class DistillSettings:
         ``gradient-matching``, or ``selection`` to stop at the relabelled real windows.
     synthesizer_options : mapping
         Parameters of the synthesizer, e.g. ``{"iterations": 100, "subsets": 8}``.
+    parametrisation : str
+        How windows are stored while they are learned; see ``PARAMETRISATIONS``.
+    parametrisation_options : mapping
+        Its options.
     judges : tuple of str
         Forecasters whose validation error chooses the iterate.
     judging : TrainingSettings
@@ -80,6 +87,8 @@ class DistillSettings:
     )
     synthesizer: str = "gradient-matching"
     synthesizer_options: Mapping[str, Any] = field(default_factory=dict)
+    parametrisation: str = "tensor"
+    parametrisation_options: Mapping[str, Any] = field(default_factory=dict)
     judges: tuple[str, ...] = ("mlp",)
     judging: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=300))
     judge_seeds: int = 2
@@ -119,6 +128,30 @@ class DistillSettings:
             1, method=self.clustering, representative=self.representative
         ).check_parameters()
         make_synthesizer(self.synthesizer, **self.synthesizer_options)
+        parametrisation_type(self.parametrisation, self.parametrisation_options)
+
+    @classmethod
+    def of(cls, method: str, **changes: Any) -> DistillSettings:
+        """Return the settings of a named method, with changes.
+
+        Parameters
+        ----------
+        method : str
+            A name of ``RECIPES``: the default, a published method, or a coreset.
+        **changes
+            Fields that differ from it; options of the same synthesizer are merged.
+
+        Raises
+        ------
+        InputError
+            If the method is unknown or a value cannot be used.
+
+        Examples
+        --------
+        >>> DistillSettings.of("stemdist", time_ratio=0.05).synthesizer
+        'gradient-matching'
+        """
+        return cls(**recipe_fields(method, changes))
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
@@ -167,13 +200,13 @@ class StartingPoint:
     labels: str
 
     @property
-    def answer(self) -> Callable[[TensorWindows], Tensor] | None:
+    def answer(self) -> Callable[[WindowSource], Tensor] | None:
         """How experts label synthetic inputs; None where labels are learned.
 
         Experts that look at all real locations at once cannot answer for a few clusters.
         """
         pointwise = all(expert.forecaster.pointwise for expert in self.experts)
-        if self.labels != "expert" or not pointwise:
+        if self.labels not in ("expert", "incremental") or not pointwise:
             return None
         return partial(mean_answer, self.experts, graph=self.graph)
 
@@ -205,7 +238,7 @@ def starting_point(
     real: WindowSource = cluster_windows(task.train, clusters)
     chosen = select_windows(real, n_windows, settings.selection, settings.seed)
     share, experts = expert_share(settings.labels), []
-    if share > 0:
+    if settings.labels != "observed":
         experts = train_experts(
             task,
             settings.experts,
@@ -214,6 +247,7 @@ def starting_point(
             cache=cache,
             progress=progress,
         )
+    if share > 0:
         answers = expert_answers(experts, task, clusters, torch.arange(len(task.train)))
         real = RelabelledWindows(source=real, answers=answers, share=share)
     windows = materialise(real, chosen)
@@ -276,12 +310,8 @@ def distill(
     """
     settings = settings or DistillSettings()
     with measure() as cost:
-        start = starting_point(
-            task,
-            settings,
-            cache=Path(work) / "experts" if experts is None and work is not None else experts,
-            progress=progress,
-        )
+        cache = Path(work) / "experts" if experts is None and work is not None else experts
+        start = starting_point(task, settings, cache=cache, progress=progress)
         problem = DistillationProblem(
             task=task,
             real=start.real,
@@ -292,11 +322,13 @@ def distill(
             judge_seeds=settings.judge_seeds,
             n_learned=task.n_series_features,
             answer=start.answer,
+            parametrisation=settings.parametrisation,
+            parametrisation_options=settings.parametrisation_options,
         )
         synthesizer = make_synthesizer(settings.synthesizer, **settings.synthesizer_options)
         key = hash_of([task.content_hash, settings.to_json()])
         state = None if work is None else Path(work) / f"{key}.state"
-        synthesizer.fit(problem, seed=settings.seed, state=state, progress=progress)
+        synthesizer.fit(problem, seed=settings.seed, state=state, cache=cache, progress=progress)
     return DistilledSet(
         windows=synthesizer.windows_,
         cluster_graph=start.graph,

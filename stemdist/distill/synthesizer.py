@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from stemdist.data.windows import TensorWindows
+from stemdist.distill.parametrisation import Parametrisation
 from stemdist.distill.problem import DistillationProblem
 from stemdist.errors import InputError, unknown_name
 from stemdist.files import atomic_path
@@ -36,21 +37,46 @@ SYNTHESIZERS: Registry[type[Synthesizer]] = Registry(
 
 @dataclass
 class Variables:
-    """The synthetic tensors while they are learned, with their optimizer's state.
+    """What is learned, with its optimizer's state.
 
     Parameters
     ----------
-    x : Tensor
-        (M_S, L_in, K, F_learned), requires grad.
-    y : Tensor
-        (M_S, L_out, K), requires grad.
+    parametrisation : Parametrisation
+        The learned tensors and the windows they stand for.
     optimizer : torch.optim.Optimizer
-        Over ``x`` and ``y``.
+        Over the learned tensors.
     """
 
-    x: Tensor
-    y: Tensor
+    parametrisation: Parametrisation
     optimizer: torch.optim.Optimizer
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The learned tensors."""
+        return self.parametrisation.tensors
+
+    def windows(self) -> tuple[Tensor, Tensor]:
+        """Return ``x`` (M_S, L_in, K, F_l) and ``y`` (M_S, R, K), differentiable."""
+        return self.parametrisation.windows()
+
+    def step(self, gradients: Sequence[Tensor | None]) -> bool:
+        """Make one step of the optimizer, unless a gradient is not finite.
+
+        A step that would spoil the set is left out, and the learning rate halved.
+
+        Returns
+        -------
+        bool
+            Whether the step was made.
+        """
+        if not all(g is None or bool(torch.isfinite(g).all()) for g in gradients):
+            for group in self.optimizer.param_groups:
+                group["lr"] /= 2
+            return False
+        for tensor, gradient in zip(self.tensors, gradients, strict=True):
+            tensor.grad = gradient
+        self.optimizer.step()
+        return True
 
 
 class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
@@ -58,10 +84,14 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
 
     A subclass stores its parameters in ``__init__``, gives the optimizer of the synthetic tensors
     and improves them in :meth:`improve`; the loop, labels that follow the inputs, the choice of the
-    iterate by validation error and resuming are the same for all.
+    iterate by validation error and resuming are the same for all. One that needs more than that
+    overrides :meth:`prepare`, :meth:`memory` and :meth:`remember`.
 
     Attributes
     ----------
+    relabel : float
+        Share of the experts' answer to the moved inputs that enters ``y`` after each iteration:
+        0 leaves ``y`` as learned, 1 replaces it (CondTSF's value term is what lies between).
     windows_ : TensorWindows
         The best iterate, never worse on validation than the start.
     history_ : list of dict
@@ -71,6 +101,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     """
 
     iterations: int
+    relabel: float = 1.0
     windows_: TensorWindows
     best_: float
     history_: list[dict[str, float]]
@@ -86,12 +117,33 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> float:
         """Make one outer iteration in place and return its mean loss."""
 
+    def prepare(self, problem: DistillationProblem, *, seed: int, cache: str | Path | None) -> None:
+        """Make what all iterations share; it must follow from the problem and the seed alone.
+
+        Parameters
+        ----------
+        problem : DistillationProblem
+            As in :meth:`fit`.
+        seed : int
+            As in :meth:`fit`.
+        cache : str or Path, optional
+            Folder for what takes long to make.
+        """
+
+    def memory(self) -> dict[str, Any]:
+        """Return what is carried from one iteration to the next, as tensors and plain types."""
+        return {}
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Take back what :meth:`memory` returned in the run that is continued."""
+
     def fit(
         self,
         problem: DistillationProblem,
         *,
         seed: int = 0,
         state: str | Path | None = None,
+        cache: str | Path | None = None,
         progress: bool | None = False,
     ) -> Synthesizer:
         """Learn synthetic windows.
@@ -104,12 +156,15 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             Of everything random; equal seeds give equal results.
         state : str or Path, optional
             File in which every iteration is kept; a run started again continues there exactly.
+        cache : str or Path, optional
+            Folder in which expert trajectories and the like are kept for other runs.
         progress : bool, optional
             Show a bar; None shows it on a terminal only.
         """
         began, self.earlier_seconds_ = time.perf_counter(), 0.0
-        x, y = problem.learned(problem.start)
-        variables = Variables(x, y, self.optimizer([x, y]))
+        parametrisation = problem.encode()
+        variables = Variables(parametrisation, self.optimizer(parametrisation.tensors))
+        self.prepare(problem, seed=seed, cache=cache)
         done = self._resume(state, variables, problem)
         bar = tqdm(
             range(done, self.iterations),
@@ -123,13 +178,21 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         for iteration in bar:
             generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
             loss = self.improve(problem, variables, generator)
-            candidate = problem.candidate(variables.x.detach(), variables.y.detach())
-            with torch.no_grad():
-                variables.y.copy_(candidate.y)
+            candidate = self._candidate(problem, variables)
             self._judge(problem, candidate, iteration + 1, loss)
             bar.set_postfix(loss=f"{loss:.3g}", validation=f"{self.best_:.4f}")
             self._save(state, variables, time.perf_counter() - began)
         return self
+
+    @torch.no_grad()
+    def _candidate(self, problem: DistillationProblem, variables: Variables) -> TensorWindows:
+        """Return the windows as they are now, with labels that follow the inputs."""
+        candidate = problem.candidate(*variables.windows())
+        if problem.answer is None or not self.relabel > 0:
+            return candidate
+        answer = problem.answer(candidate)
+        variables.parametrisation.relabel(torch.lerp(candidate.y, answer, self.relabel))
+        return problem.candidate(*variables.windows())
 
     def _judge(
         self, problem: DistillationProblem, candidate: TensorWindows, iteration: int, loss: float
@@ -148,8 +211,8 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         if state is None:
             return
         content = {
-            "x": variables.x.detach(),
-            "y": variables.y.detach(),
+            "tensors": [tensor.detach() for tensor in variables.tensors],
+            "memory": self.memory(),
             "optimizer": variables.optimizer.state_dict(),
             "best": (self.best_, self.windows_.x, self.windows_.y),
             "history": self.history_,
@@ -167,8 +230,9 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             return 0
         content = torch.load(state, weights_only=True)
         with torch.no_grad():
-            variables.x.copy_(content["x"])
-            variables.y.copy_(content["y"])
+            for tensor, kept in zip(variables.tensors, content["tensors"], strict=True):
+                tensor.copy_(kept)
+        self.remember(content["memory"])
         variables.optimizer.load_state_dict(content["optimizer"])
         self.best_, x, y = content["best"]
         self.windows_ = replace(problem.start, x=x, y=y)

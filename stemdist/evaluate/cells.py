@@ -176,7 +176,9 @@ class Bench:
 
     def _training(self, cell: Cell, forecaster: Forecaster) -> TrainingSettings:
         return self.settings.training(
-            seed=cell.seed, learning_rate=cell.learning_rate, pointwise=forecaster.pointwise
+            seed=cell.seed,
+            learning_rate=cell.learning_rate,
+            all_locations=forecaster.pointwise or forecaster.needs_grid,
         )
 
     def _key(self, cell: Cell) -> str:

@@ -33,7 +33,8 @@ class EvaluationSettings:
         Windows per update (all of them, where a method has fewer).
     locations_per_update : int, optional
         Random locations per update for forecasters that mix locations, so that their cost does
-        not grow with N; all of them where a method has fewer. Others always see all.
+        not grow with N; all of them where a method has fewer. Others always see all, and so do
+        those that need a whole grid.
     validate_every, validation_windows : int
         Validation after every so many updates, on at most so many evenly spaced windows; the
         weights with the lowest error are kept.
@@ -58,7 +59,7 @@ class EvaluationSettings:
 
     Examples
     --------
-    >>> EvaluationSettings().training(seed=0, learning_rate=1e-3, pointwise=True).updates
+    >>> EvaluationSettings().training(seed=0, learning_rate=1e-3).updates
     600
     """
 
@@ -98,15 +99,17 @@ class EvaluationSettings:
         for rate in self.learning_rates:
             if not (math.isfinite(rate) and rate > 0):
                 raise InputError(f"learning_rates has {rate!r}: every rate must be above 0")
-        self.training(seed=0, learning_rate=self.learning_rates[0], pointwise=False)
+        self.training(seed=0, learning_rate=self.learning_rates[0])
 
-    def training(self, *, seed: int, learning_rate: float, pointwise: bool) -> TrainingSettings:
+    def training(
+        self, *, seed: int, learning_rate: float, all_locations: bool = False
+    ) -> TrainingSettings:
         """Return the settings of one training run; equal for all methods."""
         return TrainingSettings(
             updates=self.updates,
             batch_windows=self.batch_windows,
             learning_rate=learning_rate,
-            locations_per_update=None if pointwise else self.locations_per_update,
+            locations_per_update=None if all_locations else self.locations_per_update,
             validate_every=self.validate_every,
             validation_windows=self.validation_windows,
             loss="quantile" if self.quantiles else "mse",

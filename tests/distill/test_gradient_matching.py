@@ -77,7 +77,7 @@ def test_gradient_on_the_inputs_agrees_with_finite_differences(problem, family):
             **{n: getattr(problem.start, n).double() for n in ("x", "y", "mask", "weight")},
         ),
     )
-    x, y = doubled.learned(doubled.start)
+    x, y = doubled.encode().windows()
     batch = [t.double() for t in problem.real.batch(torch.arange(5), part)]
     real = matching._gradients(doubled, surrogate, part, batch, problem.real.profile[part].double())
     real = [g.detach() for g in real]
@@ -98,8 +98,9 @@ def test_gradient_on_the_inputs_agrees_with_finite_differences(problem, family):
 
 def test_clusters_outside_the_part_do_not_move(problem):
     matching = GradientMatching(batch_windows=8)
-    x, y = problem.learned(problem.start)
-    variables = Variables(x, y, torch.optim.SGD([x, y], lr=1.0))
+    parametrisation = problem.encode()
+    x, y = parametrisation.tensors
+    variables = Variables(parametrisation, torch.optim.SGD([x, y], lr=1.0))
     before = x.detach().clone()
     part = torch.tensor([1])
     generator = torch.Generator().manual_seed(0)
@@ -111,8 +112,8 @@ def test_clusters_outside_the_part_do_not_move(problem):
 def test_matching_lowers_the_distance(problem):
     matching, surrogate = GradientMatching(learning_rate=1e-2), surrogate_of(problem)
     part = torch.arange(problem.start.n_locations)
-    x, y = problem.learned(problem.start)
-    variables = Variables(x, y, matching.optimizer([x, y]))
+    parametrisation = problem.encode()
+    variables = Variables(parametrisation, matching.optimizer(parametrisation.tensors))
     values = [
         matching._match(problem, variables, surrogate, part, torch.Generator().manual_seed(0))
         for _ in range(30)
@@ -135,8 +136,9 @@ def test_masked_targets_have_no_influence(problem):
 
 def test_a_step_that_is_not_finite_is_left_out(problem, monkeypatch):
     matching = GradientMatching(batch_windows=4)
-    x, y = problem.learned(problem.start)
-    variables = Variables(x, y, matching.optimizer([x, y]))
+    parametrisation = problem.encode()
+    x, _ = parametrisation.tensors
+    variables = Variables(parametrisation, matching.optimizer(parametrisation.tensors))
     before = x.detach().clone()
     monkeypatch.setattr(
         "stemdist.distill.gradient_matching.gradient_distance",

@@ -43,7 +43,8 @@ class Spoil(Synthesizer):
 
     def improve(self, problem, variables, generator):
         with torch.no_grad():
-            variables.x.copy_(5 * torch.randn(variables.x.shape, generator=generator))
+            x = variables.tensors[0]
+            x.copy_(5 * torch.randn(x.shape, generator=generator))
         return 1.0
 
 
@@ -61,11 +62,15 @@ def test_fixed_features_stay(problem):
     assert torch.equal(result.windows_.x[..., fixed:], problem.start.x[..., fixed:])
 
 
-def test_labels_follow_the_inputs(problem):
-    x, _ = problem.learned(problem.start)
-    moved = problem.candidate(x.detach() + 1, problem.start.y)
-    assert torch.equal(moved.y, problem.answer(moved))
-    assert not torch.equal(moved.y, problem.start.y)
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_labels_follow_the_inputs_by_a_share(problem, share):
+    spoilt = Spoil(iterations=1)
+    spoilt.relabel = share
+    seen = []
+    spoilt._judge = lambda problem, candidate, iteration, loss: seen.append(candidate)
+    spoilt.fit(problem, seed=1)
+    expected = torch.lerp(problem.start.y, problem.answer(seen[0]), share)
+    assert torch.allclose(seen[0].y, expected)
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])

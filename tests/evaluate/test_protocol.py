@@ -91,7 +91,7 @@ def test_distilled_row_is_what_one_trains_by_hand(evaluation, distilled, task, s
     torch.manual_seed(1)
     forecaster = make_forecaster("linear", lookback=6, horizon=3, n_features=2)
     settings = small.training(
-        seed=1, learning_rate=float(row["learning_rate"].item()), pointwise=True
+        seed=1, learning_rate=float(row["learning_rate"].item()), all_locations=True
     )
     profile = task.train.profile
     train_forecaster(
@@ -252,11 +252,14 @@ def test_damaged_result_is_named(distilled, task, small, tmp_path):
 
 def test_training_settings_are_those_of_ordinary_training():
     settings = EvaluationSettings(updates=7, locations_per_update=3)
-    own = settings.training(seed=2, learning_rate=0.1, pointwise=False)
+    own = settings.training(seed=2, learning_rate=0.1)
     assert own == TrainingSettings(
         updates=7, learning_rate=0.1, seed=2, locations_per_update=3, batch_windows=32
     )
-    assert settings.training(seed=0, learning_rate=0.1, pointwise=True).locations_per_update is None
+    assert (
+        settings.training(seed=0, learning_rate=0.1, all_locations=True).locations_per_update
+        is None
+    )
 
 
 def test_forecasters_are_compared_without_a_distilled_set(task, small, evaluation):

@@ -1,0 +1,93 @@
+"""How synthetic windows are stored while they are learned.
+
+Shapes: M_S synthetic windows, L_in lookback, R target rows, K clusters, F_l learned features.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from stemdist.errors import unknown_name
+from stemdist.registry import Registry
+
+if TYPE_CHECKING:
+    from stemdist.distill.problem import DistillationProblem
+
+PARAMETRISATIONS: Registry[type[Parametrisation]] = Registry(
+    "parametrisation",
+    {"tensor": "stemdist.distill.parametrisation:FreeWindows"},
+    group="stemdist.parametrisations",
+)
+
+
+class Parametrisation(ABC):
+    """Learned tensors, and the windows they stand for.
+
+    A subclass encodes the windows of ``problem.start`` when it is made.
+
+    Attributes
+    ----------
+    tensors : list of Tensor
+        What is learned; leaves that require gradients.
+    """
+
+    tensors: list[Tensor]
+
+    @abstractmethod
+    def windows(self) -> tuple[Tensor, Tensor]:
+        """Return ``x`` (M_S, L_in, K, F_l) and ``y`` (M_S, R, K), differentiable in the tensors."""
+
+    @abstractmethod
+    def relabel(self, y: Tensor) -> None:
+        """Change the tensors such that the targets are ``y``, or as near to it as they can be."""
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numbers are stored for ``x`` and ``y``."""
+        return sum(tensor.numel() for tensor in self.tensors)
+
+
+class FreeWindows(Parametrisation):
+    """Every number of every window is free.
+
+    Parameters
+    ----------
+    problem : DistillationProblem
+        Its start is copied.
+    """
+
+    def __init__(self, problem: DistillationProblem) -> None:
+        x = problem.start.x[..., : problem.n_learned]
+        self.tensors = [x.clone().requires_grad_(), problem.start.y.clone().requires_grad_()]
+
+    def windows(self) -> tuple[Tensor, Tensor]:
+        """Return the two tensors."""
+        x, y = self.tensors
+        return x, y
+
+    def relabel(self, y: Tensor) -> None:
+        """Replace the targets."""
+        with torch.no_grad():
+            self.tensors[1].copy_(y)
+
+
+def parametrisation_type(name: str, options: Mapping[str, Any]) -> Callable[..., Parametrisation]:
+    """Return a registered parametrisation after checking the names of its options.
+
+    Raises
+    ------
+    InputError
+        If the name or an option is unknown; the message lists the valid ones.
+    """
+    kind = PARAMETRISATIONS.get(name)
+    known = set(inspect.signature(kind.__init__).parameters) - {"self", "problem"}
+    for key in options:
+        if key not in known:
+            raise unknown_name(f"option of parametrisation {name!r}", key, known)
+    return kind

@@ -1,0 +1,56 @@
+"""Methods by name: how the parts of distillation are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stemdist.errors import unknown_name
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "default": {},
+    # Kwon et al., ICDE 2026, section 4: granular gradient matching from clustered real windows.
+    "stemdist": {
+        "representative": "mean",
+        "selection": "random",
+        "labels": "observed",
+        "synthesizer": "gradient-matching",
+        "synthesizer_options": {"iterations": 10, "surrogate": "mtgnn", "batch_windows": 64},
+    },
+}
+"""Fields of :class:`~stemdist.distill.DistillSettings` that differ from its defaults."""
+
+
+def recipe_fields(method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a named method after changes.
+
+    Parameters
+    ----------
+    method : str
+        A name of ``RECIPES``.
+    changes : mapping
+        Fields that win over the recipe's. Options of the recipe's own synthesizer or
+        parametrisation are merged; another one starts from its own defaults.
+
+    Raises
+    ------
+    InputError
+        If the method is unknown.
+
+    Examples
+    --------
+    >>> recipe_fields("stemdist", {"synthesizer_options": {"iterations": 2}})["synthesizer_options"]
+    {'iterations': 2, 'surrogate': 'mtgnn', 'batch_windows': 64}
+    >>> "synthesizer_options" in recipe_fields("stemdist", {"synthesizer": "selection"})
+    False
+    """
+    if method not in RECIPES:
+        raise unknown_name("method", method, RECIPES)
+    fields = dict(RECIPES[method])
+    for part in ("synthesizer", "parametrisation"):
+        options = f"{part}_options"
+        if changes.get(part, fields.get(part)) != fields.get(part):
+            fields.pop(options, None)
+        if options in changes and options in fields:
+            changes = {**changes, options: {**fields[options], **changes[options]}}
+    return {**fields, **changes}

@@ -193,9 +193,8 @@ class GradientMatching(Synthesizer):
         generator: torch.Generator,
     ) -> None:
         """Train the surrogate on the synthetic windows, part by part."""
-        with torch.no_grad():
-            x, y = variables.windows()
-            x, mask = problem.inputs(x), problem.start.mask
+        x, y = (part.detach() for part in variables.windows())
+        x, mask = problem.inputs(x), problem.start.mask
         for part in parts:
             weight = subset_weights(problem.start.weight[part])
             graph = subgraph(problem.graph, part)

@@ -45,7 +45,7 @@ class DistillSettings:
         How locations are clustered: ``kmeans``, ``minibatch``, ``ward`` or ``random``.
     representative : {"medoid", "mean"}
         What stands for a cluster: its most central real location, or the mean of all.
-    selection : {"kmeans", "random"}
+    selection : {"kmeans", "k-center", "herding", "contiguous", "random"}
         How the windows to start from are chosen.
     labels : {"expert", "observed", "mixed", "incremental"}
         Where targets come from; ``incremental`` ones are observed at first and move towards the

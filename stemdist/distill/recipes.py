@@ -7,6 +7,9 @@ from typing import Any
 
 from stemdist.errors import unknown_name
 
+# Selected real windows with observed targets; labels="expert" has the experts answer them.
+_CORESET = {"labels": "observed", "synthesizer": "selection"}
+
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     # Kwon et al., ICDE 2026, section 4: granular gradient matching from clustered real windows.
@@ -16,6 +19,20 @@ RECIPES: dict[str, dict[str, Any]] = {
         "labels": "observed",
         "synthesizer": "gradient-matching",
         "synthesizer_options": {"iterations": 10, "surrogate": "mtgnn", "batch_windows": 64},
+    },
+    # Random windows at the most central location of each part of a random partition.
+    "random": {**_CORESET, "selection": "random", "clustering": "random"},
+    "kmeans": {**_CORESET, "selection": "kmeans"},
+    "k-center": {**_CORESET, "selection": "k-center"},
+    "herding": {**_CORESET, "selection": "herding"},
+    # Ding et al., NeurIPS 2024: trajectory matching of a short series, whose targets move a
+    # little towards the expert's answers in every iteration.
+    "condtsf": {
+        "selection": "contiguous",
+        "labels": "incremental",
+        "synthesizer": "trajectory-matching",
+        "synthesizer_options": {"relabel": 0.01},
+        "parametrisation": "series",
     },
 }
 """Fields of :class:`~stemdist.distill.DistillSettings` that differ from its defaults."""

@@ -1,9 +1,20 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from stemdist.data.windows import TensorWindows
 from stemdist.distill import selection
-from stemdist.distill.selection import kmeans_windows, random_windows, select_windows
+from stemdist.distill.selection import (
+    SELECTIONS,
+    contiguous_windows,
+    herding_windows,
+    k_center_windows,
+    kmeans_windows,
+    random_windows,
+    select_windows,
+)
 from stemdist.errors import InputError
 
 
@@ -13,35 +24,143 @@ def windows(x: torch.Tensor) -> TensorWindows:
     return TensorWindows(x=x, y=y, mask=torch.ones_like(y), weight=torch.ones(n))
 
 
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def numbers(*values: float) -> TensorWindows:
+    """Return windows of one number each."""
+    return windows(torch.tensor(values)[:, None, None, None])
+
+
 def test_one_window_of_each_kind():
     kinds = torch.arange(4).repeat_interleave(5).float()
-    source = windows(kinds[:, None, None, None] + 0.01 * torch.randn(20, 3, 2, 1))
-    chosen = kmeans_windows(source, 4, seed=0)
-    assert (chosen // 5).tolist() == [0, 1, 2, 3]
+    source = windows(kinds[:, None, None, None] + 0.01 * noise(20, 3, 2, 1))
+    for method in (kmeans_windows, k_center_windows):
+        assert (method(source, 4, seed=0) // 5).tolist() == [0, 1, 2, 3]
 
 
-def test_repeated_windows_still_give_the_number_asked_for():
-    chosen = kmeans_windows(windows(torch.ones(10, 3, 2, 1)), 4, seed=0)
+@pytest.mark.parametrize("method", sorted(SELECTIONS))
+def test_repeated_windows_still_give_the_number_asked_for(method):
+    chosen = select_windows(windows(torch.ones(10, 3, 2, 1)), 4, method, seed=0)
     assert len(set(chosen.tolist())) == 4
 
 
-@pytest.mark.parametrize("method", sorted(selection.SELECTIONS))
+@pytest.mark.parametrize("method", sorted(SELECTIONS))
 def test_different_sorted_and_repeatable(task, method):
     chosen = select_windows(task.train, 13, method, seed=3)
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     assert len(chosen) == 13
     assert torch.equal(chosen, select_windows(task.train, 13, method, seed=3))
-    assert not torch.equal(chosen, select_windows(task.train, 13, method, seed=4))
 
 
-def test_all_windows():
-    source = windows(torch.randn(7, 2, 1, 1))
-    for method in selection.SELECTIONS:
-        assert select_windows(source, 7, method, seed=0).tolist() == list(range(7))
+@pytest.mark.parametrize("method", ["random", "kmeans", "k-center"])
+def test_seeds_give_other_windows(task, method):
+    first, second = (select_windows(task.train, 13, method, seed=seed) for seed in (3, 4))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("method", sorted(SELECTIONS))
+def test_all_windows(method):
+    source = windows(noise(7, 2, 1, 1))
+    assert select_windows(source, 7, method, seed=0).tolist() == list(range(7))
+
+
+def test_farthest_points_by_hand():
+    # from 0: the farthest is 10 (distance 10), then 4 (distance 4), then 7 (distance 3)
+    source = numbers(0.0, 0.1, 1.0, 4.0, 7.0, 10.0)
+    seeds = (seed for seed in range(50) if k_center_windows(source, 1, seed).tolist() == [0])
+    seed = next(seeds)
+    assert k_center_windows(source, 2, seed).tolist() == [0, 5]
+    assert k_center_windows(source, 3, seed).tolist() == [0, 3, 5]
+    assert k_center_windows(source, 4, seed).tolist() == [0, 3, 4, 5]
+
+
+def test_farthest_points_are_within_twice_the_best_radius(task):
+    sketch = torch.from_numpy(selection._sketch(task.train, 0))
+    distance = torch.cdist(sketch, sketch)
+    chosen = k_center_windows(task.train, 10, seed=0)
+    radius = distance[:, chosen].min(1).values.max()
+    # ten chosen windows and the one farthest from them: two of these eleven share a centre
+    farthest = distance[:, chosen].min(1).values.argmax()
+    eleven = torch.cat([chosen, farthest[None]])
+    apart = distance[eleven][:, eleven] + torch.eye(11) * 1e9
+    assert apart.min() >= radius - 1e-4
+
+
+def test_herding_by_hand():
+    # the mean is 2: first 3 (1 away; 0 and 4 are 2 away), then 0 (mean 1.5; 4 gives 3.5),
+    # then 4 (mean 7/3; -5 gives -2/3, 8 gives 11/3)
+    source = numbers(3.0, 0.0, 4.0, -5.0, 8.0)
+    assert herding_windows(source, 1, seed=0).tolist() == [0]
+    assert herding_windows(source, 2, seed=0).tolist() == [0, 1]
+    assert herding_windows(source, 3, seed=0).tolist() == [0, 1, 2]
+
+
+def test_herding_matches_the_mean_better_than_chance(task):
+    sketch = selection._sketch(task.train, 0)
+
+    def off(index):
+        return np.linalg.norm(sketch[index.numpy()].mean(0) - sketch.mean(0))
+
+    chance = [off(random_windows(task.train, 13, seed)) for seed in range(20)]
+    assert off(herding_windows(task.train, 13, seed=0)) < 0.25 * np.median(chance)
+
+
+def test_segments_of_consecutive_starts(task):
+    # 30 windows of 6 + 3 steps: three segments of 10, here of blocks 0-9, 10-19, ...
+    chosen = contiguous_windows(task.train, 30, seed=0)
+    assert (chosen.reshape(3, 10)[:, 0] % 10 == 0).all()
+    assert (chosen.reshape(3, 10).diff(dim=1) == 1).all()
+
+
+def test_segments_cover_the_kinds_and_cross_no_gap(task):
+    # a gap after every 8th window; the inputs say nothing else than the number of the run
+    run = torch.arange(48) // 8
+    steps = torch.arange(48) + 100 * run
+    kinds = torch.tensor([0.0, 5.0, 0.0, 5.0, 0.0, 0.0])
+    values = torch.zeros(700, 2, 1)
+    for number, kind in enumerate(kinds):
+        values[108 * number : 108 * number + 60] = kind
+    source = replace(
+        task.train,
+        values=values,
+        observed=values == values,
+        calendar=torch.zeros(700, 0),
+        static=torch.zeros(2, 0),
+        starts=steps,
+        lookback=2,
+        horizon=2,
+    )
+    chosen = contiguous_windows(source, 8, seed=0)  # two segments of 4
+    begin, end = chosen.reshape(2, 4)[:, 0], chosen.reshape(2, 4)[:, -1]
+    assert torch.equal(run[begin], run[end])
+    assert set(kinds[run[begin]].tolist()) == {0.0, 5.0}
+    # 4 x 11 windows fit in no run, so blocks of a whole run each are joined and the last one cut
+    assert contiguous_windows(source, 44, seed=0).shape == (44,)
+
+
+def test_kmeans_on_two_levels(monkeypatch):
+    kinds = torch.arange(9).repeat_interleave(20).float()
+    source = windows(kinds[:, None, None, None] + 0.01 * noise(180, 3, 2, 1))
+    monkeypatch.setattr(selection, "LLOYD_LIMIT", 0)
+    chosen = kmeans_windows(source, 36, seed=0)
+    assert len(set(chosen.tolist())) == 36
+    assert torch.bincount(chosen // 20).min() >= 3
+    assert torch.bincount(chosen // 20).max() <= 5
+
+
+def test_shares_of_groups():
+    sizes = np.array([1, 1, 50, 148])
+    for total in (4, 5, 37, 199, 200):
+        shares = selection._shares(sizes, total)
+        assert shares.sum() == total
+        assert (shares >= 1).all()
+        assert (shares <= sizes).all()
 
 
 def test_sketch_keeps_distances():
-    source = windows(torch.randn(30, 12, 100, 1))
+    source = windows(noise(30, 12, 100, 1))
     exact = torch.cdist(*2 * [source.x.flatten(1)])
     sketch = torch.from_numpy(selection._sketch(source, 0)).float()
     assert sketch.shape == (30, 256)

@@ -34,6 +34,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "synthesizer_options": {"relabel": 0.01},
         "parametrisation": "series",
     },
+    # All ridge solutions of a shared linear forecaster, from second moments.
+    "moments": {"labels": "observed", "synthesizer": "closed-form", "judges": ("linear",)},
 }
 """Fields of :class:`~stemdist.distill.DistillSettings` that differ from its defaults."""
 

@@ -28,8 +28,12 @@ from stemdist.registry import Registry
 SYNTHESIZERS: Registry[type[Synthesizer]] = Registry(
     "synthesizer",
     {
+        "closed-form": "stemdist.distill.moments:ClosedForm",
         "gradient-matching": "stemdist.distill.gradient_matching:GradientMatching",
+        "network-pool": "stemdist.distill.network_pool:NetworkPool",
+        "rat-bptt": "stemdist.distill.network_pool:RandomTruncation",
         "selection": "stemdist.distill.synthesizer:Selection",
+        "trajectory-matching": "stemdist.distill.trajectory_matching:TrajectoryMatching",
     },
     group="stemdist.synthesizers",
 )

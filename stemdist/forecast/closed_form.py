@@ -66,6 +66,17 @@ class Moments:
                 rows = design[some] * mask[some, step, None]
                 self._partial[step] += rows.T @ rows
 
+    def gram(self) -> Tensor:
+        """Return the weighted sums of ``[x, 1]^T [x, 1]``.
+
+        Returns
+        -------
+        Tensor
+            (P + 1, P + 1), or (L_out, P + 1, P + 1) if some rows were observed at some steps
+            only; the last entry of each matrix is the total weight of its rows.
+        """
+        return self._whole if self._partial is None else self._whole + self._partial
+
     def solve(self, ridge: float) -> tuple[Tensor, Tensor]:
         """Return the ridge solution: weight (L_out, P) and bias (L_out,).
 
@@ -80,7 +91,7 @@ class Moments:
         """
         if not 0 <= ridge < math.inf:
             raise InputError(f"ridge is {ridge!r}: it must be a number of at least 0, e.g. 0.001")
-        gram = self._whole if self._partial is None else self._whole + self._partial
+        gram = self.gram()
         count = gram[..., -1:, -1:]  # total weight of the rows: (1, 1), or (L_out, 1, 1)
         if not (count > 0).all():
             raise InputError(

@@ -8,11 +8,13 @@ Shapes: B windows, M_S synthetic windows, K clusters, k clusters of a subset, F 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
+from torch_geometric.data import Data
 
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
@@ -47,6 +49,31 @@ def gradient_distance(real: Iterable[Tensor], synthetic: Iterable[Tensor]) -> Te
     return total
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some of the clusters, with what every forecast at them needs.
+
+    Parameters
+    ----------
+    index : Tensor
+        (k,) the clusters.
+    graph : torch_geometric.data.Data
+        Graph between them.
+    weight : Tensor
+        (k,) their weights in losses, mean 1.
+    """
+
+    index: Tensor
+    graph: Data
+    weight: Tensor
+
+    @classmethod
+    def of(cls, problem: DistillationProblem, index: Tensor) -> Part:
+        """Return the clusters ``index`` of a problem."""
+        weight = subset_weights(problem.start.weight[index])
+        return cls(index, subgraph(problem.graph, index), weight)
+
+
 class GradientMatching(Synthesizer):
     """Synthetic windows whose training gradients point where the real ones do.
 
@@ -66,6 +93,8 @@ class GradientMatching(Synthesizer):
         Parts the clusters are split into (at most K).
     surrogate : str
         Forecaster whose gradients are matched.
+    surrogate_options : mapping, optional
+        Its hyper-parameters, e.g. ``{"location_encoder": "attention"}`` for the paper's MTGNN.
     learning_rate : float
         Of Adam on ``x`` and ``y``.
     batch_windows : int
@@ -83,6 +112,7 @@ class GradientMatching(Synthesizer):
         steps: int = 20,
         subsets: int = 4,
         surrogate: str = "mlp",
+        surrogate_options: Mapping[str, Any] | None = None,
         learning_rate: float = 1e-3,
         batch_windows: int = 256,
         epochs: int = 10,
@@ -92,6 +122,7 @@ class GradientMatching(Synthesizer):
         self.steps = steps
         self.subsets = subsets
         self.surrogate = surrogate
+        self.surrogate_options = surrogate_options
         self.learning_rate = learning_rate
         self.batch_windows = batch_windows
         self.epochs = epochs
@@ -114,7 +145,9 @@ class GradientMatching(Synthesizer):
         seed = int(torch.randint(2**31, (), generator=generator))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            surrogate = make_forecaster(self.surrogate, **shape_of(problem.start)).train()
+            surrogate = make_forecaster(
+                self.surrogate, **shape_of(problem.start), **(self.surrogate_options or {})
+            ).train()
             optimizer = torch.optim.Adam(
                 surrogate.parameters(), lr=self.surrogate_learning_rate, fused=True
             )
@@ -127,32 +160,32 @@ class GradientMatching(Synthesizer):
                 self._train(problem, variables, surrogate, optimizer, parts, generator)
         return sum(losses) / len(losses)
 
-    def _parts(self, problem: DistillationProblem, generator: torch.Generator) -> Sequence[Tensor]:
+    def _parts(self, problem: DistillationProblem, generator: torch.Generator) -> list[Part]:
         n_clusters = problem.start.n_locations
-        return random_partition(n_clusters, min(self.subsets, n_clusters), generator)
+        shuffled = random_partition(n_clusters, min(self.subsets, n_clusters), generator)
+        return [Part.of(problem, index) for index in shuffled]
 
     def _match(
         self,
         problem: DistillationProblem,
         variables: Variables,
         surrogate: Forecaster,
-        part: Tensor,
+        part: Part,
         generator: torch.Generator,
     ) -> float:
-        """Take one step on ``x`` and ``y`` at the clusters ``part`` (k,)."""
-        real = problem.real
+        """Take one step on ``x`` and ``y`` at the clusters of ``part``."""
+        real, here = problem.real, part.index
         index = torch.randint(len(real), (self.batch_windows,), generator=generator)
-        batch = real.batch(index, part)
-        wanted = self._gradients(problem, surrogate, part, batch, real.profile[part])
+        wanted = self._gradients(surrogate, part, real.batch(index, here), real.profile[here])
         x, y = variables.windows()
         synthetic = (
-            problem.inputs(x)[:, :, part],  # (M_S, L_in, k, F)
-            y[:, :, part],  # (M_S, L_out, k)
-            problem.start.mask[:, :, part],
+            problem.inputs(x)[:, :, here],  # (M_S, L_in, k, F)
+            y[:, :, here],  # (M_S, L_out, k)
+            problem.start.mask[:, :, here],
         )
         profile = synthetic[0].mean(0).transpose(0, 1).flatten(1)  # (k, L_in * F)
-        found = self._gradients(problem, surrogate, part, synthetic, profile, create_graph=True)
-        distance = gradient_distance([g.detach() for g in wanted], found)
+        found = self._gradients(surrogate, part, synthetic, profile, create_graph=True)
+        distance = gradient_distance(wanted, found)
         gradients = torch.autograd.grad(distance, variables.tensors, materialize_grads=True)
         value = float(distance.detach())
         made = variables.step(gradients)
@@ -160,25 +193,19 @@ class GradientMatching(Synthesizer):
 
     def _gradients(
         self,
-        problem: DistillationProblem,
         surrogate: Forecaster,
-        part: Tensor,
+        part: Part,
         batch: tuple[Tensor, Tensor, Tensor],
         profile: Tensor,
         *,
         create_graph: bool = False,
     ) -> tuple[Tensor, ...]:
-        """Return the gradient of the weighted squared error for every parameter."""
+        """Return the gradient of the weighted squared error for every weight matrix."""
         x, y, mask = batch
-        parameters: dict[str, Tensor] = dict(surrogate.named_parameters())
-        forecast = functional_call(
-            surrogate, parameters, (x, subgraph(problem.graph, part), profile)
-        )
-        weight = subset_weights(problem.start.weight[part])
-        loss = weighted_mean((forecast - y) ** 2, mask, weight)
+        loss = weighted_mean((surrogate(x, part.graph, profile) - y) ** 2, mask, part.weight)
         return torch.autograd.grad(
             loss,
-            list(parameters.values()),
+            [parameter for parameter in surrogate.parameters() if parameter.dim() > 1],
             create_graph=create_graph,
             materialize_grads=True,
         )
@@ -189,20 +216,20 @@ class GradientMatching(Synthesizer):
         variables: Variables,
         surrogate: Forecaster,
         optimizer: torch.optim.Optimizer,
-        parts: Sequence[Tensor],
+        parts: Sequence[Part],
         generator: torch.Generator,
     ) -> None:
         """Train the surrogate on the synthetic windows, part by part."""
-        x, y = (part.detach() for part in variables.windows())
-        x, mask = problem.inputs(x), problem.start.mask
+        with torch.no_grad():
+            x, y = variables.windows()
+            x, mask = problem.inputs(x), problem.start.mask
         for part in parts:
-            weight = subset_weights(problem.start.weight[part])
-            graph = subgraph(problem.graph, part)
-            profile = x[:, :, part].mean(0).transpose(0, 1).flatten(1)
+            inputs, targets, counted = (whole[:, :, part.index] for whole in (x, y, mask))
+            profile = inputs.mean(0).transpose(0, 1).flatten(1)
             for index in self._batches(len(x), generator):
-                forecast = surrogate(x[index][:, :, part], graph, profile)
-                errors = (forecast - y[index][:, :, part]) ** 2
-                loss = weighted_mean(errors, mask[index][:, :, part], weight)
+                forecast = surrogate(inputs[index], part.graph, profile)
+                errors = (forecast - targets[index]) ** 2
+                loss = weighted_mean(errors, counted[index], part.weight)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()

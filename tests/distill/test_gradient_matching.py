@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stemdist.distill import DistillationProblem, starting_point
-from stemdist.distill.gradient_matching import GradientMatching, gradient_distance
+from stemdist.distill.gradient_matching import GradientMatching, Part, gradient_distance
 from stemdist.distill.synthesizer import Variables
 from stemdist.errors import InputError
 from stemdist.forecast import make_forecaster
@@ -60,16 +60,17 @@ def surrogate_of(problem, family="mlp"):
 
 
 def distance(problem, matching, surrogate, part, x, y, real):
-    profile = x[:, :, part].mean(0).transpose(0, 1).flatten(1)
-    synthetic = (x[:, :, part], y[:, :, part], problem.start.mask[:, :, part])
-    found = matching._gradients(problem, surrogate, part, synthetic, profile, create_graph=True)
+    here = part.index
+    profile = x[:, :, here].mean(0).transpose(0, 1).flatten(1)
+    synthetic = (x[:, :, here], y[:, :, here], problem.start.mask[:, :, here])
+    found = matching._gradients(surrogate, part, synthetic, profile, create_graph=True)
     return gradient_distance(real, found)
 
 
 @pytest.mark.parametrize("family", ["linear", "mlp", "mtgnn"])
 def test_gradient_on_the_inputs_agrees_with_finite_differences(problem, family):
     matching, surrogate = GradientMatching(), surrogate_of(problem, family).double()
-    part = torch.tensor([0, 2])
+    here = torch.tensor([0, 2])
     doubled = replace(
         problem,
         start=replace(
@@ -77,10 +78,10 @@ def test_gradient_on_the_inputs_agrees_with_finite_differences(problem, family):
             **{n: getattr(problem.start, n).double() for n in ("x", "y", "mask", "weight")},
         ),
     )
+    part = Part.of(doubled, here)
     x, y = doubled.encode().windows()
-    batch = [t.double() for t in problem.real.batch(torch.arange(5), part)]
-    real = matching._gradients(doubled, surrogate, part, batch, problem.real.profile[part].double())
-    real = [g.detach() for g in real]
+    batch = [t.double() for t in problem.real.batch(torch.arange(5), here)]
+    real = matching._gradients(surrogate, part, batch, problem.real.profile[here].double())
     value = distance(doubled, matching, surrogate, part, doubled.inputs(x), y, real)
     gradient = torch.autograd.grad(value, [x, y])
     direction = torch.randn_like(x)
@@ -102,7 +103,7 @@ def test_clusters_outside_the_part_do_not_move(problem):
     x, y = parametrisation.tensors
     variables = Variables(parametrisation, torch.optim.SGD([x, y], lr=1.0))
     before = x.detach().clone()
-    part = torch.tensor([1])
+    part = Part.of(problem, torch.tensor([1]))
     generator = torch.Generator().manual_seed(0)
     matching._match(problem, variables, surrogate_of(problem), part, generator)
     moved = (x.detach() != before).flatten(0, 1).any(dim=(0, 2))
@@ -111,7 +112,7 @@ def test_clusters_outside_the_part_do_not_move(problem):
 
 def test_matching_lowers_the_distance(problem):
     matching, surrogate = GradientMatching(learning_rate=1e-2), surrogate_of(problem)
-    part = torch.arange(problem.start.n_locations)
+    part = Part.of(problem, torch.arange(problem.start.n_locations))
     parametrisation = problem.encode()
     variables = Variables(parametrisation, matching.optimizer(parametrisation.tensors))
     values = [
@@ -123,13 +124,13 @@ def test_matching_lowers_the_distance(problem):
 
 def test_masked_targets_have_no_influence(problem):
     matching, surrogate = GradientMatching(), surrogate_of(problem)
-    part = torch.tensor([0, 1])
-    x, y, mask = problem.real.batch(torch.arange(40), part)
+    part = Part.of(problem, torch.tensor([0, 1]))
+    x, y, mask = problem.real.batch(torch.arange(40), part.index)
     assert mask.min() == 0
-    profile = problem.real.profile[part]
+    profile = problem.real.profile[part.index]
     spoilt = torch.where(mask > 0, y, torch.full_like(y, 1e3))
-    one = matching._gradients(problem, surrogate, part, (x, y, mask), profile)
-    other = matching._gradients(problem, surrogate, part, (x, spoilt, mask), profile)
+    one = matching._gradients(surrogate, part, (x, y, mask), profile)
+    other = matching._gradients(surrogate, part, (x, spoilt, mask), profile)
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a, b)
 
@@ -144,7 +145,7 @@ def test_a_step_that_is_not_finite_is_left_out(problem, monkeypatch):
         "stemdist.distill.gradient_matching.gradient_distance",
         lambda real, found: sum(g.sum() for g in found) * float("nan"),
     )
-    part = torch.tensor([0])
+    part = Part.of(problem, torch.tensor([0]))
     matching._match(problem, variables, surrogate_of(problem), part, torch.Generator())
     assert torch.equal(x.detach(), before)
     assert variables.optimizer.param_groups[0]["lr"] == matching.learning_rate / 2

@@ -104,7 +104,11 @@ class DistilledSet:
         return graph
 
     def to_xarray(self) -> xr.Dataset:
-        """Return everything as one self-describing dataset in physical units."""
+        """Return everything as one self-describing dataset in physical units.
+
+        It has the windows themselves, whatever parametrisation they were learned in, so that it
+        can be read with xarray alone; ``byte_ratio`` counts the numbers of the parametrisation.
+        """
         target = {"units": self.units, "long_name": self.variables[0]}
         source, sink = self.cluster_graph.edge_index.numpy()
         x, calendar, static = (part.numpy() for part in self._stored_inputs())
@@ -286,8 +290,32 @@ def with_shared_features(x: Tensor, calendar: Tensor, static: Tensor) -> Tensor:
     return torch.cat([x, shared, static.expand(m, lookback, k, -1)], dim=-1)
 
 
+def stored_bytes(distilled: TensorWindows, n_learned: int, n_numbers: int | None = None) -> int:
+    """Return the bytes of windows in single precision, shared features included once.
+
+    Parameters
+    ----------
+    distilled : TensorWindows
+        M_S windows over K clusters.
+    n_learned : int
+        Features stored per window and cluster; the others are shared by clusters or by times.
+    n_numbers : int, optional
+        Numbers that stand for learned features and targets; by default all of them.
+    """
+    m, k = len(distilled), distilled.n_locations
+    if n_numbers is None:
+        n_numbers = m * k * (distilled.lookback * n_learned + distilled.rows)
+    shared = (m * distilled.lookback + k) * (distilled.n_features - n_learned)
+    return 4 * (n_numbers + shared)
+
+
 def compression_ratios(
-    distilled: TensorWindows, n_learned: int, n_windows: int, n_locations: int, series_bytes: int
+    distilled: TensorWindows,
+    n_learned: int,
+    n_windows: int,
+    n_locations: int,
+    series_bytes: int,
+    n_numbers: int | None = None,
 ) -> dict[str, float]:
     """Return the three ratios that are always reported together.
 
@@ -301,18 +329,18 @@ def compression_ratios(
         M and N of the real training part.
     series_bytes : int
         Bytes of the un-windowed training series.
+    n_numbers : int, optional
+        Numbers from which a parametrisation makes x and y; by default their own.
 
     Returns
     -------
     dict
         ``window_ratio`` (M_S/M)(K/N), the papers' number; ``training_ratio``, location-windows
-        per epoch; ``byte_ratio``, bytes of x and y over bytes of the series.
+        per epoch; ``byte_ratio``, bytes from which x and y can be made over bytes of the series.
     """
     m, k = len(distilled), distilled.n_locations
-    stored = 4 * m * k * (distilled.lookback * n_learned + distilled.rows)
-    stored += 4 * (m * distilled.lookback + k) * (distilled.n_features - n_learned)
     return {
         "window_ratio": (m / n_windows) * (k / n_locations),
         "training_ratio": (m * k) / (n_windows * n_locations),
-        "byte_ratio": stored / series_bytes,
+        "byte_ratio": stored_bytes(distilled, n_learned, n_numbers) / series_bytes,
     }

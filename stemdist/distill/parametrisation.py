@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 PARAMETRISATIONS: Registry[type[Parametrisation]] = Registry(
     "parametrisation",
-    {"tensor": "stemdist.distill.parametrisation:FreeWindows"},
+    {
+        "series": "stemdist.distill.series_windows:SeriesCuts",
+        "spectral": "stemdist.distill.spectral_windows:SpectralWindows",
+        "tensor": "stemdist.distill.parametrisation:FreeWindows",
+    },
     group="stemdist.parametrisations",
 )
 
@@ -35,9 +39,16 @@ class Parametrisation(ABC):
     ----------
     tensors : list of Tensor
         What is learned; leaves that require gradients.
+    selection : str or None
+        Selection of windows that it needs, None if any will do.
     """
 
     tensors: list[Tensor]
+    selection: ClassVar[str | None] = None
+
+    @classmethod
+    def check_options(cls, **options: Any) -> None:
+        """Raise InputError if a value of an option cannot be used; there is none by default."""
 
     @abstractmethod
     def windows(self) -> tuple[Tensor, Tensor]:
@@ -78,16 +89,17 @@ class FreeWindows(Parametrisation):
 
 
 def parametrisation_type(name: str, options: Mapping[str, Any]) -> Callable[..., Parametrisation]:
-    """Return a registered parametrisation after checking the names of its options.
+    """Return a registered parametrisation after checking its options.
 
     Raises
     ------
     InputError
-        If the name or an option is unknown; the message lists the valid ones.
+        If the name or an option is unknown, or a value cannot be used.
     """
     kind = PARAMETRISATIONS.get(name)
     known = set(inspect.signature(kind.__init__).parameters) - {"self", "problem"}
     for key in options:
         if key not in known:
             raise unknown_name(f"option of parametrisation {name!r}", key, known)
+    kind.check_options(**options)
     return kind

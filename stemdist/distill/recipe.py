@@ -22,7 +22,7 @@ from stemdist.distill.clusters import Clusters, cluster_graph, cluster_locations
 from stemdist.distill.distilled import DistilledSet, compression_ratios
 from stemdist.distill.experts import Expert, expert_answers, mean_answer, train_experts
 from stemdist.distill.labels import RelabelledWindows, expert_share
-from stemdist.distill.parametrisation import parametrisation_type
+from stemdist.distill.parametrisation import PARAMETRISATIONS, parametrisation_type
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.recipes import recipe_fields
 from stemdist.distill.selection import SELECTIONS, select_windows
@@ -129,6 +129,12 @@ class DistillSettings:
         ).check_parameters()
         make_synthesizer(self.synthesizer, **self.synthesizer_options)
         parametrisation_type(self.parametrisation, self.parametrisation_options)
+        needed = PARAMETRISATIONS.get(self.parametrisation).selection
+        if needed not in (None, self.selection):
+            raise InputError(
+                f"selection is {self.selection!r}: the parametrisation {self.parametrisation!r} "
+                f"needs selection={needed!r}"
+            )
 
     @classmethod
     def of(cls, method: str, **changes: Any) -> DistillSettings:
@@ -372,12 +378,14 @@ def _record(
         + synthesizer.earlier_seconds_
         + sum(expert.seconds for expert in start.experts if expert.cached),
         "peak_memory_bytes": cost.peak_memory_bytes,
+        "stored_numbers": synthesizer.n_numbers_,
         "ratios": compression_ratios(
             synthesizer.windows_,
             task.n_series_features,
             len(task.train),
             task.n_locations,
             series_bytes,
+            synthesizer.n_numbers_,
         ),
         **{k: str(attrs[k]) for k in ("title", "license", "citation") if k in attrs},
     }

@@ -29,7 +29,9 @@ SYNTHESIZERS: Registry[type[Synthesizer]] = Registry(
     "synthesizer",
     {
         "closed-form": "stemdist.distill.moments:ClosedForm",
+        "distribution-matching": "stemdist.distill.distribution_matching:DistributionMatching",
         "gradient-matching": "stemdist.distill.gradient_matching:GradientMatching",
+        "kernel-ridge": "stemdist.distill.kernel_ridge:KernelRidge",
         "network-pool": "stemdist.distill.network_pool:NetworkPool",
         "rat-bptt": "stemdist.distill.network_pool:RandomTruncation",
         "selection": "stemdist.distill.synthesizer:Selection",
@@ -97,7 +99,10 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         Share of the experts' answer to the moved inputs that enters ``y`` after each iteration:
         0 leaves ``y`` as learned, 1 replaces it (CondTSF's value term is what lies between).
     windows_ : TensorWindows
-        The best iterate, never worse on validation than the start.
+        The best iterate, never worse on validation than the start as its parametrisation can
+        write it.
+    n_numbers_ : int
+        How many numbers are stored for ``x`` and ``y`` of ``windows_``.
     history_ : list of dict
         Per iteration: ``iteration``, ``loss`` and ``validation`` (relative squared error).
     earlier_seconds_ : float
@@ -107,6 +112,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     iterations: int
     relabel: float = 1.0
     windows_: TensorWindows
+    n_numbers_: int
     best_: float
     history_: list[dict[str, float]]
     earlier_seconds_: float
@@ -167,6 +173,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         """
         began, self.earlier_seconds_ = time.perf_counter(), 0.0
         parametrisation = problem.encode()
+        self.n_numbers_ = parametrisation.n_numbers
         variables = Variables(parametrisation, self.optimizer(parametrisation.tensors))
         self.prepare(problem, seed=seed, cache=cache)
         done = self._resume(state, variables, problem)
@@ -206,9 +213,10 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             self.best_, self.windows_ = score, candidate
         self.history_.append({"iteration": iteration, "loss": loss, "validation": score})
 
-    def _begin(self, problem: DistillationProblem) -> None:
-        self.windows_ = problem.start
-        self.best_ = problem.score(problem.start)
+    def _begin(self, variables: Variables, problem: DistillationProblem) -> None:
+        with torch.no_grad():
+            self.windows_ = problem.candidate(*variables.windows())
+        self.best_ = problem.score(self.windows_)
         self.history_ = [{"iteration": 0, "loss": float("nan"), "validation": self.best_}]
 
     def _save(self, state: str | Path | None, variables: Variables, seconds: float) -> None:
@@ -230,7 +238,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> int:
         """Continue from ``state`` if it is there, else score the start; return what is done."""
         if state is None or not Path(state).exists():
-            self._begin(problem)
+            self._begin(variables, problem)
             return 0
         content = torch.load(state, weights_only=True)
         with torch.no_grad():

@@ -220,9 +220,8 @@ class GradientMatching(Synthesizer):
         generator: torch.Generator,
     ) -> None:
         """Train the surrogate on the synthetic windows, part by part."""
-        with torch.no_grad():
-            x, y = variables.windows()
-            x, mask = problem.inputs(x), problem.start.mask
+        x, y = (part.detach() for part in variables.windows())
+        x, mask = problem.inputs(x), problem.start.mask
         for part in parts:
             inputs, targets, counted = (whole[:, :, part.index] for whole in (x, y, mask))
             profile = inputs.mean(0).transpose(0, 1).flatten(1)

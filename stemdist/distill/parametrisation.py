@@ -47,8 +47,8 @@ class Parametrisation(ABC):
     selection: ClassVar[str | None] = None
 
     @classmethod
-    def check_options(cls, **options: Any) -> None:
-        """Raise InputError if a value of an option cannot be used; there is none by default."""
+    def check_options(cls, **options: Any) -> None:  # noqa: B027
+        """Raise InputError if a value of an option cannot be used; any can be by default."""
 
     @abstractmethod
     def windows(self) -> tuple[Tensor, Tensor]:

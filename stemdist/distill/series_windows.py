@@ -92,7 +92,8 @@ class SeriesCuts(Parametrisation):
 
     def _by_step(self, rows: Tensor) -> Tensor:
         """Bring (M_S, C * L_out, K) to (M_S * L_out, K, C)."""
-        return rows.unflatten(1, (self._n_targets, -1)).permute(0, 2, 3, 1).flatten(0, 1)
+        each = torch.unflatten(rows, 1, (self._n_targets, -1))  # (M_S, C, L_out, K)
+        return each.permute(0, 2, 3, 1).flatten(0, 1)
 
 
 def _strides(x: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class SpectralWindows(Parametrisation):
 
     def _transform(self, y: Tensor) -> Tensor:
         """Return the coefficients (M_S, C, P, Q) of targets (M_S, R, K)."""
-        each = y.unflatten(1, (self._n_targets, -1))  # (M_S, C, L_out, K)
+        each = torch.unflatten(y, 1, (self._n_targets, -1))  # (M_S, C, L_out, K)
         modes = self._modes[: self._n_targets]
         return torch.einsum("pl,mclk,ckq->mcpq", self._future, each, modes)
 
@@ -136,7 +136,8 @@ def spatial_modes(source: WindowSource, n_features: int, n_modes: int) -> Tensor
         last = source.inputs(index)[:, -1, :, :n_features].double()  # (B, K, F_l)
         moments += torch.einsum("bkf,bjf->fkj", last, last)
     _, modes = torch.linalg.eigh(moments)  # ascending
-    return modes.flip(-1)[..., :n_modes].float().contiguous()
+    leading: Tensor = modes.flip(-1)[..., :n_modes]
+    return leading.float().contiguous()
 
 
 def _kept(share: float, count: int) -> int:

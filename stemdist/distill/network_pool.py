@@ -1,0 +1,376 @@
+"""Truncated back-propagation through training, with a pool of networks or from scratch.
+
+Wang et al., Dataset Distillation, 2018 (the objective); Deng & Russakovsky, Remember the Past,
+NeurIPS 2022 (back-propagation through training with momentum); Feng et al., Embarrassingly Simple
+Dataset Distillation, ICLR 2024, section 3 (RaT-BPTT: a window at a random place of the training);
+the pool of networks at various ages is that of Zhou et al., FRePo, NeurIPS 2022, section 3.2.
+Shapes: M_S synthetic windows, K clusters, B windows and N' locations of a real batch, P weights.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stemdist.distill.inner_loop import Adam, FlatForecaster, descend, pull_back, train_inner
+from stemdist.distill.problem import DistillationProblem
+from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.errors import InputError, check_count, check_ratio
+from stemdist.forecast import FORECASTERS, fresh_forecaster, weighted_mean
+from stemdist.graph import random_partition, subgraph, subset_weights
+
+
+@dataclass(eq=False)
+class Network:
+    """One network on its way.
+
+    Parameters
+    ----------
+    family : str
+        Registered name of the forecaster.
+    state : Tensor
+        (3, P) of Adam.
+    age : int
+        Updates it has had.
+    """
+
+    family: str
+    state: Tensor
+    age: int
+
+
+class TruncatedBackpropagation(Synthesizer):
+    """Synthetic windows on which a few updates lower the error on real windows.
+
+    A step takes a network that was trained on the synthetic windows for a while, makes
+    ``inner_steps`` differentiable updates of Adam with them, and moves ``x`` and ``y`` down the
+    gradient of its error on a real batch, whose targets are labelled as the start is. The gradient
+    is exact for these updates and takes the memory of one.
+
+    Parameters
+    ----------
+    iterations : int
+        Outer iterations; after each the windows are judged.
+    steps : int
+        Steps per iteration.
+    inner_steps : int
+        Updates that are differentiated.
+    subsets : int
+        Every update is made on one of so many random parts of the clusters, in turn.
+    surrogates : str
+        Forecasters that are trained, with commas between.
+    learning_rate : float
+        Of Adam on the learned tensors, at the first iteration; it falls to nothing like a cosine.
+    inner_learning_rate : float
+        Of Adam on the networks.
+    synthetic_windows : int
+        Synthetic windows of an update, at most.
+    batch_windows, batch_locations : int
+        Windows and locations of a real batch, at most.
+    relabel : float
+        Share of the experts' answer that enters ``y`` after each iteration.
+    """
+
+    def __init__(
+        self,
+        *,
+        iterations: int = 10,
+        steps: int = 40,
+        inner_steps: int = 10,
+        subsets: int = 1,
+        surrogates: str = "mlp",
+        learning_rate: float = 5e-3,
+        inner_learning_rate: float = 5e-3,
+        synthetic_windows: int = 32,
+        batch_windows: int = 64,
+        batch_locations: int = 64,
+        relabel: float = 0.0,
+    ) -> None:
+        self.iterations = iterations
+        self.steps = steps
+        self.inner_steps = inner_steps
+        self.subsets = subsets
+        self.surrogates = surrogates
+        self.learning_rate = learning_rate
+        self.inner_learning_rate = inner_learning_rate
+        self.synthetic_windows = synthetic_windows
+        self.batch_windows = batch_windows
+        self.batch_locations = batch_locations
+        self.relabel = relabel
+
+    def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
+        """Return Adam over the learned tensors, after checking the parameters."""
+        counts = ("steps", "inner_steps", "subsets", "synthetic_windows")
+        for name in (*counts, "batch_windows", "batch_locations"):
+            check_count(name, getattr(self, name))
+        check_count("iterations", self.iterations, minimum=0)
+        for name in ("learning_rate", "inner_learning_rate"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise InputError(f"{name} is {getattr(self, name)!r}: it must be above 0")
+        if self.relabel:
+            check_ratio("relabel", self.relabel)
+        for family in self._families:
+            FORECASTERS.get(family)
+        return torch.optim.Adam(tensors, lr=self.learning_rate)
+
+    @property
+    def _families(self) -> list[str]:
+        return self.surrogates.split(",")
+
+    @abstractmethod
+    def draw(
+        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+    ) -> Network:
+        """Return the network that the next step trains on."""
+
+    def keep(self, network: Network, generator: torch.Generator) -> None:
+        """Take note of a network after its differentiated updates."""
+
+    def improve(
+        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+    ) -> float:
+        """Make ``steps`` steps and return the mean error on the real batches."""
+        done = len(self.history_) - 1
+        fall = (1 + math.cos(math.pi * done / self.iterations)) / 2
+        for group in variables.optimizer.param_groups:
+            group["lr"] = self.learning_rate * fall
+        losses = []
+        for _ in range(self.steps):
+            network = self.draw(problem, variables, generator)
+            losses.append(self._step(problem, variables, network, generator))
+            self.keep(network, generator)
+        return sum(losses) / len(losses)
+
+    def _step(
+        self,
+        problem: DistillationProblem,
+        variables: Variables,
+        network: Network,
+        generator: torch.Generator,
+    ) -> float:
+        """Differentiate ``inner_steps`` updates of ``network``, which makes them."""
+        x, y = variables.windows()
+        training = _Training(self, problem, network, x, y, self.inner_steps, generator)
+        states = train_inner(training.update, network.state, self.inner_steps)
+        batch, graph = problem.real_batch(self.batch_windows, self.batch_locations, generator)
+        last = states[-1].detach().requires_grad_()
+        forecast = training.flat(last[0], batch.x, graph, batch.profile)
+        error = weighted_mean((forecast - batch.y) ** 2, batch.mask, batch.weight)
+        (towards,) = torch.autograd.grad(error, last)
+        _, on_windows = pull_back(training.update, states, towards, training.leaves)
+        gradients = torch.autograd.grad(
+            [x, y], variables.tensors, on_windows, materialize_grads=True
+        )
+        variables.step(gradients)
+        value = float(error.detach())
+        network.state, network.age = states[-1], network.age + self.inner_steps
+        return value if math.isfinite(value) else float("inf")
+
+    def fresh(self, problem: DistillationProblem, generator: torch.Generator) -> Network:
+        """Return an untrained network of a random family."""
+        seed = int(torch.randint(2**31, (), generator=generator))
+        family = self._families[seed % len(self._families)]
+        weights = FlatForecaster(fresh_forecaster(family, problem.start, seed)).vector()
+        return Network(family=family, state=Adam().start(weights), age=0)
+
+    def advance(
+        self,
+        problem: DistillationProblem,
+        variables: Variables,
+        network: Network,
+        n_updates: int,
+        generator: torch.Generator,
+    ) -> Network:
+        """Train a network on the windows as they are now."""
+        x, y = (part.detach() for part in variables.windows())
+        training = _Training(self, problem, network, x, y, n_updates, generator)
+        network.state = train_inner(training.update, network.state, n_updates)[-1]
+        network.age += n_updates
+        return network
+
+
+class _Training:
+    """Updates of one network with given windows: a function of its state and of the windows."""
+
+    def __init__(
+        self,
+        settings: TruncatedBackpropagation,
+        problem: DistillationProblem,
+        network: Network,
+        x: Tensor,
+        y: Tensor,
+        n_updates: int,
+        generator: torch.Generator,
+    ) -> None:
+        start = problem.start
+        self.problem, self.age = problem, network.age
+        self.rate = settings.inner_learning_rate
+        self.flat = FlatForecaster(fresh_forecaster(network.family, start, 0).eval())
+        self.leaves = [part.detach().requires_grad_() for part in (x, y)]
+        n_windows, size = len(start), min(settings.synthetic_windows, len(start))
+        self.batches = [
+            torch.randperm(n_windows, generator=generator)[:size] for _ in range(n_updates)
+        ]
+        n_parts = min(settings.subsets, start.n_locations)
+        self.parts: list[Tensor] = []
+        while len(self.parts) < n_updates:
+            self.parts += random_partition(start.n_locations, n_parts, generator)
+        self.graphs = [subgraph(problem.graph, part) for part in self.parts[:n_updates]]
+
+    def update(self, state: Tensor, number: int) -> Tensor:
+        part, index = self.parts[number], self.batches[number]
+        x, y = self.leaves
+        inputs = self.problem.inputs(x)[:, :, part]
+        profile = inputs.mean(0).transpose(0, 1).flatten(1)
+        mask = self.problem.start.mask[index][:, :, part]
+        weight = subset_weights(self.problem.start.weight[part])
+
+        def loss(weights: Tensor) -> Tensor:
+            forecast = self.flat(weights, inputs[index], self.graphs[number], profile)
+            return weighted_mean((forecast - y[index][:, :, part]) ** 2, mask, weight)
+
+        return descend(loss, state, Adam(), self.rate, self.age + number)
+
+
+class NetworkPool(TruncatedBackpropagation):
+    """Truncated back-propagation through a pool of networks at various ages.
+
+    Parameters
+    ----------
+    networks : int
+        Networks in the pool.
+    renewal : float
+        Probability that a network gives way to a fresh one after its step.
+    **others
+        As in :class:`TruncatedBackpropagation`.
+    """
+
+    def __init__(
+        self,
+        *,
+        iterations: int = 10,
+        steps: int = 40,
+        inner_steps: int = 10,
+        subsets: int = 1,
+        networks: int = 6,
+        renewal: float = 0.1,
+        surrogates: str = "mlp",
+        learning_rate: float = 5e-3,
+        inner_learning_rate: float = 5e-3,
+        synthetic_windows: int = 32,
+        batch_windows: int = 64,
+        batch_locations: int = 64,
+        relabel: float = 0.0,
+    ) -> None:
+        super().__init__(
+            iterations=iterations,
+            steps=steps,
+            inner_steps=inner_steps,
+            subsets=subsets,
+            surrogates=surrogates,
+            learning_rate=learning_rate,
+            inner_learning_rate=inner_learning_rate,
+            synthetic_windows=synthetic_windows,
+            batch_windows=batch_windows,
+            batch_locations=batch_locations,
+            relabel=relabel,
+        )
+        self.networks = networks
+        self.renewal = renewal
+        self.pool_: list[Network] = []
+
+    def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
+        """Return Adam over the learned tensors, after checking the parameters."""
+        check_count("networks", self.networks)
+        check_ratio("renewal", self.renewal)
+        self.pool_ = []
+        return super().optimizer(tensors)
+
+    def draw(
+        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+    ) -> Network:
+        """Return a random network of the pool, which is filled first."""
+        while len(self.pool_) < self.networks:
+            network = self.fresh(problem, generator)
+            age = len(self.pool_) * self.inner_steps if not self.history_[1:] else 0
+            self.pool_.append(self.advance(problem, variables, network, age, generator))
+        place = int(torch.randint(len(self.pool_), (), generator=generator))
+        return self.pool_[place]
+
+    def keep(self, network: Network, generator: torch.Generator) -> None:
+        """Drop the network with the probability of renewal, or if it went astray."""
+        lost = not bool(torch.isfinite(network.state).all())
+        if lost or float(torch.rand((), generator=generator)) < self.renewal:
+            self.pool_.remove(network)
+
+    def memory(self) -> dict[str, Any]:
+        """Return the pool."""
+        return {"pool": [[n.family, n.state, n.age] for n in self.pool_]}
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Take the pool back."""
+        self.pool_ = [Network(family=f, state=s, age=a) for f, s, a in memory["pool"]]
+
+
+class RandomTruncation(TruncatedBackpropagation):
+    """Truncated back-propagation at a random place of a training from scratch (RaT-BPTT).
+
+    Feng et al., ICLR 2024, section 3.
+
+    Parameters
+    ----------
+    longest : int
+        A fresh network makes between 0 and so many updates before those differentiated.
+    **others
+        As in :class:`TruncatedBackpropagation`.
+    """
+
+    def __init__(
+        self,
+        *,
+        iterations: int = 10,
+        steps: int = 40,
+        inner_steps: int = 10,
+        subsets: int = 1,
+        longest: int = 60,
+        surrogates: str = "mlp",
+        learning_rate: float = 5e-3,
+        inner_learning_rate: float = 5e-3,
+        synthetic_windows: int = 32,
+        batch_windows: int = 64,
+        batch_locations: int = 64,
+        relabel: float = 0.0,
+    ) -> None:
+        super().__init__(
+            iterations=iterations,
+            steps=steps,
+            inner_steps=inner_steps,
+            subsets=subsets,
+            surrogates=surrogates,
+            learning_rate=learning_rate,
+            inner_learning_rate=inner_learning_rate,
+            synthetic_windows=synthetic_windows,
+            batch_windows=batch_windows,
+            batch_locations=batch_locations,
+            relabel=relabel,
+        )
+        self.longest = longest
+
+    def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
+        """Return Adam over the learned tensors, after checking the parameters."""
+        check_count("longest", self.longest, minimum=0)
+        return super().optimizer(tensors)
+
+    def draw(
+        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+    ) -> Network:
+        """Return a fresh network after a random number of updates."""
+        age = int(torch.randint(self.longest + 1, (), generator=generator))
+        network = self.fresh(problem, generator)
+        return self.advance(problem, variables, network, age, generator)

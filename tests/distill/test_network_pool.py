@@ -1,0 +1,163 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from stemdist.distill import DistillationProblem, make_synthesizer, starting_point
+from stemdist.distill.inner_loop import Adam, FlatForecaster, pull_back, train_inner
+from stemdist.distill.network_pool import Network, NetworkPool, _Training
+from stemdist.distill.synthesizer import Variables
+from stemdist.errors import InputError
+from stemdist.forecast import fresh_forecaster, weighted_mean
+
+QUICK = {
+    "iterations": 2,
+    "steps": 2,
+    "inner_steps": 3,
+    "batch_windows": 16,
+    "batch_locations": 6,
+    "synthetic_windows": 4,
+}
+NAMES = ["network-pool", "rat-bptt"]
+
+
+@pytest.fixture(scope="module")
+def problem(task, quick) -> DistillationProblem:
+    start = starting_point(task, quick)
+    return DistillationProblem(
+        task=task,
+        real=start.real,
+        graph=start.graph,
+        start=start.windows,
+        judges=("linear",),
+        judging=replace(quick.judging, updates=2),
+        judge_seeds=1,
+        n_learned=task.n_series_features,
+        answer=start.answer,
+    )
+
+
+def test_gradient_is_that_of_unrolling_and_of_finite_differences(problem):
+    """Of the error after three updates, with parts of the clusters and of the windows."""
+    problem = replace(
+        problem,
+        start=replace(
+            problem.start,
+            **{n: getattr(problem.start, n).double() for n in ("x", "y", "mask", "weight")},
+        ),
+    )
+    synthesizer = NetworkPool(**QUICK, subsets=2, inner_learning_rate=0.01)
+    flat = FlatForecaster(fresh_forecaster("mlp", problem.start, 0))
+    network = Network(family="mlp", state=Adam().start(flat.vector().double()), age=2)
+    x, y = (part.detach().clone().requires_grad_() for part in problem.encode().windows())
+    real_x, real_y, mask = (part.double() for part in problem.real.batch(torch.arange(5)))
+
+    def error(x, y):
+        training = _Training(synthesizer, problem, network, x, y, 3, torch.Generator())
+        training.flat.forecaster.double()
+        training.leaves = [x, y]
+        state = network.state
+        for number in range(3):
+            state = training.update(state.requires_grad_(), number)
+        forecast = training.flat(state[0], real_x, problem.graph, problem.real.profile.double())
+        return weighted_mean((forecast - real_y) ** 2, mask, problem.start.weight), training
+
+    value, training = error(x, y)
+    expected = torch.autograd.grad(value, [x, y])
+    states = train_inner(training.update, network.state.detach(), 3)
+    last = states[-1].requires_grad_()
+    forecast = training.flat(last[0], real_x, problem.graph, problem.real.profile.double())
+    end = weighted_mean((forecast - real_y) ** 2, mask, problem.start.weight)
+    (towards,) = torch.autograd.grad(end, last)
+    _, ours = pull_back(training.update, states, towards, [x, y])
+    for one, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    direction = torch.randn_like(x)
+    up, down = (error((x + s * direction).detach().requires_grad_(), y)[0] for s in (1e-6, -1e-6))
+    slope = (up - down).item() / 2e-6
+    assert (ours[0] * direction).sum().item() == pytest.approx(slope, rel=1e-3, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_error_on_real_windows_falls(problem, name):
+    """From windows whose targets say nothing, with targets alone to learn."""
+    spoilt = replace(problem.start, y=torch.zeros_like(problem.start.y))
+    options = {**QUICK, "iterations": 4, "steps": 10, "learning_rate": 0.05, "inner_steps": 5}
+    synthesizer = make_synthesizer(name, **options)
+    synthesizer.fit(replace(problem, start=spoilt), seed=3)
+    losses = [row["loss"] for row in synthesizer.history_[1:]]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_continues_exactly_where_it_was_stopped(problem, tmp_path, monkeypatch, name):
+    whole = make_synthesizer(name, **QUICK).fit(problem, seed=5)
+    kind = type(whole)
+    improve, calls = kind.improve, []
+
+    def stops(self, *arguments):
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return improve(self, *arguments)
+
+    monkeypatch.setattr(kind, "improve", stops)
+    with pytest.raises(KeyboardInterrupt):
+        make_synthesizer(name, **QUICK).fit(problem, seed=5, state=tmp_path / "state")
+    monkeypatch.setattr(kind, "improve", improve)
+    again = make_synthesizer(name, **QUICK).fit(problem, seed=5, state=tmp_path / "state")
+    assert again.history_[1:] == whole.history_[1:]
+    assert torch.equal(again.windows_.x, whole.windows_.x)
+    other = make_synthesizer(name, **QUICK).fit(problem, seed=6)
+    assert other.history_[1]["loss"] != whole.history_[1]["loss"]
+
+
+def test_pool_ages_and_is_renewed(problem):
+    pool = NetworkPool(**QUICK, networks=3, renewal=1.0)
+    pool.fit(problem, seed=0)
+    assert len(pool.pool_) == 2  # the last step's network has gone
+    lasting = NetworkPool(**{**QUICK, "iterations": 3}, networks=2, renewal=1e-9)
+    lasting.fit(problem, seed=0)
+    assert sum(network.age for network in lasting.pool_) == 3 * 2 * 3 + 3  # the second began at 3
+
+
+def test_all_families_are_trained(problem):
+    pool = NetworkPool(**QUICK, networks=8, surrogates="mlp,linear")
+    pool.fit(problem, seed=0)
+    assert {network.family for network in pool.pool_} == {"mlp", "linear"}
+
+
+def test_a_network_that_went_astray_is_dropped(problem):
+    pool = NetworkPool(**QUICK, networks=2, renewal=1e-9)
+    pool.fit(replace(problem, judges=("linear",)), seed=0)
+    network = pool.pool_[0]
+    network.state = network.state * float("nan")
+    pool.keep(network, torch.Generator())
+    assert network not in pool.pool_
+
+
+def test_learning_rate_falls(problem):
+    pool = NetworkPool(**QUICK, learning_rate=0.1)
+    parametrisation = problem.encode()
+    variables = Variables(parametrisation, pool.optimizer(parametrisation.tensors))
+    rates = []
+    for done in range(2):
+        pool.history_ = [{}] * (done + 1)
+        pool.improve(problem, variables, torch.Generator().manual_seed(0))
+        rates.append(variables.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1, 0.05])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("network-pool", {"networks": 0}, "networks is 0: it must be a whole number of at least 1"),
+        ("network-pool", {"renewal": 2.0}, "renewal is 2.0: it must be a share"),
+        ("network-pool", {"surrogates": "mpl"}, "unknown forecaster 'mpl': did you mean 'mlp'"),
+        ("rat-bptt", {"longest": -1}, "longest is -1"),
+        ("rat-bptt", {"inner_learning_rate": 0.0}, "inner_learning_rate is 0.0: it must be above"),
+    ],
+)
+def test_parameters_are_checked(name, options, message):
+    with pytest.raises(InputError, match=message):
+        make_synthesizer(name, **options).optimizer([torch.zeros(1, requires_grad=True)])

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     )
     from stemdist.distill import DistilledSet, DistillSettings, Synthesizer
     from stemdist.errors import StemdistError
-    from stemdist.evaluate import Evaluation, EvaluationSettings
+    from stemdist.evaluate import (
+        Benchmark,
+        BenchmarkSettings,
+        Evaluation,
+        EvaluationSettings,
+        benchmark,
+        rolling_tasks,
+    )
     from stemdist.forecast import (
         FittedForecaster,
         Forecaster,
@@ -54,7 +61,14 @@ _HOMES = {
     ),
     "stemdist.distill": ("DistillSettings", "DistilledSet", "Synthesizer"),
     "stemdist.errors": ("StemdistError",),
-    "stemdist.evaluate": ("Evaluation", "EvaluationSettings"),
+    "stemdist.evaluate": (
+        "Benchmark",
+        "BenchmarkSettings",
+        "Evaluation",
+        "EvaluationSettings",
+        "benchmark",
+        "rolling_tasks",
+    ),
     "stemdist.forecast": (
         "FittedForecaster",
         "ForecastTask",
@@ -67,6 +81,8 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Benchmark",
+    "BenchmarkSettings",
     "DistillSettings",
     "DistilledSet",
     "Evaluation",
@@ -81,6 +97,7 @@ __all__ = [
     "Synthesizer",
     "TaskSettings",
     "TrainingSettings",
+    "benchmark",
     "canonical_series",
     "distill_series",
     "evaluate_distilled",
@@ -88,6 +105,7 @@ __all__ = [
     "list_datasets",
     "list_graphs",
     "open_series",
+    "rolling_tasks",
     "simulate",
     "to_grid",
     "train",

@@ -79,6 +79,11 @@ COMMANDS = {
         summary="compare forecasters on a data file: errors, seconds, memory",
         resumes=True,
     ),
+    "benchmark": Command(
+        target="stemdist.cli.benchmark:benchmark",
+        summary="compare ways of distilling: methods x ratios x data x forecasters x seeds",
+        resumes=True,
+    ),
     "plot": Command(
         target="stemdist.cli.plot:plot",
         summary="draw a distilled set or a comparison",

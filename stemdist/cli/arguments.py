@@ -176,7 +176,8 @@ class CommandParser(ArgumentParser):
 
     def _needed(self) -> list[str]:
         """Return the arguments that have no name, as the help shows them."""
-        return [action.dest.upper() for action in self._actions if not action.option_strings]
+        positional = (action for action in self._actions if not action.option_strings)
+        return [a.dest.upper() + (" ..." if a.nargs == "+" else "") for a in positional]
 
     def _polish(self, action: Action, documented: Mapping[str, str]) -> None:
         """Show an option as the user may type it."""
@@ -187,6 +188,9 @@ class CommandParser(ArgumentParser):
             action.metavar = ""
         if not action.option_strings:
             action.metavar = action.dest.upper()
+            kind = getattr(action, "_typehint", None)
+            if _is_list(kind):  # several words; jsonargparse checks each of them by itself
+                action.nargs, action._typehint = "+", get_args(_list_part(kind))[0]  # type: ignore[attr-defined]
             return
         short = [f"-{key}" for key, name in SHORT_NAMES.items() if name == action.dest]
         option = option_text(action.dest)

@@ -184,11 +184,18 @@ def _recipe_of_file(source: str) -> str:
 
 def task_of(source: str, opening: OpenOptions, options: TaskOptions) -> ForecastTask:
     """Open a data source and make its forecasting task, with its recipe's settings."""
+    return ForecastTask.from_series(*series_and_settings(source, opening, options))
+
+
+def series_and_settings(
+    source: str, opening: OpenOptions, options: TaskOptions
+) -> tuple[xr.Dataset, TaskSettings]:
+    """Open a data source, lazily, and return its series and the settings of its task."""
     recipe = find_recipe(source, opening.recipe)
     settings = options.settings(source, recipe, opening.static)
     if opening.variables is None:
         opening = dataclasses.replace(opening, variables=settings.variables)
-    return ForecastTask.from_series(series_of(source, opening), settings)
+    return series_of(source, opening), settings
 
 
 def matching_task(source: str, opening: OpenOptions, distilled: DistilledSet) -> ForecastTask:

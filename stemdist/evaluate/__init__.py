@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from stemdist.evaluate.benchmark import benchmark, rolling_tasks
+from stemdist.evaluate.benchmark_figure import plot_benchmark
+from stemdist.evaluate.benchmark_result import Benchmark
+from stemdist.evaluate.benchmark_settings import BenchmarkSettings
+from stemdist.evaluate.benchmark_tables import benchmark_text
 from stemdist.evaluate.evaluation import Evaluation
+from stemdist.evaluate.fidelity import fidelity
 from stemdist.evaluate.figures import plot_distilled, plot_evaluation, save_figure
 from stemdist.evaluate.methods import METHODS, Budget, Method, TrainingData
 from stemdist.evaluate.metrics import ErrorSums, forecast_errors, skill
 from stemdist.evaluate.protocol import evaluate
-from stemdist.evaluate.quality import break_even, gap_closed
+from stemdist.evaluate.quality import break_even, gap_closed, label_robust_score
 from stemdist.evaluate.settings import EvaluationSettings
 from stemdist.evaluate.table import check_error, forecaster_table, text_table
 from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
@@ -15,6 +21,8 @@ from stemdist.evaluate.yardstick import Yardstick
 
 __all__ = [
     "METHODS",
+    "Benchmark",
+    "BenchmarkSettings",
     "Budget",
     "ErrorSums",
     "Evaluation",
@@ -24,15 +32,21 @@ __all__ = [
     "TrainingData",
     "Yardstick",
     "area_weights",
+    "benchmark",
+    "benchmark_text",
     "break_even",
     "check_error",
     "evaluate",
+    "fidelity",
     "forecast_errors",
     "forecaster_table",
     "gap_closed",
+    "label_robust_score",
     "persistence_scale",
+    "plot_benchmark",
     "plot_distilled",
     "plot_evaluation",
+    "rolling_tasks",
     "save_figure",
     "skill",
     "text_table",

@@ -18,7 +18,7 @@ import pandas as pd
 from safetensors.torch import load_file
 
 from stemdist.cost import measure
-from stemdist.data.windows import TensorWindows, WindowSource
+from stemdist.data.windows import TensorWindows
 from stemdist.distill.distilled import compression_ratios
 from stemdist.errors import InputError
 from stemdist.evaluate.methods import TrainingData
@@ -100,7 +100,7 @@ class Bench:
             "peak_memory_bytes": cost.peak_memory_bytes,
             "added_memory_bytes": cost.added_memory_bytes,
             "peak_device_bytes": cost.peak_device_bytes,
-            **ratios(self.task, data.source),
+            **ratios(self.task, data),
         }
         self._keep(cell, forecaster, row)
         state.unlink(missing_ok=True)
@@ -193,16 +193,18 @@ class Bench:
         return self.folder / f"{self._key(cell)}.{suffix}"
 
 
-def ratios(task: ForecastTask, source: WindowSource) -> dict[str, float]:
+def ratios(task: ForecastTask, data: TrainingData) -> dict[str, float]:
     """Return the three compression ratios of a method's training data."""
+    source, numbers = data.source, data.stored_numbers
     _, end = task.settings.split.boundaries(len(task.train.values))["train"]
     series_bytes = 4 * end * task.n_locations * len(task.series.data_vars)
     if isinstance(source, TensorWindows):
         sizes = (task.n_series_features, len(task.train), task.n_locations)
-        return compression_ratios(source, *sizes, series_bytes)
+        return compression_ratios(source, *sizes, series_bytes, numbers)
     locations = source.n_locations / task.n_locations  # a series, not windows, is what is stored
     share = len(source) / len(task.train) * locations
-    return {"window_ratio": share, "training_ratio": share, "byte_ratio": locations}
+    stored = locations if numbers is None else 4 * numbers / series_bytes
+    return {"window_ratio": share, "training_ratio": share, "byte_ratio": stored}
 
 
 def _read(path: Path) -> Row | None:

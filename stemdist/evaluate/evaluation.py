@@ -60,7 +60,7 @@ class Evaluation:
             forecaster in the order of the table.
         """
         seeds = self._by_seed(column)
-        return _frame({key: _interval(list(own.values())) for key, own in seeds.items()})
+        return _frame({key: interval(list(own.values())) for key, own in seeds.items()})
 
     def paired(self, reference: str = "random", column: str = "relative_rmse") -> pd.DataFrame:
         """Compare every method with a reference method, seed by seed.
@@ -92,7 +92,9 @@ class Evaluation:
             if forecaster and method != reference:
                 other = seeds[reference, forecaster]
                 difference = [own[seed] - other[seed] for seed in own]
-                rows[method, forecaster] = _interval(difference) | {"p_value": _p_value(difference)}
+                rows[method, forecaster] = interval(difference) | {
+                    "p_value": paired_p_value(difference)
+                }
         return _frame(rows)
 
     def quality(self, column: str = "relative_rmse") -> pd.DataFrame:
@@ -158,7 +160,7 @@ def _frame(rows: dict[Key, dict[str, float]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index=index)
 
 
-def _interval(values: list[float]) -> dict[str, float]:
+def interval(values: list[float]) -> dict[str, float]:
     """Return the mean of values and the half width of its 95 % t-interval."""
     n = len(values)
     half = math.nan
@@ -167,7 +169,7 @@ def _interval(values: list[float]) -> dict[str, float]:
     return {"mean": fmean(values), "half_width": half, "seeds": n}
 
 
-def _p_value(differences: list[float]) -> float:
+def paired_p_value(differences: list[float]) -> float:
     """Return the two-sided p-value of the paired t-test; NaN for one seed or no spread."""
     n = len(differences)
     error = stdev(differences) / math.sqrt(n) if n > 1 else 0.0

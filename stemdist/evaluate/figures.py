@@ -101,7 +101,7 @@ def plot_distilled(distilled: DistilledSet) -> Figure:
     >>> [axes.get_title() for axes in plot_distilled(made).axes[:3]]
     ['Locations by cluster', 'Synthetic windows', 'Size']
     """
-    figure = _new_figure(16, 5)
+    figure = new_figure(16, 5)
     places, windows, sizes = figure.subplots(1, 3, width_ratios=(1.2, 1.25, 1))
     shown = distilled.cluster_sizes.argsort(descending=True, stable=True)[: len(HIGHLIGHTS)]
     colours = dict(zip(shown.tolist(), HIGHLIGHTS, strict=False))
@@ -145,7 +145,7 @@ def plot_evaluation(evaluation: Evaluation | pd.DataFrame, column: str = "relati
     references = {method: row["mean"] for (method, name), row in summary.items() if not name}
     trained = {key: row for key, row in summary.items() if key[1]}
     methods = list(dict.fromkeys(method for method, _ in trained))
-    figure = _new_figure(10, 2 + 0.55 * len(methods))
+    figure = new_figure(10, 2 + 0.55 * len(methods))
     axes = figure.subplots()
     handles = _draw_dots(axes, trained, methods)
     for (method, value), dash in zip(references.items(), cycle(DASHES), strict=False):
@@ -188,7 +188,7 @@ def _draw_dots(
     return handles
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure in inches, or say what to install."""
     try:
         import matplotlib  # noqa: F401  (submodules that are loaded already would not fail)

@@ -19,7 +19,7 @@ from torch_geometric.data import Data
 from stemdist.data.windows import WindowSource, materialise
 from stemdist.distill.clusters import Clusters, cluster_graph
 from stemdist.distill.distilled import DistilledSet
-from stemdist.distill.experts import expert_answers, train_experts
+from stemdist.distill.experts import Expert, expert_answers, train_experts
 from stemdist.distill.labels import RelabelledWindows
 from stemdist.distill.recipe import DistillSettings, starting_point
 from stemdist.errors import InputError
@@ -79,11 +79,15 @@ class TrainingData:
         Graph between their locations.
     recorded_seconds : float
         Time that making them took earlier (distilling, cached experts), known from a record.
+    stored_numbers : int, optional
+        Numbers from which the targets and the inputs that differ in time and space can be made;
+        by default those of the windows, or of the series they are cut from.
     """
 
     source: WindowSource
     graph: Data
     recorded_seconds: float = 0.0
+    stored_numbers: int | None = None
 
 
 class Method(ABC):
@@ -142,20 +146,11 @@ class RandomExpertWindows(Method):
 
     def identity(self, budget: Budget) -> Any:
         """Return the identity of the draw and the settings of the experts."""
-        settings = recorded_settings(budget)
-        experts = [settings.experts, settings.expert_seeds, settings.expert_training]
-        return [RandomWindows().identity(budget), hash_of(experts)]
+        return [RandomWindows().identity(budget), expert_identity(budget)]
 
     def data(self, budget: Budget) -> TrainingData:
         """Return the drawn windows with the mean answer of the experts."""
-        settings, task = recorded_settings(budget), budget.task
-        experts = train_experts(
-            task,
-            settings.experts,
-            settings.expert_seeds,
-            settings.expert_training,
-            cache=budget.cache,
-        )
+        task, experts = budget.task, recorded_experts(budget)
         index, locations = draw(budget)
         # the drawn locations stand for equal parts; only their order matters for the answers
         parts = torch.arange(task.n_locations) % len(locations)
@@ -208,6 +203,7 @@ class DistilledWindows(Method):
             source=distilled.windows,
             graph=distilled.cluster_graph,
             recorded_seconds=float(distilled.record.get("seconds", 0.0)),
+            stored_numbers=distilled.record.get("stored_numbers"),
         )
 
 
@@ -215,8 +211,12 @@ METHODS: Registry[type[Method]] = Registry(
     "method",
     {
         "full": "stemdist.evaluate.methods:FullData",
+        "full-expert": "stemdist.evaluate.controls:FullExpertData",
         "random": "stemdist.evaluate.methods:RandomWindows",
         "random-expert": "stemdist.evaluate.methods:RandomExpertWindows",
+        "clustered": "stemdist.evaluate.controls:ClusteredSeries",
+        "clustered-expert": "stemdist.evaluate.controls:ClusteredExpertSeries",
+        "compressed": "stemdist.evaluate.controls:CompressedSeries",
         "coreset": "stemdist.evaluate.methods:StartingPointWindows",
         "distilled": "stemdist.evaluate.methods:DistilledWindows",
     },
@@ -244,10 +244,28 @@ def recorded_settings(budget: Budget) -> DistillSettings:
     settings = budget.given.record.get("settings")
     if settings is None:
         raise InputError(
-            "the distilled set does not record how it was made, which the methods 'random-expert' "
-            "and 'coreset' need: leave them out with --methods full,random,distilled"
+            "the distilled set does not record how it was made, which all methods but 'full', "
+            "'random' and 'distilled' need: leave them out with --methods full,random,distilled"
         )
     return DistillSettings.from_json(settings)
+
+
+def recorded_experts(budget: Budget) -> list[Expert]:
+    """Train the experts that the set was distilled with, or take them from the cache."""
+    settings = recorded_settings(budget)
+    return train_experts(
+        budget.task,
+        settings.experts,
+        settings.expert_seeds,
+        settings.expert_training,
+        cache=budget.cache,
+    )
+
+
+def expert_identity(budget: Budget) -> str:
+    """Return a hash of the settings of the experts."""
+    settings = recorded_settings(budget)
+    return hash_of([settings.experts, settings.expert_seeds, settings.expert_training])
 
 
 def fingerprint(distilled: DistilledSet) -> str:

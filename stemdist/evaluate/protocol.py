@@ -106,7 +106,7 @@ def evaluate(
     """
     settings = settings or EvaluationSettings()
     if distilled is not None:
-        _check_fit(distilled, task)
+        check_fit(distilled, task)
     elif settings.methods != ("full",):
         raise InputError(
             f"the methods {', '.join(settings.methods)} need a distilled set: give one, or compare "
@@ -131,11 +131,13 @@ class _Comparison:
     progress: bool | None
 
     def search(self) -> tuple[list[tuple[Cell, Row]], dict[tuple[str, str], float]]:
-        """Train seed 0 with every learning rate and choose one by validation error."""
+        """Train the first seed with every learning rate and choose one by validation error."""
         settings = self.bench.settings
         pairs = [(m, f) for m in settings.methods for f in settings.forecasters]
         rows = self._train(
-            self._cell(m, f, 0, rate) for m, f in pairs for rate in settings.learning_rates
+            self._cell(m, f, settings.first_seed, rate)
+            for m, f in pairs
+            for rate in settings.learning_rates
         )
         chosen = {}
         for pair in pairs:
@@ -146,10 +148,11 @@ class _Comparison:
 
     def train_others(self, chosen: dict[tuple[str, str], float]) -> list[tuple[Cell, Row]]:
         """Train the other seeds with the chosen rates."""
+        first, seeds = self.bench.settings.first_seed, self.bench.settings.seeds
         return self._train(
             self._cell(method, forecaster, seed, rate)
             for (method, forecaster), rate in chosen.items()
-            for seed in range(1, self.bench.settings.seeds)
+            for seed in range(first + 1, first + seeds)
         )
 
     def test(
@@ -225,7 +228,7 @@ def _folder(results: str | Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _check_fit(distilled: DistilledSet, task: ForecastTask) -> None:
+def check_fit(distilled: DistilledSet, task: ForecastTask) -> None:
     """Raise with every respect in which the set and the task differ."""
     pairs = {
         "lookback": (distilled.settings.lookback, task.settings.lookback),

@@ -51,3 +51,23 @@ def break_even(
     if math.isnan(saved):
         return math.nan
     return float(math.ceil(distill_seconds / saved)) if saved > 0 else math.inf
+
+
+def label_robust_score(error_random: float, error: float) -> float:
+    """Return how much better a set is than random windows with the same labels.
+
+    ``1 - e / e_random`` with both labelled by the same experts, so that what the labels do is
+    not credited to the windows; above 0 the windows themselves are better. This carries the idea
+    of the label-robust score of DD-Ranking (Li et al. 2025, arXiv 2505.13300) to regression.
+
+    Parameters
+    ----------
+    error_random, error : float
+        Errors of forecasters trained on random windows with the experts' labels, and on the set.
+
+    Examples
+    --------
+    >>> round(label_robust_score(0.50, 0.45), 3)
+    0.1
+    """
+    return 1 - error / error_random if error_random > 0 else math.nan

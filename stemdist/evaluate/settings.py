@@ -23,10 +23,12 @@ class EvaluationSettings:
     methods : tuple of str
         Where training data come from; see ``METHODS``.
     seeds : int
-        Seeds 0, 1, ... of the initial weights, of the order of windows, and of random draws.
+        How many seeds of the initial weights, of the order of windows, and of random draws.
+    first_seed : int
+        The first of them; the others follow.
     learning_rates : tuple of float
         Grid. The rate is chosen for each method and forecaster by the validation error of
-        seed 0, and used for its other seeds.
+        the first seed, and used for its other seeds.
     updates : int
         Optimizer updates of every training run, the full-data reference included.
     batch_windows : int
@@ -66,6 +68,7 @@ class EvaluationSettings:
     forecasters: tuple[str, ...] = ("linear", "mlp", "mtgnn")
     methods: tuple[str, ...] = ("full", "random", "random-expert", "coreset", "distilled")
     seeds: int = 3
+    first_seed: int = 0
     learning_rates: tuple[float, ...] = (5e-3, 1e-3)
     updates: int = 600
     batch_windows: int = 32
@@ -93,7 +96,8 @@ class EvaluationSettings:
                 )
         for name in ("seeds", "season_steps"):
             check_count(name, getattr(self, name))
-        check_count("selection_seed", self.selection_seed, minimum=0)
+        for name in ("first_seed", "selection_seed"):
+            check_count(name, getattr(self, name), minimum=0)
         if self.test_windows is not None:
             check_count("test_windows", self.test_windows)
         for rate in self.learning_rates:

@@ -107,7 +107,7 @@ def _heading(evaluation: Evaluation, column: str, shown: str) -> str:
             f"split (time steps): {split}",
             f"{' / '.join(map(str, updates))} updates of {settings['batch_windows']} windows{used} "
             f"for every method; {settings['seeds']} seeds; learning rate chosen on validation "
-            f"with seed 0 from {rates}",
+            f"with seed {settings['first_seed']} from {rates}",
         ]
     )
 

@@ -1,0 +1,109 @@
+"""``stemdist benchmark``: which way of distilling is best, on many data sets and ratios."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from stemdist.cli.console import Console, print_fields
+from stemdist.cli.outputs import default_output, expert_folder, output_results
+from stemdist.cli.sources import TaskOptions, series_and_settings
+from stemdist.data import OpenOptions
+from stemdist.errors import InputError, StemdistError
+from stemdist.evaluate import Benchmark, BenchmarkSettings, plot_benchmark, save_figure
+from stemdist.evaluate import benchmark as run_benchmark
+from stemdist.evaluate.benchmark import rolling_tasks
+from stemdist.evaluate.benchmark_tables import benchmark_text
+from stemdist.evaluate.table import check_error
+from stemdist.forecast import ForecastTask
+
+
+def benchmark(
+    data: list[str],
+    *,
+    output: str = "benchmark",
+    shares: tuple[float, ...] = (1.0,),
+    metric: str = "relative_rmse",
+    jobs: int = 1,
+    device: str = "cpu",
+    settings: BenchmarkSettings,
+    opening: OpenOptions,
+    task: TaskOptions,
+    console: Console,
+) -> None:
+    """Distil data sets by several methods and compare what forecasters learn from the sets.
+
+    Every method distils every data set at every ratio with several seeds; the same forecasters
+    are trained on each set with the same updates and tested on the real test part. A benchmark
+    that was stopped goes on where it was when the same command is run again; a larger one reuses
+    what is there. What fails is listed at the end, and does not stop the rest.
+
+    Parameters
+    ----------
+    data : list of str
+        Files, folders or data sets of the catalogue; options apply to each of them.
+    output : str
+        Folder for tables, distilled sets and finished training runs.
+    shares : tuple of float
+        Leading shares of the time axis to use, each with its own split, e.g. 1.0,0.85,0.7.
+    metric : str
+        Error to print and draw, e.g. relative_rmse or mae.
+    jobs : int
+        Distillations and training runs at the same time.
+    device : str
+        Where forecasters train and predict: cpu, cuda, cuda:0.
+
+    Examples
+    --------
+      stemdist benchmark los.nc traffic-sim --methods default,stemdist --ratios 0.1x0.1,0.025x0.1
+      stemdist benchmark traffic-sim --forecasters linear,mlp --surrogates linear,mlp --seeds 2
+      stemdist benchmark weather-sim --distill expert_seeds=1 --shares 1.0,0.85 -o results --jobs 2
+
+    A ratio 0.1x0.05 keeps 10 % of the training windows and 5 % of the locations.
+    """
+    check_error(metric)
+    folder = output_results(output)
+    tasks = _tasks(data, opening, task, shares)
+    found = run_benchmark(
+        tasks,
+        settings,
+        results=folder,
+        experts=expert_folder(),
+        n_jobs=jobs,
+        device=device,
+        progress=console.progress,
+    )
+    written = [(path.suffix[1:], str(path)) for path in found.write(folder)]
+    written += _figure(found, metric, folder)
+    print(benchmark_text(found, metric))
+    print()
+    print_fields("written", written)
+    if found.failures:
+        first = found.failures[0]
+        raise StemdistError(
+            f"{len(found.failures)} of the benchmark's jobs failed, the first: {first['job']} "
+            f"({first['error']}). The results of the others are kept: correct the cause and run "
+            "the same command again"
+        )
+
+
+def _tasks(
+    sources: list[str], opening: OpenOptions, options: TaskOptions, shares: tuple[float, ...]
+) -> dict[str, dict[str, ForecastTask]]:
+    """Open all data sets; each is called by the name of its file."""
+    found: dict[str, dict[str, ForecastTask]] = {}
+    for source in sources:
+        name = default_output(source, "")
+        if name in found:
+            raise InputError(f"two data sets are called {name!r}: rename one, or give it only once")
+        found[name] = rolling_tasks(*series_and_settings(source, opening, options), shares)
+    return found
+
+
+def _figure(found: Benchmark, metric: str, folder: Path) -> list[tuple[str, str]]:
+    """Draw the excess where there is one and matplotlib is installed."""
+    compared = found.table[found.table["forecaster"] != ""]
+    drawn = "full data" in set(compared["method"]) and compared["ratio"].any()
+    if not drawn or find_spec("matplotlib") is None:
+        return []
+    return [("png", str(save_figure(plot_benchmark(found, metric), folder / "excess.png")))]

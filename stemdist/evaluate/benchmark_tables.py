@@ -1,0 +1,168 @@
+"""The tables of a benchmark as plain text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from stemdist.evaluate.benchmark_result import Benchmark
+from stemdist.evaluate.methods import METHODS
+from stemdist.evaluate.table import MIB, aligned, check_error
+
+Grid = Mapping[tuple[Any, ...], Mapping[str, float]]
+
+
+def benchmark_text(benchmark: Benchmark, column: str = "relative_rmse") -> str:
+    """Return all tables of a benchmark for a terminal.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+        The result.
+    column : str
+        The error to show, e.g. ``"relative_rmse"`` or ``"mae"``; lower is better.
+
+    Returns
+    -------
+    str
+        Lines without a final line break.
+    """
+    check_error(column)
+    parts = [_heading(benchmark, column)]
+    if len(benchmark.table):
+        parts += [_errors(benchmark, column)]
+        if METHODS.get("full").title in set(benchmark.table["method"]):
+            parts += [
+                _excess(benchmark, column, None, "mean over all"),
+                _excess(benchmark, column, "data", "by data set"),
+                _excess(benchmark, column, "forecaster", "by forecaster trained"),
+                _cross(benchmark, column),
+            ]
+        parts += [_tests(benchmark, column), _scores(benchmark, column), _costs(benchmark)]
+    parts.append(_failures(benchmark))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _heading(benchmark: Benchmark, column: str) -> str:
+    settings = benchmark.facts["settings"]
+    places = benchmark.facts["tasks"]
+    rates = ", ".join(f"{rate:g}" for rate in settings["learning_rates"])
+    return "\n".join(
+        [
+            f"Test {column} on real data, lower is better; {len(places)} "
+            f"task{'s' if len(places) > 1 else ''} (data x split), {settings['seeds']} "
+            f"distillations each, {settings['trainings']} training per set and forecaster",
+            f"{settings['updates']} updates of {settings['batch_windows']} windows for every "
+            f"method; learning rate chosen on validation from {rates}",
+            "excess: error over that of the same forecaster on full data, less 1; +- is the 95 % "
+            "interval over sets",
+        ]
+    )
+
+
+def _errors(benchmark: Benchmark, column: str) -> str:
+    """Absolute errors by data set, mean over forecasters; forecasts without training too."""
+    table = benchmark.table
+    names = list(dict.fromkeys(table["data"]))
+    means = table.groupby(["ratio", "method", "data"], sort=False)[column].mean()
+    keys = list(dict.fromkeys((ratio, method) for ratio, method, _ in means.index))
+    rows = [[column, "ratio", *names]]
+    for ratio, method in keys:
+        cells = [_number(float(means.get((ratio, method, name), math.nan))) for name in names]
+        rows.append([str(method), ratio or "-", *cells])
+    return aligned(rows)
+
+
+def _excess(benchmark: Benchmark, column: str, by: str | None, title: str) -> str:
+    """Excess with intervals; one column per value of ``by``."""
+    groups = () if by is None else (by,)
+    grid: Grid = benchmark.excess(column, groups).to_dict("index")  # type: ignore[assignment]
+    values = list(dict.fromkeys(key[0] for key in grid)) if by else [""]
+    if by and len(values) < 2:
+        return ""
+    rows = [[f"excess, {title}", "ratio", *(values if by else ["mean"])]]
+    for ratio, method in dict.fromkeys(key[-2:] for key in grid):
+        keys = [(value, ratio, method) if by else (ratio, method) for value in values]
+        rows.append([method, ratio, *(_percent(grid.get(key)) for key in keys)])
+    return aligned(rows)
+
+
+def _cross(benchmark: Benchmark, column: str) -> str:
+    matrix = benchmark.cross_architecture(column)
+    if matrix.empty:
+        return ""
+    rows = [["excess, cross-architecture", "distilled with", *map(str, matrix.columns)]]
+    for (method, surrogate), own in zip(matrix.index, matrix.to_numpy(), strict=True):
+        rows.append([str(method), str(surrogate), *(_share(float(value)) for value in own)])
+    return aligned(rows)
+
+
+def _tests(benchmark: Benchmark, column: str) -> str:
+    reference = METHODS.get("random").title
+    if reference not in set(benchmark.table["method"]):
+        return ""
+    rows = [[f"against {reference}", "ratio", "difference", "pairs", "t-test p", "Wilcoxon p"]]
+    for (ratio, method), row in _items(benchmark.paired(reference, column)):
+        tests = (_number(row["p_value"]), _number(row["wilcoxon"]))
+        rows.append([method, ratio, _percent(row), f"{row['pairs']:.0f}", *tests])
+    return aligned(rows)
+
+
+def _scores(benchmark: Benchmark, column: str) -> str:
+    """Ranks, quality scores and fidelity."""
+    ranks, quality = benchmark.ranks(column), benchmark.quality(column)
+    scores = quality.to_dict("index")
+    looks = [name for name in map(str, quality.columns) if name.startswith("fidelity_")]
+    titles = [name.removeprefix("fidelity_") for name in looks]
+    rows = [["scores", "ratio", "mean rank", "first", "gap closed", "label-robust", *titles]]
+    for key, row in _items(ranks):
+        own = {str(name): float(value) for name, value in scores.get(key, {}).items()}
+        shares = (_share(own.get(name, math.nan)) for name in ("gap_closed", "label_robust"))
+        numbers = (_number(own.get(name, math.nan)) for name in looks)
+        first = f"{100 * row['first']:.0f} %"
+        rows.append([key[1], key[0], f"{row['mean_rank']:.2f}", first, *shares, *numbers])
+    return aligned(rows)
+
+
+def _costs(benchmark: Benchmark) -> str:
+    rows = [["cost", "ratio", "making s", "training s", "peak MiB", "byte ratio", "pays off after"]]
+    for (ratio, method), row in _items(benchmark.costs()):
+        after = row["break_even"]
+        models = "-" if math.isnan(after) else "never" if math.isinf(after) else f"{after:.0f}"
+        cells: dict[str, Callable[[float], str]] = {
+            "make_seconds": "{:.1f}".format,
+            "train_seconds": "{:.2f}".format,
+            "peak_memory_bytes": lambda value: f"{value / MIB:.0f}",
+            "byte_ratio": lambda value: f"{100 * value:.3g} %",
+        }
+        rows.append([method, ratio, *(show(row[name]) for name, show in cells.items()), models])
+    return aligned(rows)
+
+
+def _failures(benchmark: Benchmark) -> str:
+    lines = [f"  {failure['job']}: {failure['error']}" for failure in benchmark.failures]
+    return "\n".join([f"{len(lines)} failed", *lines]) if lines else ""
+
+
+def _items(frame: pd.DataFrame) -> list[tuple[tuple[str, str], dict[str, float]]]:
+    return list(frame.to_dict("index").items())  # type: ignore[arg-type]
+
+
+def _percent(row: Mapping[str, float] | None) -> str:
+    if row is None:
+        return "-"
+    half = row["half_width"]
+    return _share(row["mean"]) + ("" if math.isnan(half) else f" +- {100 * half:.1f}")
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"

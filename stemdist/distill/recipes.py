@@ -10,6 +10,14 @@ from stemdist.errors import unknown_name
 # Selected real windows with observed targets; labels="expert" has the experts answer them.
 _CORESET = {"labels": "observed", "synthesizer": "selection"}
 
+# Random windows at cluster means, whose paths are matched at all clusters at once.
+_PATHS = {
+    "representative": "mean",
+    "selection": "random",
+    "labels": "observed",
+    "synthesizer": "trajectory-matching",
+}
+
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     # Kwon et al., ICDE 2026, section 4: granular gradient matching from clustered real windows.
@@ -39,8 +47,36 @@ RECIPES: dict[str, dict[str, Any]] = {
         "synthesizer_options": {"relabel": 0.01},
         "parametrisation": "series",
     },
+    # Cazenavette et al., CVPR 2022: labels are learned from the observed ones.
+    "mtt": {**_PATHS, "synthesizer_options": {"subsets": 1, "relabel": 0.0}},
+    # Cui et al., ICML 2023: labels are the experts' answers.
+    "tesla": {
+        **_PATHS,
+        "labels": "expert",
+        "synthesizer_options": {"subsets": 1, "relabel": 1.0, "learn_labels": False},
+    },
+    # Guo et al., ICLR 2024: labels are learned from the experts' answers, starts get later.
+    "datm": {
+        **_PATHS,
+        "labels": "expert",
+        "synthesizer_options": {"subsets": 1, "relabel": 0.0, "widening": 0.5},
+    },
+    # Miao et al., PVLDB 2025: amplitude spectra are matched too, starts get later.
+    "timedc": {
+        **_PATHS,
+        "synthesizer_options": {
+            "subsets": 1,
+            "relabel": 0.0,
+            "widening": 0.5,
+            "frequency_weight": 1.0,
+        },
+    },
     # All ridge solutions of a shared linear forecaster, from second moments.
     "moments": {"labels": "observed", "synthesizer": "closed-form", "judges": ("linear",)},
+    # Zhou et al., NeurIPS 2022: kernel ridge regression on features of networks in training.
+    "frepo": {"labels": "observed", "synthesizer": "kernel-ridge"},
+    # Zhao & Bilen, WACV 2023, of inputs and targets together.
+    "dm": {"labels": "observed", "synthesizer": "distribution-matching"},
 }
 """Fields of :class:`~stemdist.distill.DistillSettings` that differ from its defaults."""
 

@@ -1,0 +1,276 @@
+"""Distribution matching: synthetic windows that random networks cannot tell from real ones.
+
+Zhao & Bilen, Dataset Condensation with Distribution Matching, WACV 2023, section 3, carried from
+images of a class to pairs of inputs and targets.
+Shapes: B windows, N locations, n = B * N samples, L_in lookback, L_out horizon, F features,
+C targets, T = L_in + L_out steps, H numbers a network makes of a sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stemdist.distill.problem import DistillationProblem
+from stemdist.distill.samples import check_rates, random_part, sample_rows
+from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.errors import check_count, unknown_name
+
+_BANDWIDTHS = (0.25, 1.0, 4.0)  # in mean squared distances of real samples
+
+
+def mean_distance(
+    real: Tensor, synthetic: Tensor, real_share: Tensor, synthetic_share: Tensor
+) -> Tensor:
+    """Return the mean squared difference of the means, in standard deviations of the real ones.
+
+    Parameters
+    ----------
+    real, synthetic : Tensor
+        (n, H) features; the numbers of samples may differ.
+    real_share, synthetic_share : Tensor
+        (n,) weights of the samples, of sum 1.
+
+    Examples
+    --------
+    >>> real, synthetic = torch.tensor([[1.0], [5.0]]), torch.tensor([[4.0]])
+    >>> mean_distance(real, synthetic, torch.tensor([0.5, 0.5]), torch.ones(1)).item()
+    0.25
+    """
+    mean = real_share @ real
+    variance = real_share @ (real - mean) ** 2
+    return ((synthetic_share @ synthetic - mean) ** 2 / variance.clamp_min(1e-12)).mean()
+
+
+def rbf_distance(
+    real: Tensor, synthetic: Tensor, real_share: Tensor, synthetic_share: Tensor
+) -> Tensor:
+    """Return the squared maximum mean discrepancy, with a mean of three Gaussian kernels.
+
+    Gretton et al., A Kernel Two-Sample Test, JMLR 2012, equation 5, with weights. It is 0 if, and
+    for distinct samples only if, both give every sample the same weight. The kernels are
+    ``exp(-d^2 / h)`` with h a quarter, once and four times the mean of ``d^2`` over pairs of
+    real samples.
+
+    Parameters
+    ----------
+    real, synthetic : Tensor
+        (n, H) features; the numbers of samples may differ.
+    real_share, synthetic_share : Tensor
+        (n,) weights of the samples, of sum 1.
+
+    Examples
+    --------
+    >>> real, share = torch.tensor([[1.0], [5.0]]), torch.tensor([0.25, 0.75])
+    >>> rbf_distance(real, real.flip(0), share, share.flip(0)).item()
+    0.0
+    """
+    mean = real_share @ real
+    spread = 2 * (real_share @ (real - mean) ** 2).sum().clamp_min(1e-12)
+
+    def similarity(one: Tensor, other: Tensor) -> Tensor:
+        squares = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T
+        return torch.stack(
+            [torch.exp(-squares.clamp_min(0) / (width * spread)) for width in _BANDWIDTHS]
+        ).mean(0)
+
+    real, synthetic = real - mean, synthetic - mean  # short vectors have exact differences
+    within = real_share @ similarity(real, real) @ real_share
+    within = within + synthetic_share @ similarity(synthetic, synthetic) @ synthetic_share
+    return within - 2 * real_share @ similarity(real, synthetic) @ synthetic_share
+
+
+DISTANCES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "mean": mean_distance,
+    "rbf": rbf_distance,
+}
+
+
+class RandomNetwork:
+    """A convolutional network with random weights that reads a window and its targets.
+
+    Two convolutions of three steps, then one linear map of all steps, so that it knows when
+    something happened.
+
+    Parameters
+    ----------
+    n_features : int
+        F.
+    n_steps : int
+        T.
+    width : int
+        Channels, and H.
+    generator : torch.Generator
+        Draws the weights.
+    dtype : torch.dtype
+        Of the weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        n_steps: int,
+        width: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        def draw(*shape: int) -> tuple[Tensor, Tensor]:
+            weight = torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
+            bias = torch.randn(shape[0], generator=generator) * 0.5
+            return weight.to(dtype), bias.to(dtype)
+
+        self.first = draw(width, n_features, 3)
+        self.second = draw(width, width, 3)
+        self.last = draw(width, width * n_steps)
+
+    def __call__(self, sequence: Tensor) -> Tensor:
+        """Return features (n, H) of sequences (n, F, T)."""
+        h = torch.relu(functional.conv1d(sequence, *self.first, padding=1))
+        h = torch.relu(functional.conv1d(h, *self.second, padding=1))  # (n, H, T)
+        return functional.linear(h.flatten(1), *self.last)
+
+
+def joined_sequence(x: Tensor, y: Tensor, n_targets: int) -> Tensor:
+    """Join inputs and targets in time; features that are no targets are 0 in the future.
+
+    Parameters
+    ----------
+    x : Tensor
+        (B, L_in, N, F), of which the first C features are the targets.
+    y : Tensor
+        (n, C * L_out) rows of targets.
+    n_targets : int
+        C.
+
+    Returns
+    -------
+    Tensor
+        (n, F, T).
+    """
+    past = x.permute(0, 2, 3, 1).flatten(0, 1)  # (n, F, L_in)
+    future = y.view(len(y), n_targets, -1)  # (n, C, L_out)
+    future = functional.pad(future, (0, 0, 0, past.shape[1] - n_targets))
+    return torch.cat([past, future], dim=2)
+
+
+class DistributionMatching(Synthesizer):
+    """Synthetic windows whose joint distribution of inputs and targets is the real one.
+
+    Every window of a location is a sample. In each step a fresh random network maps real and
+    synthetic samples, inputs and targets together, to features, and the learned tensors take an
+    Adam step down the distance between the two sets of features. No network is trained.
+
+    Samples count with the weight of their location. A target that is missing in a sample is
+    hidden in a random sample of the other side too, so that gaps are equally frequent in both.
+
+    Parameters
+    ----------
+    iterations : int
+        Outer iterations; after each the windows are judged.
+    steps : int
+        Steps per iteration.
+    distance : str
+        ``rbf``, or ``mean`` as in the paper.
+    width : int
+        Features and channels of a network.
+    learning_rate : float
+        Of Adam on the learned tensors.
+    batch_windows, batch_locations : int
+        Windows and locations of a real batch, at most.
+    synthetic_samples : int
+        Synthetic samples of a step, at most; a random part where there are more.
+    relabel : float
+        Share of the experts' answer that enters ``y`` after each iteration.
+    """
+
+    def __init__(
+        self,
+        *,
+        iterations: int = 10,
+        steps: int = 40,
+        distance: str = "rbf",
+        width: int = 32,
+        learning_rate: float = 1e-2,
+        batch_windows: int = 64,
+        batch_locations: int = 16,
+        synthetic_samples: int = 1024,
+        relabel: float = 0.0,
+    ) -> None:
+        self.iterations = iterations
+        self.steps = steps
+        self.distance = distance
+        self.width = width
+        self.learning_rate = learning_rate
+        self.batch_windows = batch_windows
+        self.batch_locations = batch_locations
+        self.synthetic_samples = synthetic_samples
+        self.relabel = relabel
+
+    def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
+        """Return Adam over the learned tensors, after checking the parameters."""
+        for name in ("steps", "width", "batch_windows", "batch_locations", "synthetic_samples"):
+            check_count(name, getattr(self, name))
+        check_count("iterations", self.iterations, minimum=0)
+        check_rates({"learning_rate": self.learning_rate}, self.relabel)
+        if self.distance not in DISTANCES:
+            raise unknown_name("distance", self.distance, DISTANCES)
+        return torch.optim.Adam(tensors, lr=self.learning_rate)
+
+    def improve(
+        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+    ) -> float:
+        """Match under ``steps`` random networks and return the mean distance."""
+        losses = []
+        for _ in range(self.steps):
+            value = self._distance(problem, variables, generator)
+            gradients = torch.autograd.grad(value, variables.tensors, materialize_grads=True)
+            variables.step(gradients)
+            losses.append(float(value.detach()))
+        mean = sum(losses) / len(losses)
+        return mean if math.isfinite(mean) else math.inf
+
+    def _distance(
+        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+    ) -> Tensor:
+        """Return the distance between a real batch and a part of the synthetic windows."""
+        start = problem.start
+        batch, _ = problem.real_batch(self.batch_windows, self.batch_locations, generator)
+        windows, locations = random_part(
+            len(start), start.n_locations, self.synthetic_samples, generator
+        )
+        x, y = variables.windows()
+        x = problem.inputs(x)[windows][:, :, locations]
+        real_mask = sample_rows(batch.mask)
+        mask = sample_rows(start.mask[windows][:, :, locations])  # (n, C * L_out)
+        real_seen = real_mask * _random_rows(mask, len(real_mask), generator)
+        seen = mask * _random_rows(real_mask, len(mask), generator)
+        real = joined_sequence(batch.x, sample_rows(batch.y) * real_seen, start.n_targets)
+        targets = sample_rows(y[windows][:, :, locations]) * seen
+        synthetic = joined_sequence(x, targets, start.n_targets)
+        network = RandomNetwork(
+            n_features=real.shape[1],
+            n_steps=real.shape[2],
+            width=self.width,
+            generator=generator,
+            dtype=real.dtype,
+        )
+        return DISTANCES[self.distance](
+            network(real),
+            network(synthetic),
+            _shares(batch.weight, len(batch)),
+            _shares(start.weight[locations], len(windows)),
+        )
+
+
+def _random_rows(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    return rows[torch.randint(len(rows), (size,), generator=generator)]
+
+
+def _shares(weight: Tensor, n_windows: int) -> Tensor:
+    """Return the shares (n,) of samples of locations with weights (N,)."""
+    return (weight / (weight.sum() * n_windows)).repeat(n_windows)

@@ -1,0 +1,330 @@
+"""Kernel ridge regression from synthetic windows to real ones, on features of a pool of networks.
+
+Nguyen et al., Dataset Distillation with Infinitely Wide Convolutional Networks, NeurIPS 2021 (KIP:
+the objective); Zhou et al., Dataset Distillation using Neural Feature Regression, NeurIPS 2022
+(FRePo: features of networks in training, and the pool), sections 3.1 and 3.2.
+Shapes: B windows, N locations, K clusters, n samples (a window of a location), H features,
+R targets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stemdist.distill.penultimate import penultimate_features
+from stemdist.distill.problem import DistillationProblem
+from stemdist.distill.samples import check_rates, random_part, sample_rows
+from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.errors import InputError, check_count
+from stemdist.forecast import FORECASTERS, Forecaster, fresh_forecaster, weighted_mean
+from stemdist.graph import subgraph
+
+
+def ridge_answers(
+    features: Tensor, targets: Tensor, share: Tensor, queries: Tensor, ridge: float
+) -> Tensor:
+    """Return the answers of weighted ridge regression with a bias.
+
+    The penalty is ``ridge`` times the trace of the kernel of the samples divided by their number.
+    The system has the size of the samples or of the features, whichever are fewer; it is solved
+    in float64.
+
+    Parameters
+    ----------
+    features, targets : Tensor
+        (n, H) and (n, R) of the samples that are known.
+    share : Tensor
+        (n, R) weight of each target, 0 where it does not count.
+    queries : Tensor
+        (m, H) samples to be answered.
+    ridge : float
+        Above 0.
+
+    Returns
+    -------
+    Tensor
+        (m, R) in the type of the targets, differentiable.
+
+    Examples
+    --------
+    >>> features, targets = torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0], [5.0]])
+    >>> answers = ridge_answers(features, targets, torch.ones(2, 1), torch.tensor([[3.0]]), 1e-9)
+    >>> round(answers.item(), 4)
+    7.0
+    """
+    known, asked = (_with_one(part.double()) for part in (features, queries))
+    if not bool((share != share[:, :1]).any()):
+        share = share[:, :1]  # one system for all targets
+    n_systems = share.shape[1]
+    root = share.double().T.sqrt()[..., None]  # (systems, n, 1)
+    known = known * root  # (systems, n, H + 1)
+    wanted = torch.stack(torch.chunk(targets.double(), n_systems, dim=1)) * root
+    penalty = ridge * (known**2).sum((1, 2), keepdim=True) / len(features)
+    turned = known.transpose(1, 2)
+    if known.shape[1] <= known.shape[2]:
+        weight = turned @ _positive_solve(known @ turned, penalty, wanted)
+    else:
+        weight = _positive_solve(turned @ known, penalty, turned @ wanted)
+    answers = asked @ weight  # (systems, m, R / systems)
+    return torch.cat(list(answers), dim=1).to(targets.dtype)
+
+
+def _positive_solve(gram: Tensor, penalty: Tensor, right: Tensor) -> Tensor:
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    # What is not finite stays so, and the step is left out; a plain Cholesky would raise.
+    factor, _ = torch.linalg.cholesky_ex(gram + penalty.clamp_min(1e-12) * identity)
+    return torch.cholesky_solve(right, factor)
+
+
+def _with_one(features: Tensor) -> Tensor:
+    return torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+
+
+@dataclass(eq=False)
+class PoolNetwork:
+    """A network of the pool.
+
+    Parameters
+    ----------
+    forecaster : Forecaster
+        Trained on the synthetic windows, a little after each use.
+    optimizer : torch.optim.Optimizer
+        Its own.
+    lifetime : int
+        Updates after which a fresh one takes its place.
+    age : int
+        Updates it has had.
+    """
+
+    forecaster: Forecaster
+    optimizer: torch.optim.Optimizer
+    lifetime: int
+    age: int = 0
+
+
+class KernelRidge(Synthesizer):
+    """Synthetic windows from which kernel ridge regression forecasts real windows.
+
+    Every window of a location is a sample. A step takes a network from a pool, computes the
+    inputs of its last linear layer for synthetic and for real samples, answers the real targets by
+    ridge regression from the synthetic ones, and moves ``x`` and ``y`` down the gradient of the
+    weighted squared error. Then the network trains ``updates`` updates on the synthetic windows;
+    once it has had its share of them, which is drawn between 1 and ``longest``, a fresh one
+    takes its place.
+
+    Parameters
+    ----------
+    iterations : int
+        Outer iterations; after each the windows are judged.
+    steps : int
+        Steps per iteration.
+    surrogate : str
+        Forecaster whose features are used. With one that is linear in its inputs, this is
+        kernel ridge regression with the linear kernel.
+    networks : int
+        Networks in the pool.
+    updates : int
+        Updates of a network after each use.
+    longest : int
+        Most updates a network lives.
+    ridge : float
+        Penalty relative to the kernel's mean diagonal.
+    learning_rate : float
+        Of Adam on the learned tensors.
+    surrogate_learning_rate : float
+        Of Adam on the networks.
+    batch_windows, batch_locations : int
+        Windows and locations of a real batch, at most.
+    synthetic_samples : int
+        Synthetic samples of a step or an update, at most; a random part where there are more.
+    relabel : float
+        Share of the experts' answer that enters ``y`` after each iteration.
+    """
+
+    def __init__(
+        self,
+        *,
+        iterations: int = 10,
+        steps: int = 40,
+        surrogate: str = "mlp",
+        networks: int = 8,
+        updates: int = 2,
+        longest: int = 100,
+        ridge: float = 1e-3,
+        learning_rate: float = 5e-3,
+        surrogate_learning_rate: float = 1e-3,
+        batch_windows: int = 64,
+        batch_locations: int = 64,
+        synthetic_samples: int = 1024,
+        relabel: float = 0.0,
+    ) -> None:
+        self.iterations = iterations
+        self.steps = steps
+        self.surrogate = surrogate
+        self.networks = networks
+        self.updates = updates
+        self.longest = longest
+        self.ridge = ridge
+        self.learning_rate = learning_rate
+        self.surrogate_learning_rate = surrogate_learning_rate
+        self.batch_windows = batch_windows
+        self.batch_locations = batch_locations
+        self.synthetic_samples = synthetic_samples
+        self.relabel = relabel
+
+    def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
+        """Return Adam over the learned tensors, after checking the parameters."""
+        sizes = ("batch_windows", "batch_locations", "synthetic_samples")
+        for name in ("steps", "networks", "updates", "longest", *sizes):
+            check_count(name, getattr(self, name))
+        check_count("iterations", self.iterations, minimum=0)
+        rates = ("ridge", "learning_rate", "surrogate_learning_rate")
+        check_rates({name: getattr(self, name) for name in rates}, self.relabel)
+        if FORECASTERS.get(self.surrogate).needs_grid:
+            raise InputError(
+                f"{self.surrogate!r} cannot be a surrogate: it needs a regular grid, and clusters "
+                "are none. Choose another, e.g. mlp"
+            )
+        return torch.optim.Adam(tensors, lr=self.learning_rate)
+
+    def prepare(self, problem: DistillationProblem, *, seed: int, cache: str | Path | None) -> None:
+        """Fill the pool with fresh networks.
+
+        Raises
+        ------
+        InputError
+            If the surrogate does not end in a linear layer.
+        """
+        generator, start = torch.Generator().manual_seed(seed), problem.start
+        self.pool_ = [self._fresh(problem, generator) for _ in range(self.networks)]
+        with torch.no_grad():
+            one = self.pool_[0].forecaster.eval()
+            penultimate_features(one, start.x[:1], problem.graph, start.profile)
+
+    def memory(self) -> dict[str, Any]:
+        """Return the networks with the states of their optimizers."""
+        pool = [
+            {
+                "weights": network.forecaster.state_dict(),
+                "optimizer": network.optimizer.state_dict(),
+                "lifetime": network.lifetime,
+                "age": network.age,
+            }
+            for network in self.pool_
+        ]
+        return {"pool": pool}
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Take the networks back."""
+        for network, kept in zip(self.pool_, memory["pool"], strict=True):
+            network.forecaster.load_state_dict(kept["weights"])
+            network.optimizer.load_state_dict(kept["optimizer"])
+            network.lifetime, network.age = kept["lifetime"], kept["age"]
+
+    def improve(
+        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+    ) -> float:
+        """Make ``steps`` steps and return the mean error on the real batches."""
+        losses = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            for _ in range(self.steps):
+                place = int(torch.randint(len(self.pool_), (), generator=generator))
+                network = self.pool_[place]
+                losses.append(self._match(problem, variables, network.forecaster, generator))
+                self._train(problem, variables, network, generator)
+                if network.age >= network.lifetime or not math.isfinite(losses[-1]):
+                    self.pool_[place] = self._fresh(problem, generator)
+        return sum(losses) / len(losses)
+
+    def _fresh(self, problem: DistillationProblem, generator: torch.Generator) -> PoolNetwork:
+        seed = int(torch.randint(2**31, (), generator=generator))
+        forecaster = fresh_forecaster(self.surrogate, problem.start, seed)
+        optimizer = torch.optim.Adam(
+            forecaster.parameters(), lr=self.surrogate_learning_rate, fused=True
+        )
+        lifetime = int(torch.randint(1, self.longest + 1, (), generator=generator))
+        return PoolNetwork(forecaster, optimizer, lifetime)
+
+    def _match(
+        self,
+        problem: DistillationProblem,
+        variables: Variables,
+        forecaster: Forecaster,
+        generator: torch.Generator,
+    ) -> float:
+        """Take one step on the learned tensors."""
+        error = self._error(problem, variables, forecaster.eval(), generator)
+        gradients = torch.autograd.grad(error, variables.tensors, materialize_grads=True)
+        value = float(error.detach())
+        made = variables.step(gradients)
+        return value if made or math.isfinite(value) else math.inf
+
+    def _error(
+        self,
+        problem: DistillationProblem,
+        variables: Variables,
+        forecaster: Forecaster,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the error of ridge regression from synthetic samples on a real batch."""
+        start = problem.start
+        windows, part = self._part(problem, generator)
+        x, y = variables.windows()
+        features = penultimate_features(
+            forecaster,
+            problem.inputs(x)[windows][:, :, part],
+            subgraph(problem.graph, part),
+            start.profile[part],
+        )
+        share = sample_rows(start.mask[windows][:, :, part] * start.weight[part])
+        batch, graph = problem.real_batch(self.batch_windows, self.batch_locations, generator)
+        with torch.no_grad():
+            queries = penultimate_features(forecaster, batch.x, graph, batch.profile)
+        answers = ridge_answers(
+            features.flatten(0, 1),
+            sample_rows(y[windows][:, :, part]),
+            share,
+            queries.flatten(0, 1),
+            self.ridge,
+        )
+        forecast = answers.view(len(batch), batch.n_locations, -1).transpose(1, 2)  # (B, R, N)
+        return weighted_mean((forecast - batch.y) ** 2, batch.mask, batch.weight)
+
+    def _part(
+        self, problem: DistillationProblem, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        start = problem.start
+        return random_part(len(start), start.n_locations, self.synthetic_samples, generator)
+
+    def _train(
+        self,
+        problem: DistillationProblem,
+        variables: Variables,
+        network: PoolNetwork,
+        generator: torch.Generator,
+    ) -> None:
+        """Train a network on the synthetic windows for ``updates`` updates."""
+        start = problem.start
+        with torch.no_grad():
+            x, y = variables.windows()
+            x = problem.inputs(x)
+        network.forecaster.train()
+        for _ in range(self.updates):
+            windows, part = self._part(problem, generator)
+            graph = subgraph(problem.graph, part)
+            forecast = network.forecaster(x[windows][:, :, part], graph, start.profile[part])
+            errors = (forecast - y[windows][:, :, part]) ** 2
+            mask = start.mask[windows][:, :, part]
+            loss = weighted_mean(errors, mask, start.weight[part])
+            network.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            network.optimizer.step()
+        network.age += self.updates

@@ -1,0 +1,72 @@
+"""Windows of single locations as samples.
+
+Shapes: B windows, R target rows, N locations, n = B * N samples, L_in lookback, L_out horizon.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from stemdist.errors import InputError, check_ratio
+
+
+def random_part(
+    n_windows: int, n_locations: int, at_most: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw windows and locations with at most so many samples between them.
+
+    All locations take part if there are no more than ``at_most`` of them.
+
+    Parameters
+    ----------
+    n_windows, n_locations : int
+        How many there are.
+    at_most : int
+        Samples: windows times locations, at least 1.
+    generator : torch.Generator
+        Draws them.
+
+    Returns
+    -------
+    windows, locations : Tensor
+        Ascending numbers.
+
+    Examples
+    --------
+    >>> windows, locations = random_part(9, 3, 7, torch.Generator().manual_seed(0))
+    >>> len(windows), locations.tolist()
+    (2, [0, 1, 2])
+    """
+    locations = torch.randperm(n_locations, generator=generator)[:at_most]
+    windows = torch.randperm(n_windows, generator=generator)[: at_most // len(locations)]
+    return windows.sort().values, locations.sort().values
+
+
+def sample_rows(values: Tensor) -> Tensor:
+    """Return one row (n, R) per window and location of (B, R, N), window by window.
+
+    Examples
+    --------
+    >>> sample_rows(torch.tensor([[[1, 2], [3, 4]]])).tolist()
+    [[1, 3], [2, 4]]
+    """
+    return values.transpose(1, 2).flatten(0, 1)
+
+
+def check_rates(rates: Mapping[str, float], relabel: float) -> None:
+    """Raise if a named rate is not above 0, or ``relabel`` is no share.
+
+    Raises
+    ------
+    InputError
+        Which names the wrong value.
+    """
+    for name, rate in rates.items():
+        if not (math.isfinite(rate) and rate > 0):
+            raise InputError(f"{name} is {rate!r}: it must be above 0")
+    if relabel:
+        check_ratio("relabel", relabel)

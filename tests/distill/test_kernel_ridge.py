@@ -1,0 +1,273 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from stemdist.data.windows import TensorWindows
+from stemdist.distill import DistillationProblem, make_synthesizer, starting_point
+from stemdist.distill.kernel_ridge import KernelRidge, ridge_answers
+from stemdist.distill.penultimate import penultimate_features
+from stemdist.distill.synthesizer import Variables
+from stemdist.errors import InputError
+from stemdist.forecast import FORECASTERS, make_forecaster, shape_of
+from stemdist.forecast.forecasters import mtgnn
+
+SMALL = {"iterations": 3, "steps": 3, "networks": 2, "longest": 3, "batch_windows": 8}
+
+
+def problem_of(task, quick, labels) -> DistillationProblem:
+    start = starting_point(task, replace(quick, labels=labels))
+    return DistillationProblem(
+        task=task,
+        real=start.real,
+        graph=start.graph,
+        start=start.windows,
+        judges=("linear",),
+        judging=quick.judging,
+        judge_seeds=1,
+        n_learned=task.n_series_features,
+        answer=start.answer,
+    )
+
+
+@pytest.fixture(scope="module")
+def problem(task, quick) -> DistillationProblem:
+    return problem_of(task, quick, "observed")
+
+
+@pytest.fixture(scope="module")
+def labelled(task, quick) -> DistillationProblem:
+    """Real batches are at the real locations, labelled by experts."""
+    return problem_of(task, quick, "expert")
+
+
+def generator(seed=0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def samples(n, columns, seed=0):
+    draws = generator(seed)
+    features = torch.randn(n, columns, generator=draws).double()
+    targets = torch.randn(n, 2, generator=draws).double()
+    return features, targets, torch.randn(4, columns, generator=draws).double()
+
+
+def variables_of(problem, synthesizer) -> Variables:
+    parametrisation = problem.encode()
+    return Variables(parametrisation, synthesizer.optimizer(parametrisation.tensors))
+
+
+@pytest.mark.parametrize("n", [3, 5, 6, 20])
+@pytest.mark.parametrize("masked", [False, True])
+def test_equals_scikit_learn_whichever_system_is_smaller(n, masked):
+    features, targets, queries = samples(n, 5)
+    share = torch.rand(n, 1, generator=generator(1)).double().expand(n, 2).clone() + 0.1
+    if masked:
+        share[0, 1] = 0.0
+    found = ridge_answers(features, targets, share, queries, 0.1)
+    one = np.ones((n, 1))
+    for column in range(2):
+        design = np.concatenate([features.numpy(), one], axis=1)
+        weight = share[:, column].numpy()
+        alpha = 0.1 * (weight[:, None] * design**2).sum() / n
+        model = Ridge(alpha=alpha, fit_intercept=False)
+        model.fit(design, targets[:, column].numpy(), sample_weight=weight)
+        expected = model.predict(np.concatenate([queries.numpy(), one[:1].repeat(4, 0)], axis=1))
+        np.testing.assert_allclose(found[:, column].numpy(), expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("n", [3, 9])
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradient_agrees_with_finite_differences(n, masked):
+    features, targets, queries = samples(n, 4)
+    share = torch.ones(n, 2).double()
+    share[0, 0] = 0.0 if masked else 1.0
+    inputs = (features.requires_grad_(), targets.requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda f, t: ridge_answers(f, t, share, queries, 1e-2), inputs, eps=1e-6
+    )
+
+
+def test_limits_of_the_ridge():
+    features, targets, _ = samples(4, 6)
+    ones = torch.ones(4, 2).double()
+    torch.testing.assert_close(ridge_answers(features, targets, ones, features, 1e-12), targets)
+    assert ridge_answers(features, targets, ones, features, 1e9).abs().max() < 1e-6
+
+
+def suitable_forecasters() -> list[str]:
+    """Return those of any locations that end in a linear layer."""
+    others = ("dlinear", "module", "hf-patchtst", "hf-patchtsmixer")
+    names = [name for name in FORECASTERS.names() if name not in others]
+    return [name for name in names if not FORECASTERS.get(name).needs_grid]
+
+
+@pytest.mark.parametrize("name", suitable_forecasters())
+def test_features_belong_to_their_window(problem, name, monkeypatch):
+    monkeypatch.setattr(mtgnn, "_PART_ROWS", 2 * problem.start.n_locations)  # two windows at once
+    torch.manual_seed(0)
+    forecaster = make_forecaster(name, **shape_of(problem.start)).eval()
+    x, profile = problem.start.x[:3], problem.start.profile
+    moved = x.clone()
+    moved[1] += torch.randn(x[1].shape)
+    with torch.no_grad():
+        before, after = (
+            penultimate_features(forecaster, inputs, problem.graph, profile)
+            for inputs in (x, moved)
+        )
+    assert before.shape[:2] == (3, problem.start.n_locations)
+    assert torch.allclose(before[[0, 2]], after[[0, 2]], atol=1e-5)
+    assert (before[1] - after[1]).abs().amax(1).min() > 1e-4  # at every location
+
+
+def test_features_of_a_step_by_step_decoder(problem):
+    forecaster = make_forecaster("dcrnn", **shape_of(problem.start)).eval()
+    start = problem.start
+    features = penultimate_features(forecaster, start.x, problem.graph, start.profile)
+    steps = features.unflatten(2, (start.horizon, -1))  # (B, N, L_out, H)
+    forecast = forecaster.head(steps)[..., 0].transpose(1, 2)
+    expected = forecaster(start.x, problem.graph, start.profile)
+    torch.testing.assert_close(forecast, expected)
+
+
+def toy(problem) -> DistillationProblem:
+    """A linear relation in many real windows; the synthetic targets start at 0."""
+    draws = generator()
+    x = torch.randn(80, 6, 4, problem.start.n_features, generator=draws)
+    y = 2 * x[:, -3:, :, 0] - 1
+    weight = problem.start.weight
+    real = TensorWindows(x=x, y=y, mask=torch.ones_like(y), weight=weight)
+    x = torch.randn(20, *x.shape[1:], generator=draws)
+    y = torch.zeros(20, 3, 4)
+    start = TensorWindows(x=x, y=y, mask=torch.ones_like(y), weight=weight)
+    return replace(problem, real=real, start=start, n_learned=x.shape[3], answer=None)
+
+
+def test_synthetic_windows_that_are_right_have_no_error(problem):
+    case = toy(problem)
+    start = replace(case.start, y=2 * case.start.x[:, -3:, :, 0] - 1)
+    case = replace(case, start=start)
+    synthesizer = KernelRidge(surrogate="linear", ridge=1e-9)
+    forecaster = make_forecaster("linear", **shape_of(start))
+    variables = variables_of(case, synthesizer)
+    error = synthesizer._error(case, variables, forecaster, generator())
+    assert error.item() == pytest.approx(0.0, abs=1e-8)
+
+
+@pytest.mark.parametrize("surrogate", ["linear", "mlp"])
+def test_the_error_falls(problem, surrogate):
+    case = toy(problem)
+    synthesizer = KernelRidge(
+        surrogate=surrogate, steps=60, networks=3, learning_rate=0.05, batch_windows=16
+    )
+    variables = variables_of(case, synthesizer)
+    synthesizer.prepare(case, seed=0, cache=None)
+    first = synthesizer._error(case, variables, synthesizer.pool_[0].forecaster, generator())
+    synthesizer.improve(case, variables, generator())
+    last = synthesizer._error(case, variables, synthesizer.pool_[0].forecaster, generator())
+    assert last < 0.5 * first
+
+
+def test_masks_and_weights_of_synthetic_samples(problem):
+    case = toy(problem)
+    mask = case.start.mask.clone()
+    mask[0, 1], mask[:, :, 2] = 0.0, 0.0
+    case = replace(case, start=replace(case.start, mask=mask))
+    synthesizer = KernelRidge(surrogate="linear")
+    forecaster = make_forecaster("linear", **shape_of(case.start))
+    values = []
+    for fill in (0.0, 1e3):
+        y = torch.where(mask > 0, case.start.x[:, :3, :, 0], fill)
+        case = replace(case, start=replace(case.start, y=y))
+        variables = variables_of(case, synthesizer)
+        error = synthesizer._error(case, variables, forecaster, generator())
+        x, y = torch.autograd.grad(error, variables.tensors)
+        assert y[mask == 0].abs().max() == 0
+        assert x[:, :, 2].abs().max() == 0  # no target, so no sample
+        values.append(error.item())
+    assert values[0] == values[1]
+    heavy = replace(case.start, weight=case.start.weight * torch.tensor([1.0, 5, 1, 1]))
+    other = replace(case, start=heavy)
+    variables = variables_of(other, synthesizer)
+    assert synthesizer._error(other, variables, forecaster, generator()).item() != values[0]
+
+
+def test_a_part_of_the_synthetic_samples(problem):
+    synthesizer = KernelRidge(synthetic_samples=6)
+    forecaster = make_forecaster("linear", **shape_of(problem.start))
+    variables = variables_of(problem, synthesizer)
+    error = synthesizer._error(problem, variables, forecaster, generator())
+    moved = (torch.autograd.grad(error, variables.tensors)[0] != 0).any(dim=3).any(dim=1)
+    assert moved.sum() == len(problem.start.weight)  # one window at all clusters
+    assert moved.any(dim=1).sum() == 1
+
+
+def test_networks_age_and_are_replaced(problem):
+    synthesizer = KernelRidge(steps=4, networks=1, updates=2, longest=4, batch_windows=4)
+    variables = variables_of(problem, synthesizer)
+    synthesizer.prepare(problem, seed=0, cache=None)
+    network = synthesizer.pool_[0]
+    network.lifetime = 8
+    before = [p.detach().clone() for p in network.forecaster.parameters()]
+    synthesizer.steps = 3
+    synthesizer.improve(problem, variables, generator())
+    assert (synthesizer.pool_[0] is network, network.age) == (True, 6)
+    after = list(network.forecaster.parameters())
+    assert not any(torch.equal(*pair) for pair in zip(before[:2], after[:2], strict=True))
+    synthesizer.steps = 1
+    synthesizer.improve(problem, variables, generator())
+    assert network.age == 8
+    assert synthesizer.pool_[0] is not network
+    assert synthesizer.pool_[0].age == 0
+    assert 1 <= synthesizer.pool_[0].lifetime <= 4
+
+
+def test_same_seed_same_result_and_exact_resume(labelled, tmp_path):
+    def fitted(seed, state=None, **changes):
+        return KernelRidge(**{**SMALL, **changes}).fit(labelled, seed=seed, state=state)
+
+    whole, again, other = fitted(3), fitted(3), fitted(4)
+    assert again.history_[1:] == whole.history_[1:]
+    assert other.history_[1]["loss"] != whole.history_[1]["loss"]
+    state = tmp_path / "run.state"
+    fitted(3, state, iterations=2)
+    resumed = fitted(3, state)
+    assert resumed.history_[1:] == whole.history_[1:]
+    assert torch.equal(resumed.windows_.x, whole.windows_.x)
+    assert torch.equal(resumed.windows_.y, whole.windows_.y)
+
+
+def test_a_network_that_went_astray_is_replaced(problem):
+    synthesizer = KernelRidge(steps=1, networks=1, batch_windows=4)
+    variables = variables_of(problem, synthesizer)
+    synthesizer.prepare(problem, seed=0, cache=None)
+    lost = synthesizer.pool_[0]
+    with torch.no_grad():
+        next(lost.forecaster.parameters()).fill_(float("nan"))
+    before = variables.tensors[0].detach().clone()
+    assert synthesizer.improve(problem, variables, generator()) == float("inf")
+    assert torch.equal(variables.tensors[0].detach(), before)
+    assert synthesizer.pool_[0] is not lost
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"networks": 0}, "networks is 0: it must be a whole number of at least 1"),
+        ({"iterations": -1}, "iterations is -1"),
+        ({"ridge": 0.0}, r"ridge is 0.0: it must be above 0"),
+        ({"relabel": -1.0}, "relabel is -1.0: it must be a share"),
+        ({"surrogate": "mpl"}, "unknown forecaster 'mpl': did you mean 'mlp'"),
+        ({"surrogate": "unet"}, "'unet' cannot be a surrogate: it needs a regular grid"),
+    ],
+)
+def test_parameters_are_checked(options, message):
+    with pytest.raises(InputError, match=message):
+        make_synthesizer("kernel-ridge", **options).optimizer([torch.zeros(1, requires_grad=True)])
+
+
+def test_a_surrogate_without_a_last_layer_is_refused_at_once(problem):
+    with pytest.raises(InputError, match="does not end in a linear layer shared by all"):
+        KernelRidge(surrogate="dlinear").fit(problem)

@@ -46,8 +46,8 @@ class Parametrisation(ABC):
     tensors: list[Tensor]
     selection: ClassVar[str | None] = None
 
-    @classmethod
-    def check_options(cls, **options: Any) -> None:  # noqa: B027
+    @classmethod  # noqa: B027
+    def check_options(cls, **options: Any) -> None:
         """Raise InputError if a value of an option cannot be used; any can be by default."""
 
     @abstractmethod

@@ -133,10 +133,11 @@ def rolling_tasks(
 
     Examples
     --------
-    >>> from stemdist.data import open_series
-    >>> tasks = rolling_tasks(open_series("weather-sim"), shares=(1.0, 0.5))
+    >>> from stemdist.data import canonical_series, simulate
+    >>> series = canonical_series(simulate("weather-sim", days=16, n_lat=3, n_lon=4))
+    >>> tasks = rolling_tasks(series, shares=(1.0, 0.5))
     >>> {name: len(task.train.values) for name, task in tasks.items()}
-    {'100%': 1440, '50%': 720}
+    {'100%': 384, '50%': 192}
     """
     n_steps = series.sizes["time"]
     chosen = {f"{100 * check_ratio('share', share):g}%": share for share in shares}

@@ -66,7 +66,8 @@ def fidelity(distilled: DistilledSet, task: ForecastTask) -> dict[str, float]:
     >>> from stemdist.data import canonical_series, simulate
     >>> from stemdist.distill import DistillSettings, distill
     >>> from stemdist.forecast import TrainingSettings
-    >>> task = ForecastTask.from_series(canonical_series(simulate("traffic-sim", days=2)))
+    >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=4, n_lon=4))
+    >>> task = ForecastTask.from_series(series)
     >>> real = DistillSettings(
     ...     labels="observed", synthesizer="selection", judging=TrainingSettings(updates=2)
     ... )

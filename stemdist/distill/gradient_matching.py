@@ -151,13 +151,15 @@ class GradientMatching(Synthesizer):
             optimizer = torch.optim.Adam(
                 surrogate.parameters(), lr=self.surrogate_learning_rate, fused=True
             )
-            losses = []
-            for _ in range(self.steps):
+            losses: list[float] = []
+            parts: list[Part] = []
+            for step in range(self.steps):
+                if step:  # nobody would see a surrogate trained after the last step
+                    self._train(problem, variables, surrogate, optimizer, parts, generator)
                 parts = self._parts(problem, generator)
                 losses += [
                     self._match(problem, variables, surrogate, part, generator) for part in parts
                 ]
-                self._train(problem, variables, surrogate, optimizer, parts, generator)
         return sum(losses) / len(losses)
 
     def _parts(self, problem: DistillationProblem, generator: torch.Generator) -> list[Part]:

@@ -87,7 +87,11 @@ class TrajectorySettings:
     flatness: float = 0.0
 
     def __post_init__(self) -> None:
-        FORECASTERS.get(self.surrogate)
+        if FORECASTERS.get(self.surrogate).needs_grid:
+            raise InputError(
+                f"{self.surrogate!r} cannot be a surrogate: it needs a regular grid, and the "
+                "clusters on which it is trained are none. Choose another, e.g. mlp"
+            )
         inner_optimizer(self.optimizer)
         for name in ("batch_windows", "interval", "intervals", "subsets", "clusters_per_update"):
             check_count(name, getattr(self, name))

@@ -199,6 +199,7 @@ def test_a_diverging_expert_is_an_error(task):
     [
         ({"optimizer": "sdg"}, "unknown inner optimizer 'sdg': did you mean 'sgd'"),
         ({"surrogate": "mtgn"}, "unknown forecaster 'mtgn'"),
+        ({"surrogate": "unet"}, "'unet' cannot be a surrogate: it needs a regular grid"),
         ({"interval": 0}, "interval is 0: it must be a whole number of at least 1"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0: it must be a number above 0"),
         ({"flatness": -0.1}, "flatness is -0.1: it must be a number 0 or above"),

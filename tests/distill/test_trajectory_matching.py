@@ -16,7 +16,7 @@ from stemdist.distill.synthesizer import Variables
 from stemdist.distill.trajectories import inner_optimizer
 from stemdist.distill.trajectory_matching import TrajectoryMatching
 from stemdist.errors import InputError
-from stemdist.forecast import make_forecaster, weighted_mean
+from stemdist.forecast import Forecaster, make_forecaster, weighted_mean
 from stemdist.graph import subgraph
 
 SMALL = {"surrogate_options": {"hidden": 6, "depth": 1}}
@@ -183,6 +183,26 @@ def test_graphs_take_the_same_memory_for_any_number_of_updates(problem):
         for s, _, b, t, g in (student_of(problem, n_updates=n) for n in (3, 24))
     )
     assert 0 < many <= 1.05 * few
+
+
+class Shared(Forecaster):
+    """Uses one weight twice, under two names."""
+
+    def __init__(self):
+        super().__init__(lookback=2, horizon=2, n_features=1)
+        self.first, self.second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+        self.second.weight = self.first.weight
+
+    def forward(self, x, graph, profile):
+        return self.second(self.first(x[..., 0].transpose(1, 2))).transpose(1, 2)
+
+
+def test_weights_that_modules_share_are_one_weight():
+    forecaster, x = Shared(), torch.randn(3, 2, 4, 1, generator=seeded())
+    flat = FlatForecaster(forecaster)
+    vector = torch.arange(8.0)
+    found = flat(vector, x, None, None)
+    assert torch.equal(found, flat.load(vector)(x, None, None))
 
 
 def own_problem(problem):

@@ -93,13 +93,13 @@ def herding_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
 def contiguous_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
     """Return (M_S,) windows in segments of consecutive starts, which cover the inputs.
 
-    A segment of as many windows as a window has steps (L_in + L_out) overlaps so much that its
-    series takes less than two windows to store; the parametrisation ``series`` builds on that.
-    The windows are cut into such blocks, none across a gap in time; the blocks whose mean is
-    nearest to each k-means centroid of the blocks' means are chosen, and the last of them are
-    shortened to the number asked for. The seed matters through k-means only.
+    There are sqrt(M_S) segments of about as many windows each: many segments cover more, long
+    ones overlap more, so that their series take less to store (the parametrisation ``series``).
+    The windows are cut into blocks of that length, none across a gap in time; the blocks whose
+    mean is nearest to each k-means centroid of the blocks' means are chosen, and the last of them
+    are shortened to the number asked for. The seed matters through k-means only.
     """
-    count = max(1, n_windows // (source.lookback + source.horizon))
+    count = math.isqrt(n_windows)
     blocks = _blocks(_start_steps(source), -(-n_windows // count))
     sketch = _sketch(source, seed)
     means = np.stack([sketch[block].mean(0) for block in blocks])

@@ -29,7 +29,8 @@ class SeriesCuts(Parametrisation):
     the stride; else it begins another series.
 
     The series starts as the windows' inputs, with the mean of the overlapping targets written
-    over them (the same numbers, if the targets are observed ones).
+    over them. Observed targets are the same numbers; experts' answers replace inputs and smooth
+    them, so that observed or incremental labels suit this parametrisation better.
 
     Parameters
     ----------

@@ -276,3 +276,27 @@ def test_coresets_are_real_windows(task, method):
     assert torch.equal(found.sum(1), torch.ones(14, dtype=torch.int64))
     labelled = DistillSettings.of(method, labels="expert")
     assert (labelled.labels, labelled.synthesizer) == ("expert", "selection")
+
+
+def test_condtsf_learns_a_series(task, quick):
+    options = {"iterations": 1, "steps": 3, "trajectories": 1, "inner_steps": 3, "interval": 3}
+    settings = DistillSettings.of(
+        "condtsf",
+        space_ratio=0.3,
+        expert_seeds=1,
+        expert_training=quick.expert_training,
+        judging=TrainingSettings(updates=5),
+        judge_seeds=1,
+        synthesizer_options=options,
+    )
+    assert settings.synthesizer_options == {"relabel": 0.01, **options}
+    problem = problem_of(task, settings)
+    made = make_synthesizer("trajectory-matching", **settings.synthesizer_options)
+    seen = []
+    made._judge = lambda problem, candidate, *rest: seen.append(candidate)
+    made.fit(problem, seed=0)
+    x, before = (windows.x[..., : problem.n_learned] for windows in (seen[0], problem.start))
+    assert not torch.equal(x, before)
+    joined = (before[1:, :-1] == before[:-1, 1:]).flatten(1).all(1)
+    assert joined.sum() >= 14 - 3  # at most three segments
+    assert torch.equal(x[1:, :-1][joined], x[:-1, 1:][joined])

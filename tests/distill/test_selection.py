@@ -108,10 +108,13 @@ def test_herding_matches_the_mean_better_than_chance(task):
 
 
 def test_segments_of_consecutive_starts(task):
-    # 30 windows of 6 + 3 steps: three segments of 10, here of blocks 0-9, 10-19, ...
-    chosen = contiguous_windows(task.train, 30, seed=0)
-    assert (chosen.reshape(3, 10)[:, 0] % 10 == 0).all()
-    assert (chosen.reshape(3, 10).diff(dim=1) == 1).all()
+    # 36 windows: six segments of 6, from the blocks 0-5, 6-11, ...
+    chosen = contiguous_windows(task.train, 36, seed=0)
+    assert (chosen.reshape(6, 6)[:, 0] % 6 == 0).all()
+    assert (chosen.reshape(6, 6).diff(dim=1) == 1).all()
+    # 11 windows: three segments, of 4, 4 and 3
+    parts = contiguous_windows(task.train, 11, seed=0)
+    assert (parts % 4).tolist().count(3) == 2
 
 
 def test_segments_cover_the_kinds_and_cross_no_gap(task):
@@ -132,12 +135,14 @@ def test_segments_cover_the_kinds_and_cross_no_gap(task):
         lookback=2,
         horizon=2,
     )
-    chosen = contiguous_windows(source, 8, seed=0)  # two segments of 4
-    begin, end = chosen.reshape(2, 4)[:, 0], chosen.reshape(2, 4)[:, -1]
+    chosen = contiguous_windows(source, 6, seed=0)  # two segments of 3
+    begin, end = chosen.reshape(2, 3)[:, 0], chosen.reshape(2, 3)[:, -1]
     assert torch.equal(run[begin], run[end])
+    assert torch.equal(end - begin, torch.tensor([2, 2]))
     assert set(kinds[run[begin]].tolist()) == {0.0, 5.0}
-    # 4 x 11 windows fit in no run, so blocks of a whole run each are joined and the last one cut
+    # 6 blocks of 8 are cut to 44, and blocks of 7 leave single windows over
     assert contiguous_windows(source, 44, seed=0).shape == (44,)
+    assert contiguous_windows(source, 42, seed=0).shape == (42,)
 
 
 def test_kmeans_on_two_levels(monkeypatch):

@@ -209,13 +209,18 @@ class CommandParser(ArgumentParser):
             If an option is unknown or lacks its value.
         """
         lists: dict[str, list[str]] = {}
+        together: list[str] = []  # several positional words, which options may stand between
+        several = any(action.nargs == "+" for action in self._actions)
         words = iter(argv)
         for word in words:
             if word == "--":
                 yield from words
                 break
             if not word.startswith("-") or _is_number(word) or word == "-":
-                yield word
+                if several:
+                    together.append(word)
+                else:
+                    yield word
                 continue
             typed, equals, value = word.partition("=")
             action, negated = self._find(typed)
@@ -235,6 +240,7 @@ class CommandParser(ArgumentParser):
         for name, values in lists.items():
             kind = next(a for a in self._actions if a.dest == name)._typehint  # type: ignore[attr-defined]
             yield f"--{name}={_list_text(kind, values)}"
+        yield from together
 
     def _find(self, typed: str) -> tuple[Action, bool]:
         """Return the option a user typed, and whether it was negated with ``--no-``."""

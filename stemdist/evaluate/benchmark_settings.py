@@ -203,7 +203,7 @@ class BenchmarkSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
-        return asdict(self) | {"distill": {k: _plain(v) for k, v in self.distill.items()}}
+        return asdict(self)
 
     def _parts(self, method: str) -> tuple[str, dict[str, Any]]:
         """Return the recipe a method is made from, and what it changes there."""
@@ -305,7 +305,3 @@ def _complete(changes: Mapping[str, Any], start: DistillSettings) -> dict[str, A
                     raise unknown_name(f"field of {name}", key, known)
             found[name] = dataclasses.replace(getattr(start, name), **found[name])
     return found
-
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if isinstance(value, TrainingSettings) else value

@@ -195,19 +195,25 @@ def _nearest_window(synthetic: WindowSource, real: SeriesWindows) -> float:
     span = real.lookback + real.horizon
     for index in torch.split(torch.arange(len(real)), BLOCK_WINDOWS):
         block = _inputs(real, index)
-        nearest = torch.minimum(nearest, _distances(ours, block).amin(1))
+        nearest = torch.minimum(nearest, _to_nearest(ours, block))
         gap = (real.starts[queries, None] - real.starts[index]).abs()
-        apart = _distances(theirs, block).masked_fill(gap < span, math.inf)
-        usual = torch.minimum(usual, apart.amin(1))
+        usual = torch.minimum(usual, _to_nearest(theirs, block, gap < span))
     usual = usual[usual.isfinite()]
     if not len(usual) or not usual.median() > 0:
         return math.nan
     return float(nearest.median() / usual.median())
 
 
-def _distances(rows: Tensor, others: Tensor) -> Tensor:
-    """Return exact Euclidean distances: the fast formula does not see that a copy is one."""
-    return torch.cdist(rows, others, compute_mode="donot_use_mm_for_euclid_dist")
+def _to_nearest(rows: Tensor, others: Tensor, left_out: Tensor | None = None) -> Tensor:
+    """Return the distance of each row to the nearest of ``others`` that is not left out.
+
+    The fast formula finds the nearest one, but is too coarse to see that a copy is one.
+    """
+    distances = torch.cdist(rows, others, compute_mode="use_mm_for_euclid_dist")
+    if left_out is not None:
+        distances = distances.masked_fill(left_out, math.inf)
+    found, place = distances.min(1)
+    return torch.where(found.isfinite(), (rows - others[place]).norm(dim=1), math.inf)
 
 
 def _coverage(synthetic: WindowSource, real: SeriesWindows, index: Tensor) -> float:

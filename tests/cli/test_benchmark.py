@@ -67,7 +67,7 @@ def test_a_failure_is_an_error_at_the_end(
     ("line", "message"),
     [
         ("benchmark", "needs DATA ..."),
-        ("benchmark w.nc w.nc", "two data sets are called 'w'"),
+        ("benchmark w.nc --seeds 2 w.nc", "two data sets are called 'w'"),
         ("benchmark w.nc --methods stemdst", "did you mean 'stemdist'"),
         ("benchmark w.nc --ratios 0.1", "give the shares of time and space"),
         ("benchmark w.nc --shares 0.5,2", "share is 2"),

@@ -21,11 +21,12 @@ from stemdist.evaluate import (
     benchmark_jobs,
     benchmark_text,
     cells,
+    evaluate,
     plot_benchmark,
     rolling_tasks,
 )
 from stemdist.evaluate.benchmark_settings import ratio_pair
-from stemdist.forecast import TaskSettings, train_forecaster
+from stemdist.forecast import TaskSettings, TrainingSettings, train_forecaster
 
 FAST = {
     "expert_seeds": 1,
@@ -105,6 +106,17 @@ def test_every_cell_has_a_row(found):
     assert (ours["distill_seconds"] > ours["expert_seconds"]).all()
     assert np.isfinite(ours["fidelity_spectrum_db"]).all()
     assert found.failures == ()
+
+
+def test_a_set_is_trained_from_the_weights_of_its_seed(task, results, found):
+    grid = settings()
+    place = benchmark_jobs.Place(data="sim", split="", task=task)
+    lab = benchmark_jobs.Lab(settings=grid, folder=results, experts=results / "experts")
+    second = lab.made(place.task, grid.distillation("stemdist", "0.1x0.4", seed=1))
+    both = evaluate(second, task, grid.evaluation(("distilled",), seeds=2)).table
+    row = found.table[(found.table["method"] == "stemdist") & (found.table["seed"] == 1)]
+    expected = both[(both["method"] == "distilled") & (both["seed"] == 1)]
+    assert row["relative_rmse"].item() == expected["relative_rmse"].item()
 
 
 def test_seeds_make_different_sets_and_trainings(found):
@@ -350,6 +362,7 @@ def test_figure(by_hand):
 
 def test_distillations_of_the_grid():
     grid = settings(
+        distill={**FAST, "judging": TrainingSettings(updates=3)},
         methods=("default", "stemdist", "long"),
         variants={
             "long": {"method": "stemdist", "labels": "mixed", "synthesizer_options": {"steps": 9}}
@@ -365,6 +378,8 @@ def test_distillations_of_the_grid():
     assert options["batch_windows"] == 64  # the method's own
     assert long.expert_training.updates == 5
     assert long.expert_training.locations_per_update == 256  # others stay as they are
+    assert options["surrogate_options"] == {}  # the method's own, mtgnn, has some
+    assert json.loads(json.dumps(grid.to_json()))["distill"]["judging"]["updates"] == 3
     judging = grid.evaluation(("distilled",), first_seed=4)
     assert isinstance(judging, EvaluationSettings)
     assert (judging.first_seed, judging.updates, judging.forecasters) == (4, 5, ("linear",))

@@ -17,6 +17,9 @@ from stemdist.errors import unknown_name
 from stemdist.forecast.task import ForecastTask
 from stemdist.graph import LocationClustering, coarsen_graph, connectivity
 
+BLOCK_VALUES = 2**22
+"""Values of a series reduced at once; bounds the memory beside the result."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clusters:
@@ -50,8 +53,14 @@ class Clusters:
         """Reduce (..., N) values of the locations to (..., K) of their representatives."""
         if self.representative == "medoid":
             return values[..., self.medoids]
+        values = values.to(torch.get_default_dtype()) if values.dtype == torch.bool else values
         total = values.new_zeros(*values.shape[:-1], len(self.medoids))
         return total.index_add(-1, self.labels, values) / self.sizes
+
+    def reduce_series(self, series: Tensor) -> Tensor:
+        """Reduce a series (T, N, F) to (T, K, F), some steps at a time."""
+        parts = torch.split(series, max(1, BLOCK_VALUES // series[0].numel()))
+        return torch.cat([self.reduce(part.movedim(1, -1)).movedim(-1, 1) for part in parts])
 
 
 def cluster_locations(
@@ -92,12 +101,10 @@ def cluster_windows(windows: SeriesWindows, clusters: Clusters) -> SeriesWindows
 
     A cluster mean counts as observed where any of its locations is.
     """
-    moved = (windows.values.movedim(1, -1), windows.observed.float().movedim(1, -1))
-    values, observed = (clusters.reduce(part).movedim(-1, 1).contiguous() for part in moved)
     return replace(
         windows,
-        values=values,  # (T, K, F)
-        observed=observed > 0,  # (T, K, C)
+        values=clusters.reduce_series(windows.values),  # (T, K, F)
+        observed=clusters.reduce_series(windows.observed) > 0,  # (T, K, C)
         static=clusters.reduce(windows.static.T).T,
         weight=clusters.weight,
     )

@@ -19,6 +19,7 @@ from torch_geometric.data import Data
 
 from stemdist.data.windows import WindowSource
 from stemdist.distill.clusters import Clusters, cluster_windows
+from stemdist.errors import InputError
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast import (
     Forecaster,
@@ -173,7 +174,10 @@ def mean_answer(
     experts: Sequence[Expert], windows: WindowSource, *, graph: Data, index: Tensor | None = None
 ) -> Tensor:
     """Return the mean forecast of the experts for ``windows``, (M', L_out, N) scaled."""
-    answers = [
-        predict_windows(expert.forecaster, windows, graph, index=index) for expert in experts
-    ]
-    return torch.stack(answers).mean(0)
+    total: Tensor | None = None
+    for expert in experts:  # two answers in memory, however many experts there are
+        answer = predict_windows(expert.forecaster, windows, graph, index=index)
+        total = answer if total is None else total.add_(answer)
+    if total is None:
+        raise InputError("there are no experts to ask: name at least one")
+    return total.div_(len(experts))

@@ -9,6 +9,9 @@ distances add up over blocks. So a whole Lloyd iteration is one pass over the se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
@@ -30,44 +33,88 @@ def block_means(block: Block, labels: Labels, n_clusters: int) -> tuple[Floats, 
     return sums / np.maximum(counts, 1), np.minimum(counts, 1)
 
 
-def lloyd(blocks: Blocks, labels: Labels, n_clusters: int, max_iter: int) -> tuple[Labels, int]:
+class Group(NamedTuple):
+    """Locations that are compared with some of the clusters only."""
+
+    members: Labels | slice
+    """Their numbers."""
+    clusters: slice
+    """Numbers of the clusters, which have no other members."""
+
+
+def lloyd(
+    blocks: Blocks,
+    labels: Labels,
+    n_clusters: int,
+    max_iter: int,
+    groups: Sequence[Group] | None = None,
+) -> tuple[Labels, int]:
     """Iterate until no label changes; return the labels and the number of iterations.
 
     The distance of a location to a cluster is the mean squared difference over the entries at
-    which both are observed.
+    which both are observed. With ``groups`` a location stays within the clusters of its group:
+    time and memory grow with N times the clusters of a group, instead of N * K.
     """
+    groups = groups or [Group(slice(None), slice(0, n_clusters))]
     for iteration in range(1, max_iter + 1):
-        distance = _distances(blocks, labels, n_clusters)
-        nearest = distance.argmin(axis=1).astype(np.int64)
-        own = np.take_along_axis(distance, nearest[:, None], axis=1).ravel()
-        nearest = fill_empty(nearest, own, n_clusters)
-        if (nearest == labels).all():
+        moved = np.empty_like(labels)
+        distances = _distances(blocks, labels, n_clusters, groups)
+        for group, distance in zip(groups, distances, strict=True):
+            nearest = distance.argmin(axis=1).astype(np.int64)
+            own = np.take_along_axis(distance, nearest[:, None], axis=1).ravel()
+            nearest = fill_empty(nearest, own, distance.shape[1])
+            moved[group.members] = nearest + group.clusters.start
+        if (moved == labels).all():
             return labels, iteration
-        labels = nearest
+        labels = moved
     return labels, max_iter
 
 
-def _distances(blocks: Blocks, labels: Labels, n_clusters: int) -> Floats:
-    """Return the mean squared differences ``(N, K)``, infinite where nothing is shared."""
-    total = np.zeros((len(labels), n_clusters), dtype=np.float32)
-    shared = np.zeros_like(total)
+def _distances(
+    blocks: Blocks, labels: Labels, n_clusters: int, groups: Sequence[Group]
+) -> list[Floats]:
+    """Return the mean squared differences of each group, infinite where nothing is shared."""
+    totals, shared = (
+        [
+            np.zeros((len(labels[members]), clusters.stop - clusters.start), dtype=np.float32)
+            for members, clusters in groups
+        ]
+        for _ in range(2)
+    )
     for block in blocks():
         means, known = block_means(block, labels, n_clusters)
-        total -= 2 * (block.values @ means.T)
-        if block.observed is None:
-            total += (means**2).sum(axis=1)
-            shared_by_all = np.float32(block.values.shape[1])
-        else:
-            total += block.observed @ (means**2).T
-            shared_by_all = block.observed.sum(axis=1, keepdims=True)
-        if known.all():
-            total += (block.values**2).sum(axis=1, keepdims=True)
-            shared += shared_by_all
-        else:
-            total += block.values**2 @ known.T
-            seen = np.ones_like(block.values) if block.observed is None else block.observed
-            shared += seen @ known.T
-    return np.where(shared > 0, total.clip(min=0) / np.maximum(shared, 1), np.float32(np.inf))
+        for (members, clusters), total, count in zip(groups, totals, shared, strict=True):
+            seen = None if block.observed is None else block.observed[members]
+            _add(total, count, block.values[members], seen, means[clusters], known[clusters])
+    return [
+        np.where(count > 0, total.clip(min=0) / np.maximum(count, 1), np.float32(np.inf))
+        for total, count in zip(totals, shared, strict=True)
+    ]
+
+
+def _add(
+    total: Floats,
+    shared: Floats,
+    values: Floats,
+    observed: Floats | None,
+    means: Floats,
+    known: Floats,
+) -> None:
+    """Add one block's squared differences ``(n, k)`` and the numbers of entries both have."""
+    total -= 2 * (values @ means.T)
+    if observed is None:
+        total += (means**2).sum(axis=1)
+        shared_by_all: Floats | np.float32 = np.float32(values.shape[1])
+    else:
+        total += observed @ (means**2).T
+        shared_by_all = observed.sum(axis=1, keepdims=True)
+    if known.all():
+        total += (values**2).sum(axis=1, keepdims=True)
+        shared += shared_by_all
+    else:
+        total += values**2 @ known.T
+        seen = np.ones_like(values) if observed is None else observed
+        shared += seen @ known.T
 
 
 def own_distances(

@@ -5,6 +5,7 @@ Shapes: T time steps, N locations, F features, K clusters, t steps of one block.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import AgglomerativeClustering, KMeans, MiniBatchKMeans
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
 from stemdist.errors import InputError, check_count, unknown_name
@@ -28,7 +29,10 @@ from stemdist.graph._blocks import (
     sketch_of,
     survey,
 )
-from stemdist.graph._lloyd import block_means, fill_empty, lloyd, own_distances
+from stemdist.graph._coarse import cluster_sketch
+from stemdist.graph._lloyd import block_means, lloyd, own_distances
+
+BLOCK_VALUES = 2**22
 
 
 class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
@@ -42,7 +46,9 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Number of clusters K.
     method : str
         ``"kmeans"``: exact Lloyd iterations, one pass over the time blocks each, with
-        ``N * K`` numbers in memory besides a block. ``"minibatch"``: a fixed four passes, for
+        ``N * K`` numbers in memory besides a block; above 400 clusters and 4 million such
+        numbers within groups of alike locations with about 100 clusters each, so that time and
+        memory grow with N. ``"minibatch"``: a fixed four passes, for
         series larger than memory: mini-batch k-means on a random projection of the series, then
         one Lloyd iteration. ``"ward"``: regions of touching locations (needs ``connectivity``;
         compares the projection, missing entries set to their step's mean).
@@ -53,7 +59,7 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     random_state : int, numpy.random.RandomState or None
         Seed of the projection, of the starting points and of random clusters.
     batch_steps : int
-        Time steps per block.
+        Time steps per block at most; fewer where one would have more than 4 million values.
     max_iter : int
         Most Lloyd iterations of ``"kmeans"``.
 
@@ -137,9 +143,11 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         series = checked_series(X)
         mask = None if observed is None else checked_mask(observed, series)
 
+        length = max(1, min(self.batch_steps, BLOCK_VALUES // math.prod(series.shape[1:])))
+
         def parts() -> Iterator[Any]:
-            for start in range(0, len(series), self.batch_steps):
-                steps = slice(start, start + self.batch_steps)
+            for start in range(0, len(series), length):
+                steps = slice(start, start + length)
                 yield series[steps] if mask is None else (series[steps], mask[steps])
 
         return self.fit_blocks(Repeatable(parts), connectivity=connectivity)
@@ -226,35 +234,30 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.centroids_ = centroids if source.has_feature_axis else centroids[..., 0]
 
 
-def _start(
-    kind: type[KMeans] | type[MiniBatchKMeans], settings: LocationClustering, source: Source
-) -> Labels:
-    """Cluster the sketch."""
+def _lloyd_from(
+    kind: type[KMeans] | type[MiniBatchKMeans],
+    settings: LocationClustering,
+    source: Source,
+    max_iter: int,
+) -> tuple[Labels, int]:
+    """Cluster the sketch, then the series."""
     random = check_random_state(settings.random_state)
-    sketch = sketch_of(source, random)
-    estimator = kind(settings.n_clusters, n_init=1, random_state=random)
-    with warnings.catch_warnings():
-        # fewer different series than clusters: the empty ones are filled here
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        labels = estimator.fit_predict(sketch).astype(np.int64)
-    distance = np.linalg.norm(sketch - estimator.cluster_centers_[labels], axis=1)
-    return fill_empty(labels, distance, settings.n_clusters)
+    labels, groups = cluster_sketch(sketch_of(source, random), settings.n_clusters, kind, random)
+    return lloyd(source.blocks, labels, settings.n_clusters, max_iter, groups)
 
 
 def _kmeans(
     settings: LocationClustering, source: Source, connectivity: sp.sparray | None
 ) -> tuple[Labels, int]:
     _refuse(settings, connectivity)
-    labels = _start(KMeans, settings, source)
-    return lloyd(source.blocks, labels, settings.n_clusters, settings.max_iter)
+    return _lloyd_from(KMeans, settings, source, settings.max_iter)
 
 
 def _minibatch(
     settings: LocationClustering, source: Source, connectivity: sp.sparray | None
 ) -> tuple[Labels, int]:
     _refuse(settings, connectivity)
-    labels = _start(MiniBatchKMeans, settings, source)
-    return lloyd(source.blocks, labels, settings.n_clusters, 1)
+    return _lloyd_from(MiniBatchKMeans, settings, source, 1)
 
 
 def _ward(

@@ -15,7 +15,8 @@ from sklearn.exceptions import NotFittedError
 from stemdist.errors import InputError
 from stemdist.graph import GraphSettings, LocationClustering, build_graph, connectivity
 from stemdist.graph._blocks import prepare_block
-from stemdist.graph._lloyd import _distances, fill_empty, lloyd
+from stemdist.graph._coarse import cluster_sketch, shares
+from stemdist.graph._lloyd import Group, _distances, fill_empty, lloyd
 
 FREE = ("kmeans", "minibatch", "random")
 
@@ -71,7 +72,10 @@ def test_distances_equal_a_loop(missing):
     def blocks():
         return [prepare_block(part[:, :, None], None) for part in np.array_split(X, 4)]
 
-    found = _distances(blocks, labels, 3)
+    (found,) = _distances(blocks, labels, 3, [Group(slice(None), slice(0, 3))])
+    few = np.array([1, 4, 7])
+    (part,) = _distances(blocks, labels, 3, [Group(few, slice(1, 3))])
+    np.testing.assert_allclose(part, found[few, 1:], rtol=1e-5)
     for k in range(3):
         members = X[:, labels == k]
         counts = np.isfinite(members).sum(axis=1)
@@ -79,6 +83,59 @@ def test_distances_equal_a_loop(missing):
         for i in range(12):
             expected = np.nanmean((X[:, i] - mean) ** 2)
             assert found[i, k] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_lloyd_within_groups_is_lloyd_of_each_group():
+    X, _ = groups(noise=2.0)
+    members = [np.arange(0, 60, 2), np.arange(1, 60, 2)]
+    labels = np.empty(60, dtype=np.int64)
+    for part, begin in zip(members, (0, 3), strict=True):
+        labels[part] = begin + np.arange(30) % 3
+
+    def blocks(columns):
+        return lambda: [prepare_block(part[:, columns, None], None) for part in np.split(X, 2)]
+
+    parts = [Group(part, slice(k, k + 3)) for part, k in zip(members, (0, 3), strict=True)]
+    found, _ = lloyd(blocks(slice(None)), labels, 6, 50, parts)
+    for part, begin in zip(members, (0, 3), strict=True):
+        alone, _ = lloyd(blocks(part), labels[part] - begin, 3, 50)
+        assert (found[part] - begin).tolist() == alone.tolist()
+
+
+def test_many_clusters_are_found_within_groups(monkeypatch):
+    monkeypatch.setattr("stemdist.graph._coarse.DIRECT_PAIRS", 100)
+    monkeypatch.setattr("stemdist.graph._coarse.DIRECT_CLUSTERS", 10)
+    monkeypatch.setattr("stemdist.graph._coarse.GROUP_CLUSTERS", 5)
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(20, 30)) * 10  # 20 clusters of 15 locations, far apart
+    labels = np.repeat(np.arange(20), 15)
+    X = centres[labels].T + random.normal(size=(30, 300)) * 0.1
+    sketch = np.ascontiguousarray(X.T, dtype=np.float32)
+    found, within = cluster_sketch(sketch, 20, KMeans, np.random.RandomState(0))
+    assert len(within) > 1
+    assert set(found) == set(range(20))
+    assert sorted(np.concatenate([group.members for group in within])) == list(range(300))
+    direct = LocationClustering(20, random_state=0, max_iter=1).fit(X)
+    assert np.bincount(found).min() >= 1
+    assert direct.inertia_ < 0.2 * ((X - X.mean(axis=1, keepdims=True)) ** 2).sum()
+
+
+def test_alike_locations_are_split_all_the_same(monkeypatch):
+    monkeypatch.setattr("stemdist.graph._coarse.DIRECT_PAIRS", 10)
+    monkeypatch.setattr("stemdist.graph._coarse.DIRECT_CLUSTERS", 4)
+    monkeypatch.setattr("stemdist.graph._coarse.GROUP_CLUSTERS", 2)
+    same = LocationClustering(6, random_state=0).fit(np.ones((4, 40)) * np.arange(4)[:, None])
+    assert same.sizes_.min() >= 1
+    assert same.sizes_.sum() == 40
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=8), st.integers(0, 400))
+def test_every_group_gets_a_share_it_can_fill(sizes, more):
+    n_clusters = min(len(sizes) + more, sum(sizes))
+    counts = shares(np.array(sizes), n_clusters)
+    assert counts.sum() == n_clusters
+    assert (counts >= 1).all()
+    assert (counts <= sizes).all()
 
 
 def test_lloyd_equals_scikit_learn_from_the_same_start():

@@ -147,7 +147,7 @@ def exponents(rows: list[Row], axis: str) -> None:
     found = []
     for name in (*COLUMNS, "peak_gib"):
         values = np.array([float(row[name]) for row in last])
-        if values.min() > 0.2:  # less is noise
+        if name == "peak_gib" or values.min() > 1:  # shorter phases are noise
             found.append(f"{name} {np.polyfit(at, np.log(values), 1)[0]:.2f}")
     print(f"exponents of {axis} ({last[0]['sizes']}):", ", ".join(found), flush=True)
 

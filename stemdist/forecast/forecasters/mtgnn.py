@@ -47,11 +47,21 @@ class _Block(nn.Module):
         self.mix_hop = MixHop(conv_channels, residual_channels, hops, retain)
         self.norm = nn.LayerNorm((steps, residual_channels))
 
-    def forward(self, h: Tensor, along: Product, against: Product) -> tuple[Tensor, Tensor]:
-        """Return h (B, N, T - 6, C) and the skip output (B, N, S) for h (B, N, T, C)."""
-        gated = self.dropout(self.inception(h))  # (B, N, T - 6, C)
+    def forward(
+        self, h: Tensor, along: Product, against: Product, start: nn.Linear | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return h (B, N, T - 6, C) and the skip output (B, N, S) for h (B, N, T, C).
+
+        With ``start``, ``h`` is (B, N, T, F) and ``start(h)`` takes its place.
+        """
+        last = h[:, :, _SHRINK:]
+        if start is None:
+            convolved = self.inception(h)
+        else:
+            convolved, last = self.inception.after(start, h), start(last)
+        gated = self.dropout(convolved)  # (B, N, T - 6, C)
         mixed = self.mix_hop(gated, along, against)
-        return self.norm(mixed + h[:, :, _SHRINK:]), self.skip(gated.flatten(2))
+        return self.norm(mixed + last), self.skip(gated.flatten(2))
 
 
 class MTGNNForecaster(Forecaster):
@@ -193,10 +203,11 @@ class MTGNNForecaster(Forecaster):
         x = x.transpose(1, 2)  # (B, N, L_in, F)
         # The padding of the input is zero, so the skip connection reads the real steps only.
         skip = self.input_skip(self.input_dropout(x).flatten(2))  # (B, N, S)
-        h = self.start(functional.pad(x, (0, 0, self.steps - self.lookback, 0)))  # (B, N, T, C)
+        h = functional.pad(x, (0, 0, self.steps - self.lookback, 0))  # (B, N, T, F)
+        start: nn.Linear | None = self.start
         for block in self.blocks:
-            h, output = block(h, along, against)
-            skip = skip + output
+            h, output = block(h, along, against, start)
+            skip, start = skip + output, None
         skip = skip + self.last_skip(h.flatten(2))
         forecast: Tensor = self.end(skip)  # (B, N, O * L_out)
         return forecast.transpose(1, 2)

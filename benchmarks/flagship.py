@@ -1,0 +1,125 @@
+"""The default method beside every rival: excess error over full data at four sizes.
+
+Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
+``era5-2mt-2019-03-uk.nc``::
+
+    python benchmarks/flagship.py --output flagship --jobs 2               # hours on two cores
+    python benchmarks/flagship.py --output flagship --methods default --ratios 0.01x0.1
+
+Five families of forecasters are trained with the same updates and the same small grid of learning
+rates, chosen on validation, on: Los-loop (speeds alone) and traffic-sim, three distillations each,
+and ERA5-UK (every third point) in three time splits. A killed run goes on where it was when it is
+started again; a larger one reuses what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import xarray as xr
+
+import stemdist
+from stemdist.cost import keep_freed_memory
+from stemdist.evaluate import Benchmark, BenchmarkSettings, benchmark, rolling_tasks
+from stemdist.forecast import ForecastTask, TaskSettings
+
+RATIOS = ("0.1x0.1", "0.025x0.1", "0.01x0.1", "0.005x0.1")
+FORECASTERS = ("linear", "mlp", "gru", "patchtst", "graph-transformer")
+VARIANTS: dict[str, dict[str, Any]] = {
+    "start": {"method": "kmeans", "labels": "expert"},
+}
+TARGETS = {"0.1x0.1": -1.0, "0.025x0.1": 0.0, "0.01x0.1": 1.0, "0.005x0.1": 3.0}
+DATA = ("los-loop", "traffic-sim", "era5-uk")
+
+
+def los_loop() -> ForecastTask:
+    """Return speeds of 207 detectors, connected by correlation, without the calendar."""
+    path = Path(os.environ["STEMDIST_DATA"]) / "los_speed.csv"
+    series = stemdist.open_series(path, recipe="los-loop")
+    graph = stemdist.GraphSettings(method="correlation", neighbours=8)
+    return ForecastTask.from_series(series, TaskSettings(graph=graph))
+
+
+def traffic_sim() -> ForecastTask:
+    """Return speeds of 100 simulated detectors, with the time of day."""
+    return ForecastTask.from_series(
+        stemdist.open_series("traffic-sim"), TaskSettings(calendar=("time_of_day",))
+    )
+
+
+def era5_uk() -> dict[str, ForecastTask]:
+    """Return a month of temperatures at 187 points, in three leading shares."""
+    with xr.open_dataset(Path(os.environ["STEMDIST_DATA"]) / "era5-2mt-2019-03-uk.nc") as raw:
+        part = raw.isel(latitude=slice(None, None, 3), longitude=slice(None, None, 3)).load()
+    series = stemdist.open_series(part, variables=["t2m"])
+    return rolling_tasks(series, TaskSettings(calendar=("time_of_day",)))
+
+
+def run(arguments: argparse.Namespace) -> Benchmark:
+    """Run the grid: three seeds, or one in each of three splits."""
+    makers = {"los-loop": los_loop, "traffic-sim": traffic_sim, "era5-uk": era5_uk}
+    parts = []
+    for name in arguments.data.split(","):
+        settings = BenchmarkSettings(
+            methods=tuple(arguments.methods.split(",")),
+            variants=VARIANTS,
+            references=tuple(arguments.references.split(",")),
+            ratios=tuple(arguments.ratios.split(",")),
+            surrogates=tuple(filter(None, arguments.surrogates.split(","))),
+            seeds=1 if name == "era5-uk" else arguments.seeds,
+            forecasters=tuple(arguments.forecasters.split(",")),
+            learning_rates=(5e-3, 2e-3),
+            updates=400,
+            batch_windows=8,
+            validate_every=80,
+            validation_windows=48,
+            test_windows=256,
+        )
+        parts.append(
+            benchmark(
+                {name: makers[name]()},
+                settings,
+                results=Path(arguments.output) / "runs",
+                n_jobs=arguments.jobs,
+                progress=None,
+            )
+        )
+    tables = [part.table for part in parts]
+    failures = tuple(failure for part in parts for failure in part.failures)
+    places = [place for part in parts for place in part.facts["places"]]
+    facts = {**parts[0].facts, "places": places}
+    return Benchmark(table=pd.concat(tables, ignore_index=True), failures=failures, facts=facts)
+
+
+def main() -> None:
+    """Run what was asked for, print the tables, and the figures that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", default="flagship", help="folder of results")
+    parser.add_argument("--methods", default="default,start,stemdist,mtt,condtsf,timedc,frepo,dm")
+    parser.add_argument("--references", default="full,full-expert,random,random-expert")
+    parser.add_argument("--ratios", default=",".join(RATIOS))
+    parser.add_argument("--data", default=",".join(DATA))
+    parser.add_argument("--forecasters", default=",".join(FORECASTERS))
+    parser.add_argument("--surrogates", default="", help="to distil with, e.g. mlp,gru,mtgnn")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    found = run(arguments)
+    found.write(Path(arguments.output))
+    print(found)
+    print("\nexcess over full data, %: the default method beside its target")
+    excess = found.excess()["mean"]
+    for ratio, target in TARGETS.items():
+        if (ratio, "default") in excess.index:
+            print(f"  {ratio:10s} {100 * excess[ratio, 'default']:+.2f}   {target:+.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -44,12 +44,12 @@ def draw_locations(axes: Axes, distilled: DistilledSet, highlights: Mapping[int,
     means = _profiles(distilled).mean(axis=1)[distilled.medoids.numpy()]  # (K,)
     rank = means.argsort().argsort()  # (K,): every cluster gets a colour of its own
     colours = matplotlib.colormaps["viridis"].resampled(distilled.n_clusters)
-    positions = _positions(distilled.locations.coords)
-    if positions is None:
+    names = positions(distilled.locations.coords)
+    if names is None:
         _draw_profiles(axes, distilled, colours(rank), highlights)
     else:
-        _draw_map(axes, distilled, rank, colours, positions)
-        _draw_medoids(axes, distilled, positions, highlights)
+        _draw_map(axes, distilled, rank, colours, names)
+        _draw_medoids(axes, distilled, names, highlights)
     _draw_scale(axes, distilled, colours, np.sort(means))
 
 
@@ -60,7 +60,7 @@ def _profiles(distilled: DistilledSet) -> Any:
     return distilled.scaler.inverse(target).numpy()
 
 
-def _positions(coords: xr.Dataset) -> tuple[str, str] | None:
+def positions(coords: xr.Dataset) -> tuple[str, str] | None:
     """Return the names of the coordinates across and up, or None where unknown."""
     grid = str(coords.attrs.get(GRID_DIMS, "")).split()
     pairs = [(grid[1], grid[0])] if len(grid) == 2 else []
@@ -75,24 +75,59 @@ def _positions(coords: xr.Dataset) -> tuple[str, str] | None:
 def _draw_map(
     axes: Axes, distilled: DistilledSet, rank: np.ndarray, colours: Any, names: tuple[str, str]
 ) -> None:
-    coords = distilled.locations.coords
-    across, up = (coords[name].values for name in names)
     value = rank[distilled.cluster_of_location.numpy()].astype(float)  # (N,)
-    shown = {"cmap": colours, "vmin": -0.5, "vmax": distilled.n_clusters - 0.5, "rasterized": True}
+    shown = {"cmap": colours, "vmin": -0.5, "vmax": distilled.n_clusters - 0.5}
+    draw_values(axes, distilled.locations.coords, value, names, borders=True, **shown)
+    axes.set_title("Locations by cluster")
+
+
+def draw_values(
+    axes: Axes,
+    coords: xr.Dataset,
+    value: np.ndarray,
+    names: tuple[str, str],
+    *,
+    borders: bool = False,
+    **shown: Any,
+) -> Any:
+    """Draw one number per location on a map.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw: a grid as an image, other positions as points.
+    coords : xarray.Dataset
+        Coordinates of the N locations.
+    value : numpy.ndarray
+        (N,) numbers.
+    names : tuple of str
+        The coordinates across and up, as :func:`positions` returns them.
+    borders : bool
+        Draw lines between cells of a grid that differ.
+    **shown
+        Colours and their limits: ``cmap``, ``vmin``, ``vmax``, ``norm``.
+
+    Returns
+    -------
+    matplotlib.cm.ScalarMappable
+        For a colour bar.
+    """
+    across, up = (coords[name].values for name in names)
     grid = to_grid(xr.DataArray(value, coords.coords, ("location",), attrs=coords.attrs))
     if grid.ndim == 2 and min(grid.shape) > 1:
         grid = grid.transpose(names[1], names[0])
         x, y = grid[names[0]].values, grid[names[1]].values
-        axes.pcolormesh(x, y, grid.values, shading="nearest", **shown)
-        if grid.size <= MOST_CELLS_WITH_BORDERS:
+        drawn: Any = axes.pcolormesh(x, y, grid.values, shading="nearest", rasterized=True, **shown)
+        if borders and grid.size <= MOST_CELLS_WITH_BORDERS:
             _draw_borders(axes, x, y, grid.values)
     else:
         size = np.clip(4000 / len(value), 4, 60)
-        axes.scatter(across, up, c=value, s=size, lw=0, **shown)
+        drawn = axes.scatter(across, up, c=value, s=size, lw=0, rasterized=True, **shown)
     labels = [_axis_label(coords, name) for name in names]
-    axes.set(xlabel=labels[0], ylabel=labels[1], title="Locations by cluster")
+    axes.set(xlabel=labels[0], ylabel=labels[1])
     is_map = labels[1] == AXIS_LABELS["lat"] and abs(up).max() < 85
     axes.set_aspect(1 / np.cos(np.deg2rad(up.mean())) if is_map else "equal")
+    return drawn
 
 
 def _axis_label(coords: xr.Dataset, name: str) -> str:

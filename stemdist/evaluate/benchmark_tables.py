@@ -10,7 +10,7 @@ import pandas as pd
 
 from stemdist.evaluate.benchmark_result import Benchmark
 from stemdist.evaluate.methods import METHODS
-from stemdist.evaluate.table import MIB, aligned, check_error
+from stemdist.evaluate.table import MIB, Rows, aligned, check_error
 
 Grid = Mapping[tuple[Any, ...], Mapping[str, float]]
 
@@ -30,23 +30,43 @@ def benchmark_text(benchmark: Benchmark, column: str = "relative_rmse") -> str:
     str
         Lines without a final line break.
     """
-    check_error(column)
-    parts = [_heading(benchmark, column)]
-    if len(benchmark.table):
-        parts += [_errors(benchmark, column)]
-        if METHODS.get("full").title in set(benchmark.table["method"]):
-            parts += [
-                _excess(benchmark, column, None, "mean over all"),
-                _excess(benchmark, column, "data", "by data set"),
-                _excess(benchmark, column, "forecaster", "by forecaster trained"),
-                _cross(benchmark, column),
-            ]
-        parts += [_tests(benchmark, column), _scores(benchmark, column), _costs(benchmark)]
-    parts.append(_failures(benchmark))
+    tables = benchmark_tables(benchmark, column)
+    parts = [heading(benchmark, column), *map(aligned, tables), _failures(benchmark)]
     return "\n\n".join(part for part in parts if part)
 
 
-def _heading(benchmark: Benchmark, column: str) -> str:
+def benchmark_tables(benchmark: Benchmark, column: str = "relative_rmse") -> list[Rows]:
+    """Return the tables of :func:`benchmark_text` of which the benchmark has the numbers.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+        The result.
+    column : str
+        The error to show; lower is better.
+
+    Returns
+    -------
+    list of list of list of str
+        Cells; the first row of a table is its header, which begins with what it is about.
+    """
+    check_error(column)
+    if not len(benchmark.table):
+        return []
+    tables = [_errors(benchmark, column)]
+    if METHODS.get("full").title in set(benchmark.table["method"]):
+        tables += [
+            _excess(benchmark, column, None, "mean over all"),
+            _excess(benchmark, column, "data", "by data set"),
+            _excess(benchmark, column, "forecaster", "by forecaster trained"),
+            _cross(benchmark, column),
+        ]
+    tables += [_tests(benchmark, column), _scores(benchmark, column), _costs(benchmark)]
+    return [rows for rows in tables if rows]
+
+
+def heading(benchmark: Benchmark, column: str) -> str:
+    """Return lines that say what was compared and how."""
     settings = benchmark.facts["settings"]
     places = benchmark.facts["tasks"]
     rates = ", ".join(f"{rate:g}" for rate in settings["learning_rates"])
@@ -63,7 +83,7 @@ def _heading(benchmark: Benchmark, column: str) -> str:
     )
 
 
-def _errors(benchmark: Benchmark, column: str) -> str:
+def _errors(benchmark: Benchmark, column: str) -> Rows:
     """Absolute errors by data set, mean over forecasters; forecasts without training too."""
     table = benchmark.table
     names = list(dict.fromkeys(table["data"]))
@@ -73,45 +93,45 @@ def _errors(benchmark: Benchmark, column: str) -> str:
     for ratio, method in keys:
         cells = [_number(float(means.get((ratio, method, name), math.nan))) for name in names]
         rows.append([str(method), ratio or "-", *cells])
-    return aligned(rows)
+    return rows
 
 
-def _excess(benchmark: Benchmark, column: str, by: str | None, title: str) -> str:
+def _excess(benchmark: Benchmark, column: str, by: str | None, title: str) -> Rows:
     """Excess with intervals; one column per value of ``by``."""
     groups = () if by is None else (by,)
     grid: Grid = benchmark.excess(column, groups).to_dict("index")  # type: ignore[assignment]
     values = list(dict.fromkeys(key[0] for key in grid)) if by else [""]
     if by and len(values) < 2:
-        return ""
+        return []
     rows = [[f"excess, {title}", "ratio", *(values if by else ["mean"])]]
     for ratio, method in dict.fromkeys(key[-2:] for key in grid):
         keys = [(value, ratio, method) if by else (ratio, method) for value in values]
         rows.append([method, ratio, *(_percent(grid.get(key)) for key in keys)])
-    return aligned(rows)
+    return rows
 
 
-def _cross(benchmark: Benchmark, column: str) -> str:
+def _cross(benchmark: Benchmark, column: str) -> Rows:
     matrix = benchmark.cross_architecture(column)
     if matrix.empty:
-        return ""
+        return []
     rows = [["excess, cross-architecture", "distilled with", *map(str, matrix.columns)]]
     for (method, surrogate), own in zip(matrix.index, matrix.to_numpy(), strict=True):
         rows.append([str(method), str(surrogate), *(_share(float(value)) for value in own)])
-    return aligned(rows)
+    return rows
 
 
-def _tests(benchmark: Benchmark, column: str) -> str:
+def _tests(benchmark: Benchmark, column: str) -> Rows:
     reference = METHODS.get("random").title
     if reference not in set(benchmark.table["method"]):
-        return ""
+        return []
     rows = [[f"against {reference}", "ratio", "difference", "pairs", "t-test p", "Wilcoxon p"]]
     for (ratio, method), row in _items(benchmark.paired(reference, column)):
         tests = (_number(row["p_value"]), _number(row["wilcoxon"]))
         rows.append([method, ratio, _percent(row), f"{row['pairs']:.0f}", *tests])
-    return aligned(rows)
+    return rows
 
 
-def _scores(benchmark: Benchmark, column: str) -> str:
+def _scores(benchmark: Benchmark, column: str) -> Rows:
     """Ranks, quality scores and fidelity."""
     ranks, quality = benchmark.ranks(column), benchmark.quality(column)
     scores = quality.to_dict("index")
@@ -124,10 +144,10 @@ def _scores(benchmark: Benchmark, column: str) -> str:
         numbers = (_number(own.get(name, math.nan)) for name in looks)
         first = f"{100 * row['first']:.0f} %"
         rows.append([key[1], key[0], f"{row['mean_rank']:.2f}", first, *shares, *numbers])
-    return aligned(rows)
+    return rows
 
 
-def _costs(benchmark: Benchmark) -> str:
+def _costs(benchmark: Benchmark) -> Rows:
     rows = [["cost", "ratio", "making s", "training s", "peak MiB", "byte ratio", "pays off after"]]
     for (ratio, method), row in _items(benchmark.costs()):
         after = row["break_even"]
@@ -139,7 +159,7 @@ def _costs(benchmark: Benchmark) -> str:
             "byte_ratio": lambda value: f"{100 * value:.3g} %",
         }
         rows.append([method, ratio, *(show(row[name]) for name, show in cells.items()), models])
-    return aligned(rows)
+    return rows
 
 
 def _failures(benchmark: Benchmark) -> str:

@@ -10,6 +10,7 @@ import math
 import warnings
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -74,12 +75,9 @@ def fidelity(distilled: DistilledSet, task: ForecastTask) -> dict[str, float]:
     >>> fidelity(distill(task, real), task)["nearest_window"]
     0.0
     """
-    check_fit(distilled, task)
-    real = cluster_windows(task.train, _clusters(distilled))
+    real = real_windows(distilled, task)
     some = evenly_spaced(len(real), SAMPLE)
-    one, other = _joined(distilled.windows, torch.arange(distilled.n_windows)), _joined(real, some)
-    weight = distilled.windows.weight.double().repeat(real.n_targets)  # (J,)
-    weight = weight / weight.sum()
+    one, other, weight = _both(distilled, real, some)
     return {
         "spectrum_db": _rms(10 * (_log_spectrum(one, weight) - _log_spectrum(other, weight))),
         "autocorrelation": _rms(_autocorrelation(one, weight) - _autocorrelation(other, weight)),
@@ -88,6 +86,50 @@ def fidelity(distilled: DistilledSet, task: ForecastTask) -> dict[str, float]:
         "nearest_window": _nearest_window(distilled.windows, real),
         "coverage": _coverage(distilled.windows, real, some),
     }
+
+
+def spectra(distilled: DistilledSet, task: ForecastTask) -> pd.DataFrame:
+    """Return the power spectra along time whose difference ``spectrum_db`` measures.
+
+    Parameters
+    ----------
+    distilled : DistilledSet
+        The set under test.
+    task : ForecastTask
+        The data it was distilled from; its training part is read.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``synthetic`` and ``real`` mean power in dB (of one squared standard deviation), indexed
+        by ``period`` in steps, from the longest (the joined window) to the shortest.
+
+    Raises
+    ------
+    InputError
+        If the set does not fit the task.
+    """
+    real = real_windows(distilled, task)
+    one, other, weight = _both(distilled, real, evenly_spaced(len(real), SAMPLE))
+    length = real.lookback + real.horizon
+    periods = [length / k for k in range(1, length // 2 + 1)]
+    power = {
+        name: (10 * _log_spectrum(windows, weight)).numpy()
+        for name, windows in (("synthetic", one), ("real", other))
+    }
+    return pd.DataFrame(power, index=pd.Index(periods, name="period"))
+
+
+def real_windows(distilled: DistilledSet, task: ForecastTask) -> SeriesWindows:
+    """Return the training windows at the representatives of the set's clusters.
+
+    Raises
+    ------
+    InputError
+        If the set does not fit the task.
+    """
+    check_fit(distilled, task)
+    return cluster_windows(task.train, _clusters(distilled))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +145,15 @@ class _Joined:
         total = self.counts.sum(0).clamp(min=1) * self.values.shape[1]  # (J,)
         kept = self.counts[:, None]  # (M, 1, J)
         return (self.values - (self.values * kept).sum((0, 1)) / total) * kept
+
+
+def _both(
+    distilled: DistilledSet, real: SeriesWindows, index: Tensor
+) -> tuple[_Joined, _Joined, Tensor]:
+    """Return synthetic and real windows and the weight of each series, (J,), which sums to 1."""
+    synthetic = _joined(distilled.windows, torch.arange(distilled.n_windows))
+    weight = distilled.windows.weight.double().repeat(real.n_targets)
+    return synthetic, _joined(real, index), weight / weight.sum()
 
 
 def _clusters(distilled: DistilledSet) -> Clusters:

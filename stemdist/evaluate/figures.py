@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 
+from stemdist.data.windows import WindowSource
 from stemdist.distill.distilled import DistilledSet
 from stemdist.errors import InputError, MissingDependencyError
 from stemdist.evaluate._map import draw_locations
@@ -103,10 +105,10 @@ def plot_distilled(distilled: DistilledSet) -> Figure:
     """
     figure = new_figure(16, 5)
     places, windows, sizes = figure.subplots(1, 3, width_ratios=(1.2, 1.25, 1))
-    shown = distilled.cluster_sizes.argsort(descending=True, stable=True)[: len(HIGHLIGHTS)]
-    colours = dict(zip(shown.tolist(), HIGHLIGHTS, strict=False))
+    colours = highlights(distilled)
     draw_locations(places, distilled, colours)
-    _draw_windows(windows, distilled, colours)
+    draw_windows(windows, distilled, distilled.windows, colours)
+    windows.set_title("Synthetic windows")
     _draw_sizes(sizes, distilled)
     record = distilled.record
     figure.suptitle(
@@ -151,8 +153,8 @@ def plot_evaluation(evaluation: Evaluation | pd.DataFrame, column: str = "relati
     for (method, value), dash in zip(references.items(), cycle(DASHES), strict=False):
         label = f"{method}: {value:.3f}"
         handles.append(axes.axvline(value, color="0.35", linestyle=dash, lw=1.2, label=label))
-    axes.set_yticks(range(len(methods)), [_title(method) for method in methods])
-    axes.set(ylim=(len(methods) - 0.5, -0.5), xlabel=_error_label(column), ylabel="trained on")
+    axes.set_yticks(range(len(methods)), [method_title(method) for method in methods])
+    axes.set(ylim=(len(methods) - 0.5, -0.5), xlabel=error_label(column), ylabel="trained on")
     axes.grid(axis="x", color="0.92")
     axes.set_axisbelow(True)
     seeds = max((int(row["seeds"]) for row in trained.values()), default=1)
@@ -203,28 +205,55 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _draw_windows(axes: Axes, distilled: DistilledSet, colours: dict[int, str]) -> None:
-    """Draw a few windows at the largest clusters: inputs, then targets."""
-    windows, scaler = distilled.windows, distilled.scaler
+def highlights(distilled: DistilledSet) -> dict[int, str]:
+    """Return the largest clusters, which are shown in detail, and their colours."""
+    shown = distilled.cluster_sizes.argsort(descending=True, stable=True)[: len(HIGHLIGHTS)]
+    return dict(zip(shown.tolist(), HIGHLIGHTS, strict=False))
+
+
+def draw_windows(
+    axes: Axes,
+    distilled: DistilledSet,
+    windows: WindowSource,
+    colours: dict[int, str],
+    labels: str | None = None,
+) -> None:
+    """Draw a few windows at the largest clusters: inputs, then targets.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    distilled : DistilledSet
+        Whose clusters, scaling and units they have.
+    windows : WindowSource
+        Its own windows, or real ones at the K representatives; scaled.
+    colours : dict of int to str
+        Clusters to draw and their colours.
+    labels : str, optional
+        Where the targets come from; by default as the set says.
+    """
+    scaler = distilled.scaler
     lags = np.arange(1 - windows.lookback, 1)
     leads = np.arange(1, windows.horizon + 1)
     chosen = np.linspace(0, len(windows) - 1, min(WINDOWS_SHOWN, len(windows))).astype(int)
+    inputs, targets, mask = windows.batch(torch.from_numpy(chosen))
+    first = slice(windows.horizon)  # the steps of the first target
     for cluster, colour in colours.items():
         size = int(distilled.cluster_sizes[cluster])
         label = f"cluster {cluster} ({size} location{'s' if size > 1 else ''})"
-        for window in chosen.tolist():
-            x = scaler.inverse(windows.x[window, :, cluster, 0]).numpy()
-            first = slice(windows.horizon)  # the steps of the first target
-            y = scaler.inverse(windows.y[window, first, cluster]).numpy()
-            y = np.where(windows.mask[window, first, cluster].numpy() > 0, y, np.nan)
+        for window in range(len(chosen)):
+            x = scaler.inverse(inputs[window, :, cluster, 0]).numpy()
+            y = scaler.inverse(targets[window, first, cluster]).numpy()
+            y = np.where(mask[window, first, cluster].numpy() > 0, y, np.nan)
             axes.plot(lags, x, color=colour, lw=1.4, label=label)
             axes.plot(leads, y, color=colour, lw=1.4, ls="--", marker=".", ms=4)
             label = "_again"
     axes.plot([], [], color="0.4", label="inputs")
-    axes.plot([], [], color="0.4", ls="--", marker=".", label=f"targets ({distilled.y_kind})")
+    targets_label = f"targets ({labels or distilled.y_kind})"
+    axes.plot([], [], color="0.4", ls="--", marker=".", label=targets_label)
     axes.axvspan(0.5, windows.horizon + 0.5, color="0.95", zorder=0)
     axes.set(
-        title="Synthetic windows",
         xlabel="time from the last input (steps)",
         ylabel=f"{distilled.variables[0]} ({distilled.units or 'no unit'})",
         xlim=(0.5 - windows.lookback, windows.horizon + 0.5),
@@ -292,12 +321,12 @@ def _comparison(evaluation: Evaluation | pd.DataFrame, column: str) -> Evaluatio
     return Evaluation(table=table, facts={}, **rest)
 
 
-def _title(method: str) -> str:
+def method_title(method: str) -> str:
     """Return what tables call a method; those of others may not be installed here."""
     return METHODS.get(method).title if method in METHODS.names() else method
 
 
-def _error_label(column: str) -> str:
+def error_label(column: str) -> str:
     """Return the axis label of an error, with its unit."""
     if column.startswith("relative"):
         return f"{column} (in standard deviations of the target)"

@@ -11,6 +11,8 @@ from stemdist.evaluate.methods import METHODS
 from stemdist.evaluate.metrics import METRICS
 
 MIB = 2**20
+Rows = list[list[str]]
+"""Cells of a table; the first row is its header."""
 ERRORS = tuple(name for name in METRICS if name not in ("bias", "correlation"))
 
 
@@ -36,15 +38,33 @@ def text_table(evaluation: Evaluation, column: str = "relative_rmse") -> str:
     str
         Lines without a final line break.
     """
+    tables = evaluation_tables(evaluation, column)
+    return "\n\n".join([heading(evaluation, column), *map(aligned, tables)])
+
+
+def evaluation_tables(evaluation: Evaluation, column: str = "relative_rmse") -> list[Rows]:
+    """Return the tables of :func:`text_table`: errors, references, costs and, if known, quality.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The result of a comparison.
+    column : str
+        The error to show; lower is better.
+
+    Returns
+    -------
+    list of list of list of str
+        Cells; the first row of a table is its header, which begins with what it is about.
+    """
     check_error(column)
-    parts = [
-        _heading(evaluation, column, "mean +- 95 % interval, * lowest"),
+    tables = [
         _methods(evaluation, column),
         _references(evaluation, column),
         _costs(evaluation),
         _quality(evaluation, column),
     ]
-    return "\n\n".join(part for part in parts if part)
+    return [rows for rows in tables if rows]
 
 
 def forecaster_table(evaluation: Evaluation, column: str = "relative_rmse") -> str:
@@ -80,7 +100,7 @@ def forecaster_table(evaluation: Evaluation, column: str = "relative_rmse") -> s
                 f"{own['learning_rate'].iloc[0]:g}",
             ]
         rows.append([forecaster or f"({method})", *cells, *costs])
-    return f"{_heading(evaluation, column, 'mean +- 95 % interval')}\n\n{aligned(rows)}"
+    return f"{heading(evaluation, column, 'mean +- 95 % interval')}\n\n{aligned(rows)}"
 
 
 def _interval_text(row: dict[str, float]) -> str:
@@ -88,7 +108,10 @@ def _interval_text(row: dict[str, float]) -> str:
     return f"{_digits(row['mean'])}{width}"
 
 
-def _heading(evaluation: Evaluation, column: str, shown: str) -> str:
+def heading(
+    evaluation: Evaluation, column: str, shown: str = "mean +- 95 % interval, * lowest"
+) -> str:
+    """Return lines that say what was compared, on how much data and how."""
     facts, settings = evaluation.facts, evaluation.facts["settings"]
     sizes = f"M = {facts['training_windows']} training windows, N = {facts['locations']} locations"
     if "clusters" in facts:
@@ -112,7 +135,7 @@ def _heading(evaluation: Evaluation, column: str, shown: str) -> str:
     )
 
 
-def _methods(evaluation: Evaluation, column: str) -> str:
+def _methods(evaluation: Evaluation, column: str) -> Rows:
     summary = records(evaluation.summary(column))
     forecasters = evaluation.facts["settings"]["forecasters"]
     best = {
@@ -126,16 +149,16 @@ def _methods(evaluation: Evaluation, column: str) -> str:
             row = summary[method, name]
             cells.append(f"{_interval_text(row)}{'*' if row['mean'] == best[name] else ' '}")
         rows.append([METHODS.get(method).title, *cells])
-    return aligned(rows)
+    return rows
 
 
-def _references(evaluation: Evaluation, column: str) -> str:
+def _references(evaluation: Evaluation, column: str) -> Rows:
     summary = records(evaluation.summary(column))
     rows = [[name, _digits(row["mean"])] for (name, trained), row in summary.items() if not trained]
-    return aligned([["without training", ""], *rows])
+    return [["without training", ""], *rows]
 
 
-def _costs(evaluation: Evaluation) -> str:
+def _costs(evaluation: Evaluation) -> Rows:
     """One row per method; means over forecasters and seeds, the highest peak."""
     rows = [
         [
@@ -167,13 +190,13 @@ def _costs(evaluation: Evaluation) -> str:
                 ),
             ]
         )
-    return aligned(rows)
+    return rows
 
 
-def _quality(evaluation: Evaluation, column: str) -> str:
+def _quality(evaluation: Evaluation, column: str) -> Rows:
     quality = records(evaluation.quality(column))
     if all(math.isnan(row["gap_closed"]) for row in quality.values()):
-        return ""
+        return []
     forecasters = evaluation.facts["settings"]["forecasters"]
     gaps = records(evaluation.paired("random", column))
     rows = [["gap from random to full data closed / pays off after", *forecasters]]
@@ -187,7 +210,7 @@ def _quality(evaluation: Evaluation, column: str) -> str:
             models = "never" if math.isinf(after) else f"{after:.0f} models"
             cells.append(f"{share} / {models}")
         rows.append([METHODS.get(method).title, *cells])
-    return aligned(rows)
+    return rows
 
 
 def _digits(value: float) -> str:

@@ -150,7 +150,11 @@ class DistillationProblem:
 
     @cached_property
     def _variance(self) -> float:
-        _, y, mask = self.task.validation.batch(self._validation_index)
-        count = mask.sum().clamp_min(1)
-        mean = y.sum() / count
-        return max(float((((y - mean) ** 2) * mask).sum() / count), 1e-12)
+        total = square = count = 0.0
+        for part in torch.split(self._validation_index, 16):  # not all windows x N at once
+            _, y, mask = self.task.validation.batch(part)
+            total += float((y * mask).sum(dtype=torch.float64))
+            square += float((y * y * mask).sum(dtype=torch.float64))
+            count += float(mask.sum(dtype=torch.float64))
+        count = max(count, 1.0)
+        return max(square / count - (total / count) ** 2, 1e-12)

@@ -57,7 +57,8 @@ class DistillSettings:
     expert_training : TrainingSettings
         How experts are trained.
     synthesizer : str
-        ``gradient-matching``, or ``selection`` to stop at the relabelled real windows.
+        What improves the windows, see ``SYNTHESIZERS``; ``selection`` stops at the relabelled
+        real windows.
     synthesizer_options : mapping
         Parameters of the synthesizer, e.g. ``{"iterations": 100, "subsets": 8}``.
     parametrisation : str
@@ -85,12 +86,14 @@ class DistillSettings:
     expert_training: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(updates=1200, locations_per_update=256)
     )
-    synthesizer: str = "gradient-matching"
+    synthesizer: str = "kernel-ridge"
     synthesizer_options: Mapping[str, Any] = field(default_factory=dict)
     parametrisation: str = "tensor"
     parametrisation_options: Mapping[str, Any] = field(default_factory=dict)
     judges: tuple[str, ...] = ("mlp",)
-    judging: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=300))
+    judging: TrainingSettings = field(
+        default_factory=lambda: TrainingSettings(updates=300, locations_per_update=256)
+    )
     judge_seeds: int = 2
     seed: int = 0
 

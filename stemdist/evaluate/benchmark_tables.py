@@ -31,11 +31,11 @@ def benchmark_text(benchmark: Benchmark, column: str = "relative_rmse") -> str:
         Lines without a final line break.
     """
     tables = benchmark_tables(benchmark, column)
-    parts = [heading(benchmark, column), *map(aligned, tables), _failures(benchmark)]
+    parts = [heading(benchmark, column), *map(aligned, tables.values()), _failures(benchmark)]
     return "\n\n".join(part for part in parts if part)
 
 
-def benchmark_tables(benchmark: Benchmark, column: str = "relative_rmse") -> list[Rows]:
+def benchmark_tables(benchmark: Benchmark, column: str = "relative_rmse") -> dict[str, Rows]:
     """Return the tables of :func:`benchmark_text` of which the benchmark has the numbers.
 
     Parameters
@@ -47,22 +47,30 @@ def benchmark_tables(benchmark: Benchmark, column: str = "relative_rmse") -> lis
 
     Returns
     -------
-    list of list of list of str
-        Cells; the first row of a table is its header, which begins with what it is about.
+    dict of str to list of list of str
+        ``errors``, ``excess``, ``excess_by_data``, ``excess_by_forecaster``,
+        ``cross_architecture``, ``paired``, ``scores`` and ``costs`` as far as they are known:
+        cells, of which the first row is the header.
     """
     check_error(column)
     if not len(benchmark.table):
-        return []
-    tables = [_errors(benchmark, column)]
+        return {}
+    tables = {"errors": _errors(benchmark, column)}
     if METHODS.get("full").title in set(benchmark.table["method"]):
-        tables += [
-            _excess(benchmark, column, None, "mean over all"),
-            _excess(benchmark, column, "data", "by data set"),
-            _excess(benchmark, column, "forecaster", "by forecaster trained"),
-            _cross(benchmark, column),
-        ]
-    tables += [_tests(benchmark, column), _scores(benchmark, column), _costs(benchmark)]
-    return [rows for rows in tables if rows]
+        tables |= {
+            "excess": _excess(benchmark, column, None, "mean over all"),
+            "excess_by_data": _excess(benchmark, column, "data", "by data set"),
+            "excess_by_forecaster": _excess(
+                benchmark, column, "forecaster", "by forecaster trained"
+            ),
+            "cross_architecture": _cross(benchmark, column),
+        }
+    tables |= {
+        "paired": _tests(benchmark, column),
+        "scores": _scores(benchmark, column),
+        "costs": _costs(benchmark),
+    }
+    return {name: rows for name, rows in tables.items() if rows}
 
 
 def heading(benchmark: Benchmark, column: str) -> str:

@@ -39,11 +39,11 @@ def text_table(evaluation: Evaluation, column: str = "relative_rmse") -> str:
         Lines without a final line break.
     """
     tables = evaluation_tables(evaluation, column)
-    return "\n\n".join([heading(evaluation, column), *map(aligned, tables)])
+    return "\n\n".join([heading(evaluation, column), *map(aligned, tables.values())])
 
 
-def evaluation_tables(evaluation: Evaluation, column: str = "relative_rmse") -> list[Rows]:
-    """Return the tables of :func:`text_table`: errors, references, costs and, if known, quality.
+def evaluation_tables(evaluation: Evaluation, column: str = "relative_rmse") -> dict[str, Rows]:
+    """Return the tables of :func:`text_table`.
 
     Parameters
     ----------
@@ -54,17 +54,18 @@ def evaluation_tables(evaluation: Evaluation, column: str = "relative_rmse") -> 
 
     Returns
     -------
-    list of list of list of str
-        Cells; the first row of a table is its header, which begins with what it is about.
+    dict of str to list of list of str
+        ``errors``, ``references``, ``costs`` and, where it is known, ``quality``: cells, of which
+        the first row is the header.
     """
     check_error(column)
-    tables = [
-        _methods(evaluation, column),
-        _references(evaluation, column),
-        _costs(evaluation),
-        _quality(evaluation, column),
-    ]
-    return [rows for rows in tables if rows]
+    tables = {
+        "errors": _methods(evaluation, column),
+        "references": _references(evaluation, column),
+        "costs": _costs(evaluation),
+        "quality": _quality(evaluation, column),
+    }
+    return {name: rows for name, rows in tables.items() if rows}
 
 
 def forecaster_table(evaluation: Evaluation, column: str = "relative_rmse") -> str:

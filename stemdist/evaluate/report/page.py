@@ -1,0 +1,231 @@
+"""What a report consists of, and how it becomes one HTML file without references to others."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stemdist.errors import MissingDependencyError
+from stemdist.evaluate.table import Rows
+from stemdist.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+SCREEN_DPI = 100
+SHARPNESS = 1.5
+"""Pixels of a figure per pixel of the page, for screens that are finer."""
+
+_NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?(e[+-]?\d+)?")
+_SIZE = re.compile(r"([\d.]+) ?x ?([\d.]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell of a table: what it says, and the number by which it is sorted."""
+
+    text: str
+    sort: float | None
+    kind: str
+
+    @classmethod
+    def of(cls, text: str) -> Cell:
+        """Read the text of a table's cell.
+
+        Examples
+        --------
+        >>> Cell.of("0.50 +- 0.02*")
+        Cell(text='0.50 ± 0.02*', sort=0.5, kind='best')
+        >>> Cell.of("0.1x0.05").sort, Cell.of("1,200 windows").sort, Cell.of("never").sort
+        (0.005, 1200.0, None)
+        """
+        text = text.strip().replace(" +- ", " ± ")
+        sort = None
+        if size := _SIZE.fullmatch(text):
+            sort = round(float(size[1]) * float(size[2]), 12)
+        elif number := _NUMBER.match(text):
+            sort = float(number[0].replace(",", ""))
+        return cls(text=text, sort=sort, kind="best" if text.endswith("*") else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paragraph:
+    """Some sentences; ``failed`` marks what the reader must not overlook."""
+
+    kind: ClassVar[str] = "paragraph"
+    text: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table whose first row is its header; the first column names its rows.
+
+    ``text`` says that the other columns are sentences, which are neither numbers nor kept on
+    one line.
+    """
+
+    kind: ClassVar[str] = "table"
+    caption: str
+    rows: Rows
+    text: bool = False
+
+    @property
+    def header(self) -> list[str]:
+        """Names of the columns."""
+        return self.rows[0]
+
+    @property
+    def body(self) -> list[list[Cell]]:
+        """Cells of the other rows."""
+        read = self._sentence if self.text else Cell.of
+        return [[read(text) for text in row] for row in self.rows[1:]]
+
+    @staticmethod
+    def _sentence(text: str) -> Cell:
+        return Cell(text=text, sort=None, kind="text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A figure, drawn when it is written.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What is shown.
+    alt : str
+        What it shows, for those who cannot see it.
+    caption : str
+        The sentence below it.
+    wide : bool
+        Give it the whole width of the page.
+    """
+
+    figure: Figure
+    alt: str
+    caption: str
+    wide: bool = False
+
+    @property
+    def width(self) -> int:
+        """Width in pixels of the page."""
+        return round(self.figure.get_figwidth() * SCREEN_DPI)
+
+    @property
+    def height(self) -> int:
+        """Height in pixels of the page."""
+        return round(self.figure.get_figheight() * SCREEN_DPI)
+
+    @cached_property
+    def png(self) -> str:
+        """The figure as PNG in base 64."""
+        for label in _labels(self.figure):
+            label.set_parse_math(False)  # a $ in the name of a variable is a $
+        content = BytesIO()
+        self.figure.savefig(
+            content, format="png", dpi=SCREEN_DPI * SHARPNESS, metadata={"Software": None}
+        )
+        return base64.b64encode(content.getvalue()).decode("ascii")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Figures side by side where the page is wide enough."""
+
+    kind: ClassVar[str] = "figures"
+    figures: Sequence[Image]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """A table, or plain text, that is shown on demand."""
+
+    kind: ClassVar[str] = "details"
+    title: str
+    table: Table | None = None
+    text: str = ""
+
+    @classmethod
+    def json(cls, title: str, content: Any) -> Details:
+        """Return JSON types as indented text."""
+        return cls(title=title, text=json.dumps(content, indent=2, ensure_ascii=False, default=str))
+
+
+Part = Paragraph | Table | Images | Details
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading and what is below it."""
+
+    title: str
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    lines: Sequence[str]
+    sections: Sequence[Section]
+
+    def write(self, path: str | Path) -> Path:
+        """Write the page as one HTML file, atomically.
+
+        Raises
+        ------
+        MissingDependencyError
+            If jinja2 is not installed.
+        OutputError
+            If it cannot be written; whatever stood there before is intact.
+        """
+        html = self.html()
+        with atomic_path(path) as part:
+            part.write_text(html, encoding="utf-8")
+        return Path(path)
+
+    def html(self) -> str:
+        """Return the page as HTML; what comes from data is escaped."""
+        try:
+            from jinja2 import Environment, StrictUndefined
+            from markupsafe import Markup
+        except ImportError as error:
+            raise MissingDependencyError(
+                'the report needs jinja2: pip install "stemdist[report]"'
+            ) from error
+        environment = Environment(
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        style, script, template = map(_own_file, ("style.css", "sort.js", "page.html.jinja"))
+        return environment.from_string(template).render(
+            page=self, style=Markup(style), script=Markup(script)
+        )
+
+
+def _own_file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _labels(figure: Figure) -> Iterator[Text]:
+    """Yield the texts of a figure that may have names in them; numbers at ticks are left out."""
+    for axes in figure.axes:
+        yield from (axes.xaxis.label, axes.yaxis.label, axes.title)
+        if legend := axes.get_legend():
+            yield from legend.get_texts()
+    for legend in figure.legends:
+        yield from legend.get_texts()

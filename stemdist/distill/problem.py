@@ -25,6 +25,10 @@ from stemdist.forecast import (
 from stemdist.forecast.train import evenly_spaced
 from stemdist.graph import subgraph
 
+JUDGED_SERIES = 2**18
+FEWEST_JUDGED_WINDOWS = 8
+"""Window-locations on which a candidate is judged, beyond which more say little more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationProblem:
@@ -146,7 +150,9 @@ class DistillationProblem:
 
     @property
     def _validation_index(self) -> Tensor:
-        return evenly_spaced(len(self.task.validation), self.judging.validation_windows)
+        enough = max(FEWEST_JUDGED_WINDOWS, JUDGED_SERIES // self.task.n_locations)
+        at_most = min(self.judging.validation_windows, enough)
+        return evenly_spaced(len(self.task.validation), at_most)
 
     @cached_property
     def _variance(self) -> float:

@@ -141,7 +141,7 @@ def test_an_interrupted_run_continues(
 ) -> None:
     shutil.copy(made / "w.nc", "w.nc")
     settings = QUICK_DISTILL.replace("--synthesizer selection", "")
-    line = f"distill w.nc {settings} --synthesizer-options iterations=3,subsets=2"
+    line = f"distill w.nc {settings} --synthesizer-options iterations=3,steps=3,networks=2"
     judge, calls = Synthesizer._judge, []
 
     def interrupted(self: Synthesizer, *arguments: object) -> None:

@@ -33,7 +33,14 @@ FAST = {
     "expert_training": {"updates": 5},
     "judging": {"updates": 3},
     "judge_seeds": 1,
-    "synthesizer_options": {"iterations": 1, "steps": 1, "epochs": 1, "surrogate": "linear"},
+    "synthesizer_options": {
+        "iterations": 1,
+        "steps": 1,
+        "epochs": 1,
+        "networks": 1,
+        "updates": 1,
+        "surrogate": "linear",
+    },
 }
 
 

@@ -20,7 +20,7 @@ DEADLINE_SECONDS = 60
 DISTILL = (
     "distill weather.nc -o tiny.nc --quiet --lookback 4 --horizon 3 --expert-training.updates 10 "
     "--expert-seeds 1 --judge-seeds 1 --judging.updates 20 "
-    "--synthesizer-options iterations=4,steps=2,epochs=2,learning_rate=0.01"
+    "--synthesizer-options iterations=4,steps=2,updates=2,networks=2,learning_rate=0.01"
 )
 TRAIN = (
     "train weather.nc -o model --quiet --forecaster mlp --lookback 4 --horizon 3 --updates 300 "

@@ -379,6 +379,7 @@ def _record(
         "expert_seconds": sum(expert.seconds for expert in start.experts),
         "seconds": cost.wall_seconds
         + synthesizer.earlier_seconds_
+        + synthesizer.cached_seconds_
         + sum(expert.seconds for expert in start.experts if expert.cached),
         "peak_memory_bytes": cost.peak_memory_bytes,
         "stored_numbers": synthesizer.n_numbers_,

@@ -107,6 +107,8 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         Per iteration: ``iteration``, ``loss`` and ``validation`` (relative squared error).
     earlier_seconds_ : float
         Time that runs stopped before this one have spent on it.
+    cached_seconds_ : float
+        Time that other runs have spent on what this one found in the cache.
     """
 
     iterations: int
@@ -116,6 +118,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     best_: float
     history_: list[dict[str, float]]
     earlier_seconds_: float
+    cached_seconds_: float = 0.0
 
     @abstractmethod
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
@@ -177,6 +180,8 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         variables = Variables(parametrisation, self.optimizer(parametrisation.tensors))
         self.prepare(problem, seed=seed, cache=cache)
         done = self._resume(state, variables, problem)
+        if done:
+            self.cached_seconds_ = 0.0  # they are among the earlier seconds
         bar = tqdm(
             range(done, self.iterations),
             desc="distill",
@@ -228,7 +233,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             "optimizer": variables.optimizer.state_dict(),
             "best": (self.best_, self.windows_.x, self.windows_.y),
             "history": self.history_,
-            "seconds": self.earlier_seconds_ + seconds,
+            "seconds": self.earlier_seconds_ + self.cached_seconds_ + seconds,
         }
         with atomic_path(state) as path:
             torch.save(content, path)

@@ -211,6 +211,7 @@ class TrajectoryMatching(Synthesizer):
         self.trajectories_ = train_trajectories(
             problem.real, problem.graph, settings, self.trajectories, seed=seed, cache=cache
         )
+        self.cached_seconds_ = sum(path.seconds for path in self.trajectories_ if path.cached)
         student = fresh_forecaster(
             self.surrogate, problem.start, seed, settings.surrogate_options
         ).eval()

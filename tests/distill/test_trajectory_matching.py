@@ -488,3 +488,13 @@ def test_published_methods(method):
     assert matching.iterations == 1
     assert matching.subsets == 1
     matching.optimizer([torch.zeros(1, requires_grad=True)])
+
+
+def test_seconds_of_cached_experts_count_once(problem, tmp_path):
+    first = TrajectoryMatching(**FAST).fit(problem, cache=tmp_path)
+    assert first.cached_seconds_ == 0.0
+    state = tmp_path / "state"
+    again = TrajectoryMatching(**FAST).fit(problem, cache=tmp_path, state=state)
+    assert again.cached_seconds_ == pytest.approx(sum(p.seconds for p in first.trajectories_))
+    continued = TrajectoryMatching(**FAST).fit(problem, cache=tmp_path, state=state)
+    assert continued.cached_seconds_ == 0.0  # they are among the earlier seconds

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stemdist.cli.console import Console, print_fields
-from stemdist.cli.outputs import default_output, expert_folder, output_results
+from stemdist.cli.outputs import default_output, expert_folder, output_results, write_report
 from stemdist.cli.sources import TaskOptions, series_and_settings
 from stemdist.data import OpenOptions
 from stemdist.errors import InputError, StemdistError
@@ -14,6 +14,7 @@ from stemdist.evaluate import Benchmark, BenchmarkSettings, plot_benchmark, save
 from stemdist.evaluate import benchmark as run_benchmark
 from stemdist.evaluate.benchmark import rolling_tasks
 from stemdist.evaluate.benchmark_tables import benchmark_text
+from stemdist.evaluate.report import report_benchmark
 from stemdist.evaluate.table import check_error
 from stemdist.forecast import ForecastTask
 
@@ -43,7 +44,7 @@ def benchmark(
     data : list of str
         Files, folders or data sets of the catalogue; options apply to each of them.
     output : str
-        Folder for tables, distilled sets and finished training runs.
+        Folder for tables, the report (HTML), distilled sets and finished training runs.
     shares : tuple of float
         Leading shares of the time axis to use, each with its own split, e.g. 1.0,0.85,0.7.
     metric : str
@@ -59,7 +60,8 @@ def benchmark(
       stemdist benchmark traffic-sim --forecasters linear,mlp --surrogates linear,mlp --seeds 2
       stemdist benchmark weather-sim --distill expert_seeds=1 --shares 1.0,0.85 -o results --jobs 2
 
-    A ratio 0.1x0.05 keeps 10 % of the training windows and 5 % of the locations.
+    A ratio 0.1x0.05 keeps 10 % of the training windows and 5 % of the locations. Figures and
+    the report need matplotlib and jinja2: pip install "stemdist[report]".
     """
     check_error(metric)
     folder = output_results(output)
@@ -77,6 +79,7 @@ def benchmark(
     written += _figure(found, metric, folder)
     print(benchmark_text(found, metric))
     print()
+    written += write_report(lambda path: report_benchmark(path, found, column=metric), folder)
     print_fields("written", written)
     if found.failures:
         first = found.failures[0]

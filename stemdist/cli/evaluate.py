@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, print_fields
-from stemdist.cli.outputs import default_output, expert_folder, output_results, write_tables
+from stemdist.cli.outputs import (
+    default_output,
+    expert_folder,
+    output_results,
+    write_report,
+    write_tables,
+)
 from stemdist.cli.sources import matching_task, refuse
 from stemdist.data import OpenOptions
 from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
 from stemdist.evaluate import EvaluationSettings, text_table
 from stemdist.evaluate import evaluate as compare
+from stemdist.evaluate.report import report_evaluation
+from stemdist.evaluate.table import check_error
 
 
 def evaluate(
@@ -39,10 +47,10 @@ def evaluate(
     data : str, optional
         The real data it was distilled from: a file or folder, or a data set of the catalogue.
     output : str, optional
-        Folder for the tables (CSV, JSON) and the finished training runs; by default named
-        after DISTILLED.
+        Folder for the tables (CSV, JSON), the report (HTML) and the finished training runs; by
+        default named after DISTILLED.
     metric : str
-        Error to print, e.g. relative_rmse or mae.
+        Error to print and draw, e.g. relative_rmse or mae.
     jobs : int
         Training runs at the same time.
     device : str
@@ -54,7 +62,9 @@ def evaluate(
       stemdist evaluate traffic-sim.distilled.nc --data traffic-sim --updates 300 -o results
 
     relative_rmse is the root mean squared error in units of the targets' standard deviation.
+    The report needs matplotlib and jinja2: pip install "stemdist[report]".
     """
+    check_error(metric)
     refuse(given & {"variables", "static"}, OpenOptions, "the distilled set names its variables")
     stored = DistilledSet.load(distilled)
     if data is None:
@@ -64,9 +74,10 @@ def evaluate(
             f"--data {source}"
         )
     folder = output_results(output or default_output(distilled, ".evaluation"))
+    task = matching_task(data, opening, stored)
     evaluation = compare(
         stored,
-        matching_task(data, opening, stored),
+        task,
         settings,
         results=folder,
         experts=expert_folder(),
@@ -77,4 +88,10 @@ def evaluate(
     written = write_tables(evaluation, folder)
     print(text_table(evaluation, metric))
     print()
+    written += write_report(
+        lambda path: report_evaluation(
+            path, evaluation, distilled=stored, task=task, column=metric
+        ),
+        folder,
+    )
     print_fields("written", written)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemdist.data.fetch import cache_folder
-from stemdist.errors import InputError, OutputError
+from stemdist.errors import InputError, MissingDependencyError, OutputError
 from stemdist.forecast.fitted import check_replaceable
 
 if TYPE_CHECKING:
@@ -114,3 +115,19 @@ def write_tables(evaluation: Evaluation, folder: Path) -> list[tuple[str, str]]:
         evaluation.write_json(folder / "all.json"),
     ]
     return [(file.suffix[1:], str(file)) for file in files]
+
+
+def write_report(write: Callable[[Path], Path], folder: Path) -> list[tuple[str, str]]:
+    """Write ``report.html`` to a folder, or say what it needs; return what to print of it.
+
+    Parameters
+    ----------
+    write : callable
+        Writes the report to the path it is given.
+    folder : Path
+        The folder of results.
+    """
+    try:
+        return [("html", str(write(folder / "report.html")))]
+    except MissingDependencyError as error:
+        return [("no html", str(error))]

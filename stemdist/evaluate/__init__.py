@@ -14,6 +14,7 @@ from stemdist.evaluate.methods import METHODS, Budget, Method, TrainingData
 from stemdist.evaluate.metrics import ErrorSums, forecast_errors, skill
 from stemdist.evaluate.protocol import evaluate
 from stemdist.evaluate.quality import break_even, gap_closed, label_robust_score
+from stemdist.evaluate.report import report_benchmark, report_evaluation
 from stemdist.evaluate.settings import EvaluationSettings
 from stemdist.evaluate.table import check_error, forecaster_table, text_table
 from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
@@ -46,6 +47,8 @@ __all__ = [
     "plot_benchmark",
     "plot_distilled",
     "plot_evaluation",
+    "report_benchmark",
+    "report_evaluation",
     "rolling_tasks",
     "save_figure",
     "skill",

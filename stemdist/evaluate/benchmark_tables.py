@@ -134,7 +134,7 @@ def _tests(benchmark: Benchmark, column: str) -> Rows:
         return []
     rows = [[f"against {reference}", "ratio", "difference", "pairs", "t-test p", "Wilcoxon p"]]
     for (ratio, method), row in _items(benchmark.paired(reference, column)):
-        tests = (_number(row["p_value"]), _number(row["wilcoxon"]))
+        tests = (_p_value(row["p_value"]), _p_value(row["wilcoxon"]))
         rows.append([method, ratio, _percent(row), f"{row['pairs']:.0f}", *tests])
     return rows
 
@@ -188,6 +188,10 @@ def _percent(row: Mapping[str, float] | None) -> str:
 
 def _share(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _p_value(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2g}"
 
 
 def _number(value: float) -> str:

@@ -323,7 +323,10 @@ def _comparison(evaluation: Evaluation | pd.DataFrame, column: str) -> Evaluatio
 
 def method_title(method: str) -> str:
     """Return what tables call a method; those of others may not be installed here."""
-    return METHODS.get(method).title if method in METHODS.names() else method
+    try:
+        return METHODS.get(method).title
+    except InputError:
+        return method
 
 
 def error_label(column: str) -> str:

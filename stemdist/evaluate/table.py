@@ -105,8 +105,8 @@ def forecaster_table(evaluation: Evaluation, column: str = "relative_rmse") -> s
 
 
 def _interval_text(row: dict[str, float]) -> str:
-    width = "" if math.isnan(row["half_width"]) else f" +- {_digits(row['half_width'])}"
-    return f"{_digits(row['mean'])}{width}"
+    width = "" if math.isnan(row["half_width"]) else f" +- {digits(row['half_width'])}"
+    return f"{digits(row['mean'])}{width}"
 
 
 def heading(
@@ -155,7 +155,7 @@ def _methods(evaluation: Evaluation, column: str) -> Rows:
 
 def _references(evaluation: Evaluation, column: str) -> Rows:
     summary = records(evaluation.summary(column))
-    rows = [[name, _digits(row["mean"])] for (name, trained), row in summary.items() if not trained]
+    rows = [[name, digits(row["mean"])] for (name, trained), row in summary.items() if not trained]
     return [["without training", ""], *rows]
 
 
@@ -214,7 +214,8 @@ def _quality(evaluation: Evaluation, column: str) -> Rows:
     return rows
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
+    """Return an error with four decimals, or two from 10 on; a dash where it is not defined."""
     return "-" if math.isnan(value) else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 

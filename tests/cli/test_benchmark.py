@@ -41,6 +41,7 @@ def test_two_files_and_their_results(run: Run, files: None) -> None:
     assert set(table["split"]) == {"100%"}
     assert {"default", "full data", "random windows"} <= set(table["method"])
     assert Path("results/excess.png").stat().st_size > 0
+    assert "<h1>Benchmark: w, v</h1>" in Path("results/report.html").read_text()
     assert len(list(Path("results/sets").glob("*.nc"))) == 2 * (2 + 1)
     again = run(f"{LINE} -o results --quiet")
     assert again.out == outcome.out

@@ -240,6 +240,8 @@ def test_evaluate_prints_the_table_and_writes_files(run: Run, made: Path) -> Non
     assert "relative_rmse of t2m" in outcome.out
     assert Path("results/table.csv").read_text().count("\n") > 3
     assert Path("results/all.json").is_file()
+    assert "relative_rmse of t2m" in Path("results/report.html").read_text()
+    assert outcome.out.splitlines()[-1].split() == ["html", str(Path("results/report.html"))]
 
 
 def test_compare_ranks_forecasters_and_shows_their_cost(run: Run, made: Path) -> None:

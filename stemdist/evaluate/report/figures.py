@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 5.6, 4.2
 MOST_EDGES = 2000
 """Edges of the cluster graph that are drawn at most, the strongest."""
+HEADROOM = 1.4
+"""Top of a figure over the highest mean, so that wide intervals do not flatten the rest."""
 LEAST_MODELS = 10
 """Forecasters to which curves of cost reach at least."""
 
@@ -65,9 +67,10 @@ def plot_horizon(by_horizon: pd.DataFrame, forecaster: str, column: str) -> Figu
     for method, dash in zip(dict.fromkeys(untrained["method"]), cycle(DASHES), strict=False):
         own = untrained[untrained["method"] == method]
         axes.plot(own["horizon"], own[column], color="0.45", ls=dash, lw=1.1, label=method)
-    shown = [float(by_horizon[by_horizon["method"] == m][column].max()) for m in methods]
-    axes.set(xlabel="horizon (steps)", ylabel=error_label(column))
-    axes.set_ylim(bottom=0, top=_headroom(shown, axes))
+    worst = float(trained.groupby(["method", "horizon"])[column].mean().max())
+    top = min(float(axes.get_ylim()[1]), HEADROOM * worst)
+    axes.set(xlabel="horizon (steps)", ylabel=error_label(column).replace(" (", "\n("))
+    axes.set_ylim(0, top if top > 0 else None)
     _whole_steps(axes)
     _legend_below(figure, axes)
     return figure
@@ -118,28 +121,23 @@ def plot_memory(peaks: Mapping[str, tuple[float, float]]) -> Figure:
     return figure
 
 
-def plot_break_even(
-    costs: Mapping[str, tuple[float, float]], full_seconds: float, after: Mapping[str, float]
-) -> Figure:
+def plot_break_even(costs: Mapping[str, tuple[float, float]], after: Mapping[str, float]) -> Figure:
     """Draw the seconds until so many forecasters are trained, by method.
 
     Parameters
     ----------
     costs : mapping of str to tuple of float
         Seconds of making the data and of training, by title of a method.
-    full_seconds : float
-        Seconds of training on the full data.
     after : mapping of str to float
         Number of forecasters after which a method has paid for itself; infinite for never.
     """
     figure, axes = _panel()
     finite = [value for value in after.values() if math.isfinite(value)]
     models = np.linspace(0, max([LEAST_MODELS, *(2 * value for value in finite)]), 200)
-    axes.plot(models, full_seconds * models, color="black", lw=2, label="full data")
-    for name, style in _styles(list(costs), first=1).items():
+    for name, style in _styles(list(costs)).items():
         making, training = costs[name]
         axes.plot(models, making + training * models, label=name, markevery=25, ms=4, **style)
-        if math.isfinite(after[name]):
+        if math.isfinite(after.get(name, math.nan)):
             seconds = making + training * after[name]
             axes.plot(after[name], seconds, "o", ms=11, mfc="none", color=style["color"])
     if finite:
@@ -230,7 +228,7 @@ def plot_spectra(spectra: pd.DataFrame) -> Figure:
     figure, axes = _panel()
     for name, colour, marker in (("real", "black", "s"), ("synthetic", SERIES[4], "o")):
         axes.plot(spectra.index, spectra[name], color=colour, marker=marker, ms=4, label=name)
-    axes.set(xscale="log", xlabel="period (steps)", ylabel="mean power (dB of 1 variance)")
+    axes.set(xscale="log", xlabel="period (steps)", ylabel="mean power (dB, scaled units)")
     axes.invert_xaxis()
     ticks = sorted({float(f"{p:.2g}") for p in np.geomspace(2, spectra.index.max(), 6)})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -247,11 +245,10 @@ def _panel(width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _styles(names: Sequence[str], first: int = 0) -> dict[str, dict[str, Any]]:
-    """Return colour and marker of each name; ``first`` of them are taken already."""
-    styles = zip(range(len(names) + first), cycle(SERIES), cycle(MARKERS), strict=False)
-    kept = [{"color": colour, "marker": marker} for _, colour, marker in styles][first:]
-    return dict(zip(names, kept, strict=True))
+def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return colour and marker of each name."""
+    styles = zip(names, cycle(SERIES), cycle(MARKERS), strict=False)
+    return {name: {"color": colour, "marker": marker} for name, colour, marker in styles}
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:
@@ -263,13 +260,6 @@ def _whole_steps(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _headroom(errors: Sequence[float], axes: Axes) -> float:
-    """Return the upper limit at which a bad forecast without training does not flatten others."""
-    top = float(axes.get_ylim()[1])
-    known = [error for error in errors if math.isfinite(error)]
-    return min(top, 1.6 * max(known)) if known and max(known) > 0 else top
 
 
 def _bar_axes(axes: Axes, totals: np.ndarray, label: str, text: str) -> None:

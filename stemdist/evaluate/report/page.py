@@ -70,14 +70,13 @@ class Paragraph:
 class Table:
     """A table whose first row is its header; the first column names its rows.
 
-    ``text`` says that the other columns are sentences, which are neither numbers nor kept on
-    one line.
+    The columns ``sentences`` are neither numbers nor kept on one line.
     """
 
     kind: ClassVar[str] = "table"
     caption: str
     rows: Rows
-    text: bool = False
+    sentences: Sequence[str] = ()
 
     @property
     def header(self) -> list[str]:
@@ -87,12 +86,13 @@ class Table:
     @property
     def body(self) -> list[list[Cell]]:
         """Cells of the other rows."""
-        read = self._sentence if self.text else Cell.of
-        return [[read(text) for text in row] for row in self.rows[1:]]
-
-    @staticmethod
-    def _sentence(text: str) -> Cell:
-        return Cell(text=text, sort=None, kind="text")
+        return [
+            [
+                Cell(text=text, sort=None, kind="text") if name in self.sentences else Cell.of(text)
+                for name, text in zip(self.header, row, strict=True)
+            ]
+            for row in self.rows[1:]
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,8 +185,6 @@ class Page:
 
         Raises
         ------
-        MissingDependencyError
-            If jinja2 is not installed.
         OutputError
             If it cannot be written; whatever stood there before is intact.
         """
@@ -197,13 +195,9 @@ class Page:
 
     def html(self) -> str:
         """Return the page as HTML; what comes from data is escaped."""
-        try:
-            from jinja2 import Environment, StrictUndefined
-            from markupsafe import Markup
-        except ImportError as error:
-            raise MissingDependencyError(
-                'the report needs jinja2: pip install "stemdist[report]"'
-            ) from error
+        from jinja2 import Environment, StrictUndefined
+        from markupsafe import Markup
+
         environment = Environment(
             autoescape=True,
             undefined=StrictUndefined,
@@ -215,6 +209,23 @@ class Page:
         return environment.from_string(template).render(
             page=self, style=Markup(style), script=Markup(script)
         )
+
+
+def check_installed() -> None:
+    """Raise before any work is done if a library of the extra ``report`` is missing.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib or jinja2 is not installed.
+    """
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            'the report needs matplotlib and jinja2: pip install "stemdist[report]"'
+        ) from error
 
 
 def _own_file(name: str) -> str:

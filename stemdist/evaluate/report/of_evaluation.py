@@ -1,0 +1,338 @@
+"""The report of a comparison.
+
+Shapes: N locations.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from stemdist.distill.distilled import DistilledSet
+from stemdist.evaluate._map import positions
+from stemdist.evaluate.evaluation import Evaluation, records
+from stemdist.evaluate.fidelity import fidelity, real_windows, spectra
+from stemdist.evaluate.figures import method_title, plot_evaluation
+from stemdist.evaluate.report import figures
+from stemdist.evaluate.report.page import (
+    Details,
+    Image,
+    Images,
+    Page,
+    Paragraph,
+    Part,
+    Section,
+    Table,
+    check_installed,
+)
+from stemdist.evaluate.report.provenance import LOOKS, config_section, looks_like
+from stemdist.evaluate.table import (
+    MIB,
+    Rows,
+    check_error,
+    digits,
+    evaluation_tables,
+    heading,
+)
+from stemdist.forecast import ForecastTask
+from stemdist.forecast.locations import Locations
+
+
+def report_evaluation(
+    path: str | Path,
+    evaluation: Evaluation,
+    *,
+    distilled: DistilledSet | None = None,
+    task: ForecastTask | None = None,
+    column: str = "relative_rmse",
+) -> Path:
+    """Write a comparison as one HTML file with tables and figures, which needs no network.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write, atomically.
+    evaluation : Evaluation
+        What :func:`~stemdist.evaluate.evaluate` found.
+    distilled : DistilledSet, optional
+        The set under test; without it there are no maps of clusters and no windows.
+    task : ForecastTask, optional
+        The data of the comparison; without it nothing real stands beside the synthetic windows.
+    column : str
+        The error to show; lower is better.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If the error is unknown, or the set does not fit the task.
+    MissingDependencyError
+        If matplotlib or jinja2 is not installed.
+    OutputError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from stemdist.data import canonical_series, simulate
+    >>> from stemdist.evaluate import EvaluationSettings, evaluate
+    >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=3, n_lon=3))
+    >>> task = ForecastTask.from_series(series)
+    >>> only = EvaluationSettings(forecasters=("linear",), methods=("full",), seeds=1, updates=2)
+    >>> file = Path(tempfile.mkdtemp()) / "report.html"
+    >>> report_evaluation(file, evaluate(None, task, only), task=task).read_text()[:15]
+    '<!DOCTYPE html>'
+    """
+    check_error(column)
+    check_installed()
+    record = {} if distilled is None else dict(distilled.record)
+    source = record.get("source_name") or record.get("title") or evaluation.facts["target"]
+    tables = evaluation_tables(evaluation, column)
+    sections = [
+        _errors(evaluation, tables, column),
+        _horizon(evaluation, column),
+        _costs(evaluation, tables),
+        _maps(evaluation, distilled, task, column),
+        *([] if distilled is None else [_windows(distilled, task)]),
+        config_section(evaluation.facts, record),
+    ]
+    page = Page(
+        title=f"Evaluation: {source}",
+        lines=heading(evaluation, column).replace("+-", "±").splitlines(),
+        sections=sections,
+    )
+    return page.write(path)
+
+
+def _errors(evaluation: Evaluation, tables: dict[str, Rows], column: str) -> Section:
+    shown = f"Test {column}, mean ± 95 % interval over seeds; * lowest of its column"
+    untrained: Rows = [["forecast", column], *tables["references"][1:]]
+    parts: list[Part] = [
+        Table(caption=shown, rows=tables["errors"]),
+        Table(caption=f"Test {column} of forecasts without training", rows=untrained),
+    ]
+    parts.append(
+        Images(
+            figures=[
+                Image(
+                    figure=plot_evaluation(evaluation, column),
+                    alt=f"Dots with intervals: test {column} of each forecaster by what it was "
+                    "trained on; dashed lines are forecasts without training. The numbers are in "
+                    "the tables above.",
+                    caption="Test error with 95 % intervals over seeds; lower is better.",
+                    wide=True,
+                )
+            ]
+        )
+    )
+    parts.append(Details(title="Errors by size of the target", table=_strata(evaluation)))
+    return Section(title="Test error", parts=parts)
+
+
+def _strata(evaluation: Evaluation) -> Table:
+    """Mean absolute error and bias in each range of the target; smoothed extremes show here."""
+    found = evaluation.by_stratum
+    rows: Rows = [["trained on", "forecaster", "from", "to", "targets", "mae", "bias"]]
+    groups = found.groupby(["method", "forecaster", "stratum"], sort=False)
+    for (method, forecaster, _), own in groups:
+        low, high = (f"{own[end].iloc[0]:.4g}" for end in ("from", "to"))
+        count = f"{own['count'].iloc[0]:,.0f}"
+        errors = (digits(float(own[name].mean())) for name in ("mae", "bias"))
+        rows.append([method_title(str(method)), str(forecaster) or "-", low, high, count, *errors])
+    units = evaluation.facts["units"] or "no unit"
+    return Table(caption=f"Errors by size of the target ({units}), mean over seeds", rows=rows)
+
+
+def _horizon(evaluation: Evaluation, column: str) -> Section:
+    shown = [
+        Image(
+            figure=figures.plot_horizon(evaluation.by_horizon, name, column),
+            alt=f"Curves: test {column} of {name} over the horizon steps, one curve for each "
+            "method and grey dashes for forecasts without training. The numbers are in the table "
+            "below.",
+            caption=f"{name}: mean over seeds, bands are 95 % intervals. Forecasts without "
+            "training may be above the figure.",
+        )
+        for name in evaluation.facts["settings"]["forecasters"]
+    ]
+    steps = evaluation.by_horizon.groupby(["method", "forecaster", "horizon"], sort=False)[column]
+    means = steps.mean().unstack("horizon", sort=False)
+    rows: Rows = [["trained on", "forecaster", *(f"step {step}" for step in means.columns)]]
+    for (method, forecaster), own in zip(means.index, means.to_numpy(), strict=True):
+        errors = (digits(float(value)) for value in own)
+        rows.append([method_title(method), forecaster or "-", *errors])
+    table = Table(caption=f"Test {column} by horizon step, mean over seeds", rows=rows)
+    numbers = Details(title="Numbers by horizon step", table=table)
+    return Section(title="Error by horizon", parts=[Images(figures=shown), numbers])
+
+
+def _costs(evaluation: Evaluation, tables: dict[str, Rows]) -> Section:
+    table, methods = evaluation.table, evaluation.facts["settings"]["methods"]
+    seconds, peaks = {}, {}
+    for method in methods:
+        own, title = table[table["method"] == method], method_title(method)
+        seconds[title] = (float(own["data_seconds"].max()), float(own["train_seconds"].mean()))
+        peaks[title] = (
+            float(own["peak_memory_bytes"].max()) / MIB,
+            float(own["added_memory_bytes"].max()) / MIB,
+        )
+    images = [
+        Image(
+            figure=figures.plot_costs(seconds),
+            alt="Bars: seconds of making the training data and of one training run, by method. "
+            "The numbers are in the table above.",
+            caption="Time to make the training data (experts included) and to train one "
+            "forecaster, mean over forecasters and seeds.",
+        ),
+        Image(
+            figure=figures.plot_memory(peaks),
+            alt="Bars: peak memory of a training run in MiB, by method. The numbers are in the "
+            "table above.",
+            caption="Highest resident memory of the whole process in a training run.",
+        ),
+        *_break_even(evaluation),
+    ]
+    parts: list[Part] = [Table(caption="Costs and sizes", rows=tables["costs"])]
+    if "quality" in tables:
+        parts.append(
+            Table(
+                caption="Share of the gap from random windows to full data that is closed, and "
+                "the number of forecasters after which the data have paid for themselves",
+                rows=tables["quality"],
+            )
+        )
+    made = evaluation.facts.get("distill_seconds")
+    if made is not None:
+        peak = (evaluation.facts.get("distill_peak_memory_bytes") or math.nan) / MIB
+        text = f"Distilling took {made:.1f} s, experts included, and {peak:.0f} MiB at its peak."
+        parts.append(Paragraph(text=text))
+    return Section(title="Costs", parts=[*parts, Images(figures=images)])
+
+
+def _break_even(evaluation: Evaluation) -> list[Image]:
+    """Return one figure for each forecaster, where the full data were evaluated."""
+    making, training = (
+        records(evaluation.summary(name)) for name in ("data_seconds", "train_seconds")
+    )
+    quality = records(evaluation.quality())
+    images = []
+    for name in evaluation.facts["settings"]["forecasters"]:
+        own = [key for key in training if key[1] == name]
+        if ("full", name) not in own or len(own) == 1:
+            continue
+        costs = {method_title(k[0]): (making[k]["mean"], training[k]["mean"]) for k in own}
+        after = {method_title(k[0]): quality[k]["break_even"] for k in own if k in quality}
+        figure = figures.plot_break_even(costs, after)
+        images.append(
+            Image(
+                figure=figure,
+                alt=f"Lines: seconds for data and training over the number of {name} models that "
+                "are trained, for the full data and for every method; a ring marks where a "
+                "method has paid for itself.",
+                caption=f"{name}: a method below the line of full data is cheaper.",
+            )
+        )
+    return images
+
+
+def _maps(
+    evaluation: Evaluation, distilled: DistilledSet | None, task: ForecastTask | None, column: str
+) -> Section:
+    images: list[Image] = []
+    if distilled is not None:
+        graph = distilled.cluster_graph
+        edges = int((graph.edge_index[0] != graph.edge_index[1]).sum())
+        images.append(
+            Image(
+                figure=figures.plot_clusters(distilled),
+                alt="Map of the locations, coloured by cluster, with the medoid of each cluster "
+                "and the edges of the cluster graph; mean windows where positions are unknown.",
+                caption=f"{len(distilled.locations)} locations in {distilled.n_clusters} "
+                f"clusters, {edges} directed edges between clusters; darker is stronger.",
+            )
+        )
+    known = Locations.of_task(task) if distilled is None and task is not None else None
+    place = distilled.locations if distilled is not None else known
+    coords = None if place is None else place.coords
+    parts: list[Part] = []
+    if coords is None or positions(coords) is None:
+        parts.append(Paragraph(text="Positions are not known: errors are not drawn on a map."))
+    else:
+        images += _error_maps(evaluation, coords, column)
+    if images:
+        parts.append(Images(figures=images))
+    return Section(title="Maps", parts=parts)
+
+
+def _error_maps(evaluation: Evaluation, coords: xr.Dataset, column: str) -> list[Image]:
+    """Error at each location of the set under test, and how much worse than full data it is."""
+    metric = column if column in evaluation.by_location else "rmse"
+    methods = evaluation.facts["settings"]["methods"]
+    shown = "distilled" if "distilled" in methods else methods[0]
+    summary = records(evaluation.summary(column))
+    mine = {name: row["mean"] for (method, name), row in summary.items() if method == shown}
+    best = min(mine, key=lambda name: mine[name])
+    n_locations, units = coords.sizes["location"], evaluation.facts["units"] or "no unit"
+    error = _by_location(evaluation.by_location, shown, best, metric, n_locations)
+    maps = [
+        (error, f"{metric} ({units})", False, f"{best} trained on {method_title(shown)}"),
+    ]
+    if shown != "full" and "full" in methods:
+        full = _by_location(evaluation.by_location, "full", best, metric, n_locations)
+        told = f"{best}: {method_title(shown)} less full data; orange is worse than full data"
+        maps.append((error - full, f"difference of {metric} ({units})", True, told))
+    images = []
+    for values, label, diverging, caption in maps:
+        figure = figures.plot_location_values(coords, values, label, diverging=diverging)
+        if figure is not None:
+            alt = f"Map of the {label} at each location; {caption}."
+            text = f"{caption}; test part, mean over seeds."
+            images.append(Image(figure=figure, alt=alt, caption=text))
+    return images
+
+
+def _by_location(
+    table: pd.DataFrame, method: str, forecaster: str, metric: str, n_locations: int
+) -> np.ndarray:
+    """Return the (N,) mean over seeds."""
+    own = table[(table["method"] == method) & (table["forecaster"] == forecaster)]
+    seeds = own[metric].to_numpy(float).reshape(-1, n_locations)
+    return pd.DataFrame(seeds).mean().to_numpy()
+
+
+def _windows(distilled: DistilledSet, task: ForecastTask | None) -> Section:
+    if task is None:
+        text = "Without the real data, synthetic windows are not compared with real ones."
+        return Section(title="Synthetic and real windows", parts=[Paragraph(text=text)])
+    drawn = figures.plot_windows(distilled, real_windows(distilled, task))
+    texts = ("Synthetic windows", "Real training windows")
+    images = [
+        Image(
+            figure=figure,
+            alt=f"Curves: inputs and targets of a few {text.lower()} at the largest clusters.",
+            caption=f"{text} at the largest clusters, evenly spaced; both figures have the same "
+            "axes.",
+        )
+        for figure, text in zip(drawn, texts, strict=True)
+    ]
+    images.append(
+        Image(
+            figure=figures.plot_spectra(spectra(distilled, task)),
+            alt="Curves: mean power along time against period for synthetic and real windows.",
+            caption="Mean power spectra along time of windows (inputs and targets joined).",
+        )
+    )
+    scores = fidelity(distilled, task)
+    rows = [["score", "value", "what", "best"]]
+    rows += [[name, looks_like(value), *LOOKS[name]] for name, value in scores.items()]
+    table = Table(caption="Fidelity of the synthetic windows", rows=rows, sentences=("what",))
+    note = Paragraph(text="These describe; a set need not look real to teach well.")
+    return Section(title="Synthetic and real windows", parts=[Images(figures=images), table, note])

@@ -1,4 +1,4 @@
-"""Truncated back-propagation through training, with a pool of networks or from scratch.
+"""Truncated back-propagation through the training of a pool of networks.
 
 Wang et al., Dataset Distillation, 2018 (the objective); Deng & Russakovsky, Remember the Past,
 NeurIPS 2022 (back-propagation through training with momentum); Feng et al., Embarrassingly Simple
@@ -10,7 +10,6 @@ Shapes: M_S synthetic windows, K clusters, B windows and N' locations of a real 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from stemdist.distill.inner_loop import Adam, FlatForecaster, descend, pull_back, train_inner
 from stemdist.distill.problem import DistillationProblem
+from stemdist.distill.samples import check_rates
 from stemdist.distill.synthesizer import Synthesizer, Variables
 from stemdist.errors import InputError, check_count, check_ratio
 from stemdist.forecast import FORECASTERS, fresh_forecaster, weighted_mean
@@ -45,13 +45,14 @@ class Network:
     age: int
 
 
-class TruncatedBackpropagation(Synthesizer):
+class NetworkPool(Synthesizer):
     """Synthetic windows on which a few updates lower the error on real windows.
 
     A step takes a network that was trained on the synthetic windows for a while, makes
     ``inner_steps`` differentiable updates of Adam with them, and moves ``x`` and ``y`` down the
     gradient of its error on a real batch, whose targets are labelled as the start is. The gradient
-    is exact for these updates and takes the memory of one.
+    is exact for these updates and takes the memory of one. One network that gives way to a fresh
+    one after every step (``networks=1, renewal=1``) is RaT-BPTT.
 
     Parameters
     ----------
@@ -63,8 +64,14 @@ class TruncatedBackpropagation(Synthesizer):
         Updates that are differentiated.
     subsets : int
         Every update is made on one of so many random parts of the clusters, in turn.
-    surrogates : str
-        Forecasters that are trained, with commas between.
+    networks : int
+        Networks in the pool.
+    renewal : float
+        Probability that a network gives way to a fresh one after its step.
+    longest : int
+        A fresh network makes between 0 and so many updates before it joins the pool.
+    surrogate : str
+        Forecaster that is trained; several with commas between.
     learning_rate : float
         Of Adam on the learned tensors, at the first iteration; it falls to nothing like a cosine.
     inner_learning_rate : float
@@ -84,7 +91,10 @@ class TruncatedBackpropagation(Synthesizer):
         steps: int = 40,
         inner_steps: int = 10,
         subsets: int = 1,
-        surrogates: str = "mlp",
+        networks: int = 6,
+        renewal: float = 0.03,
+        longest: int = 60,
+        surrogate: str = "mlp",
         learning_rate: float = 5e-3,
         inner_learning_rate: float = 5e-3,
         synthetic_windows: int = 32,
@@ -96,7 +106,10 @@ class TruncatedBackpropagation(Synthesizer):
         self.steps = steps
         self.inner_steps = inner_steps
         self.subsets = subsets
-        self.surrogates = surrogates
+        self.networks = networks
+        self.renewal = renewal
+        self.longest = longest
+        self.surrogate = surrogate
         self.learning_rate = learning_rate
         self.inner_learning_rate = inner_learning_rate
         self.synthetic_windows = synthetic_windows
@@ -106,31 +119,26 @@ class TruncatedBackpropagation(Synthesizer):
 
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
         """Return Adam over the learned tensors, after checking the parameters."""
-        counts = ("steps", "inner_steps", "subsets", "synthetic_windows")
+        counts = ("steps", "inner_steps", "subsets", "networks", "synthetic_windows")
         for name in (*counts, "batch_windows", "batch_locations"):
             check_count(name, getattr(self, name))
-        check_count("iterations", self.iterations, minimum=0)
-        for name in ("learning_rate", "inner_learning_rate"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise InputError(f"{name} is {getattr(self, name)!r}: it must be above 0")
-        if self.relabel:
-            check_ratio("relabel", self.relabel)
+        for name in ("iterations", "longest"):
+            check_count(name, getattr(self, name), minimum=0)
+        check_ratio("renewal", self.renewal)
+        rates = ("learning_rate", "inner_learning_rate")
+        check_rates({name: getattr(self, name) for name in rates}, self.relabel)
         for family in self._families:
-            FORECASTERS.get(family)
+            if FORECASTERS.get(family).needs_grid:
+                raise InputError(
+                    f"{family!r} cannot be a surrogate: it needs a regular grid, and clusters are "
+                    "none. Choose another, e.g. mlp"
+                )
+        self.pool_: list[Network] = []
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
     @property
     def _families(self) -> list[str]:
-        return self.surrogates.split(",")
-
-    @abstractmethod
-    def draw(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
-    ) -> Network:
-        """Return the network that the next step trains on."""
-
-    def keep(self, network: Network, generator: torch.Generator) -> None:
-        """Take note of a network after its differentiated updates."""
+        return self.surrogate.split(",")
 
     def improve(
         self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
@@ -142,9 +150,9 @@ class TruncatedBackpropagation(Synthesizer):
             group["lr"] = self.learning_rate * fall
         losses = []
         for _ in range(self.steps):
-            network = self.draw(problem, variables, generator)
+            network = self._draw(problem, variables, generator)
             losses.append(self._step(problem, variables, network, generator))
-            self.keep(network, generator)
+            self._keep(network, generator)
         return sum(losses) / len(losses)
 
     def _step(
@@ -172,27 +180,42 @@ class TruncatedBackpropagation(Synthesizer):
         network.state, network.age = states[-1], network.age + self.inner_steps
         return value if math.isfinite(value) else float("inf")
 
-    def fresh(self, problem: DistillationProblem, generator: torch.Generator) -> Network:
-        """Return an untrained network of a random family."""
+    def _draw(
+        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+    ) -> Network:
+        """Return a random network of the pool, which is filled first."""
+        while len(self.pool_) < self.networks:
+            self.pool_.append(self._fresh(problem, variables, generator))
+        return self.pool_[int(torch.randint(len(self.pool_), (), generator=generator))]
+
+    def _keep(self, network: Network, generator: torch.Generator) -> None:
+        """Drop the network with the probability of renewal, or if it went astray."""
+        lost = not bool(torch.isfinite(network.state).all())
+        if lost or float(torch.rand((), generator=generator)) < self.renewal:
+            self.pool_.remove(network)
+
+    def _fresh(
+        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+    ) -> Network:
+        """Return a network of a random family after a random number of updates."""
         seed = int(torch.randint(2**31, (), generator=generator))
         family = self._families[seed % len(self._families)]
         weights = FlatForecaster(fresh_forecaster(family, problem.start, seed)).vector()
-        return Network(family=family, state=Adam().start(weights), age=0)
-
-    def advance(
-        self,
-        problem: DistillationProblem,
-        variables: Variables,
-        network: Network,
-        n_updates: int,
-        generator: torch.Generator,
-    ) -> Network:
-        """Train a network on the windows as they are now."""
+        network = Network(family=family, state=Adam().start(weights), age=0)
+        age = int(torch.randint(self.longest + 1, (), generator=generator))
         x, y = (part.detach() for part in variables.windows())
-        training = _Training(self, problem, network, x, y, n_updates, generator)
-        network.state = train_inner(training.update, network.state, n_updates)[-1]
-        network.age += n_updates
+        training = _Training(self, problem, network, x, y, age, generator)
+        network.state = train_inner(training.update, network.state, age)[-1]
+        network.age = age
         return network
+
+    def memory(self) -> dict[str, Any]:
+        """Return the pool."""
+        return {"pool": [[n.family, n.state, n.age] for n in self.pool_]}
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Take the pool back."""
+        self.pool_ = [Network(family=f, state=s, age=a) for f, s, a in memory["pool"]]
 
 
 class _Training:
@@ -200,7 +223,7 @@ class _Training:
 
     def __init__(
         self,
-        settings: TruncatedBackpropagation,
+        settings: NetworkPool,
         problem: DistillationProblem,
         network: Network,
         x: Tensor,
@@ -236,141 +259,3 @@ class _Training:
             return weighted_mean((forecast - y[index][:, :, part]) ** 2, mask, weight)
 
         return descend(loss, state, Adam(), self.rate, self.age + number)
-
-
-class NetworkPool(TruncatedBackpropagation):
-    """Truncated back-propagation through a pool of networks at various ages.
-
-    Parameters
-    ----------
-    networks : int
-        Networks in the pool.
-    renewal : float
-        Probability that a network gives way to a fresh one after its step.
-    **others
-        As in :class:`TruncatedBackpropagation`.
-    """
-
-    def __init__(
-        self,
-        *,
-        iterations: int = 10,
-        steps: int = 40,
-        inner_steps: int = 10,
-        subsets: int = 1,
-        networks: int = 6,
-        renewal: float = 0.1,
-        surrogates: str = "mlp",
-        learning_rate: float = 5e-3,
-        inner_learning_rate: float = 5e-3,
-        synthetic_windows: int = 32,
-        batch_windows: int = 64,
-        batch_locations: int = 64,
-        relabel: float = 0.0,
-    ) -> None:
-        super().__init__(
-            iterations=iterations,
-            steps=steps,
-            inner_steps=inner_steps,
-            subsets=subsets,
-            surrogates=surrogates,
-            learning_rate=learning_rate,
-            inner_learning_rate=inner_learning_rate,
-            synthetic_windows=synthetic_windows,
-            batch_windows=batch_windows,
-            batch_locations=batch_locations,
-            relabel=relabel,
-        )
-        self.networks = networks
-        self.renewal = renewal
-        self.pool_: list[Network] = []
-
-    def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
-        """Return Adam over the learned tensors, after checking the parameters."""
-        check_count("networks", self.networks)
-        check_ratio("renewal", self.renewal)
-        self.pool_ = []
-        return super().optimizer(tensors)
-
-    def draw(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
-    ) -> Network:
-        """Return a random network of the pool, which is filled first."""
-        while len(self.pool_) < self.networks:
-            network = self.fresh(problem, generator)
-            age = len(self.pool_) * self.inner_steps if not self.history_[1:] else 0
-            self.pool_.append(self.advance(problem, variables, network, age, generator))
-        place = int(torch.randint(len(self.pool_), (), generator=generator))
-        return self.pool_[place]
-
-    def keep(self, network: Network, generator: torch.Generator) -> None:
-        """Drop the network with the probability of renewal, or if it went astray."""
-        lost = not bool(torch.isfinite(network.state).all())
-        if lost or float(torch.rand((), generator=generator)) < self.renewal:
-            self.pool_.remove(network)
-
-    def memory(self) -> dict[str, Any]:
-        """Return the pool."""
-        return {"pool": [[n.family, n.state, n.age] for n in self.pool_]}
-
-    def remember(self, memory: dict[str, Any]) -> None:
-        """Take the pool back."""
-        self.pool_ = [Network(family=f, state=s, age=a) for f, s, a in memory["pool"]]
-
-
-class RandomTruncation(TruncatedBackpropagation):
-    """Truncated back-propagation at a random place of a training from scratch (RaT-BPTT).
-
-    Feng et al., ICLR 2024, section 3.
-
-    Parameters
-    ----------
-    longest : int
-        A fresh network makes between 0 and so many updates before those differentiated.
-    **others
-        As in :class:`TruncatedBackpropagation`.
-    """
-
-    def __init__(
-        self,
-        *,
-        iterations: int = 10,
-        steps: int = 40,
-        inner_steps: int = 10,
-        subsets: int = 1,
-        longest: int = 60,
-        surrogates: str = "mlp",
-        learning_rate: float = 5e-3,
-        inner_learning_rate: float = 5e-3,
-        synthetic_windows: int = 32,
-        batch_windows: int = 64,
-        batch_locations: int = 64,
-        relabel: float = 0.0,
-    ) -> None:
-        super().__init__(
-            iterations=iterations,
-            steps=steps,
-            inner_steps=inner_steps,
-            subsets=subsets,
-            surrogates=surrogates,
-            learning_rate=learning_rate,
-            inner_learning_rate=inner_learning_rate,
-            synthetic_windows=synthetic_windows,
-            batch_windows=batch_windows,
-            batch_locations=batch_locations,
-            relabel=relabel,
-        )
-        self.longest = longest
-
-    def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
-        """Return Adam over the learned tensors, after checking the parameters."""
-        check_count("longest", self.longest, minimum=0)
-        return super().optimizer(tensors)
-
-    def draw(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
-    ) -> Network:
-        """Return a fresh network after a random number of updates."""
-        age = int(torch.randint(self.longest + 1, (), generator=generator))
-        network = self.fresh(problem, generator)
-        return self.advance(problem, variables, network, age, generator)

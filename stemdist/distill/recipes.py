@@ -75,6 +75,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "moments": {"labels": "observed", "synthesizer": "closed-form", "judges": ("linear",)},
     # Zhou et al., NeurIPS 2022: kernel ridge regression on features of networks in training.
     "frepo": {"labels": "observed", "synthesizer": "kernel-ridge"},
+    # Feng et al., ICLR 2024, section 3: back-propagation at a random place of a training.
+    "rat-bptt": {
+        "labels": "observed",
+        "synthesizer": "network-pool",
+        "synthesizer_options": {"networks": 1, "renewal": 1.0},
+    },
     # Zhao & Bilen, WACV 2023, of inputs and targets together.
     "dm": {"labels": "observed", "synthesizer": "distribution-matching"},
 }

@@ -33,7 +33,6 @@ SYNTHESIZERS: Registry[type[Synthesizer]] = Registry(
         "gradient-matching": "stemdist.distill.gradient_matching:GradientMatching",
         "kernel-ridge": "stemdist.distill.kernel_ridge:KernelRidge",
         "network-pool": "stemdist.distill.network_pool:NetworkPool",
-        "rat-bptt": "stemdist.distill.network_pool:RandomTruncation",
         "selection": "stemdist.distill.synthesizer:Selection",
         "trajectory-matching": "stemdist.distill.trajectory_matching:TrajectoryMatching",
     },

@@ -36,5 +36,11 @@ def quick() -> DistillSettings:
         expert_seeds=2,
         judging=TrainingSettings(updates=20),
         judge_seeds=1,
-        synthesizer_options={"iterations": 3, "steps": 2, "updates": 1, "networks": 2, "batch_windows": 16},
+        synthesizer_options={
+            "iterations": 3,
+            "steps": 2,
+            "updates": 1,
+            "networks": 2,
+            "batch_windows": 16,
+        },
     )

@@ -38,8 +38,12 @@ from torch import Tensor, nn
 
 import stemdist
 from stemdist.distill import DistillationProblem, DistillSettings, starting_point
-from stemdist.distill.gradient_matching import GradientMatching, Part, gradient_distance
 from stemdist.distill.synthesizer import Variables
+from stemdist.distill.synthesizers.gradient_matching import (
+    GradientMatching,
+    Part,
+    gradient_distance,
+)
 from stemdist.evaluate import text_table
 from stemdist.forecast import ForecastTask, TaskSettings, make_forecaster, shape_of
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PARAMETRISATIONS: Registry[type[Parametrisation]] = Registry(
     "parametrisation",
     {
-        "series": "stemdist.distill.series_windows:SeriesCuts",
-        "spectral": "stemdist.distill.spectral_windows:SpectralWindows",
+        "series": "stemdist.distill.parametrisations.series:SeriesCuts",
+        "spectral": "stemdist.distill.parametrisations.spectral:SpectralWindows",
         "tensor": "stemdist.distill.parametrisation:FreeWindows",
     },
     group="stemdist.parametrisations",

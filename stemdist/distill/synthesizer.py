@@ -25,16 +25,17 @@ from stemdist.errors import InputError, unknown_name
 from stemdist.files import atomic_path
 from stemdist.registry import Registry
 
+_HOME = "stemdist.distill.synthesizers"
 SYNTHESIZERS: Registry[type[Synthesizer]] = Registry(
     "synthesizer",
     {
-        "closed-form": "stemdist.distill.moments:ClosedForm",
-        "distribution-matching": "stemdist.distill.distribution_matching:DistributionMatching",
-        "gradient-matching": "stemdist.distill.gradient_matching:GradientMatching",
-        "kernel-ridge": "stemdist.distill.kernel_ridge:KernelRidge",
-        "network-pool": "stemdist.distill.network_pool:NetworkPool",
+        "closed-form": f"{_HOME}.moments:ClosedForm",
+        "distribution-matching": f"{_HOME}.distribution_matching:DistributionMatching",
+        "gradient-matching": f"{_HOME}.gradient_matching:GradientMatching",
+        "kernel-ridge": f"{_HOME}.kernel_ridge:KernelRidge",
+        "network-pool": f"{_HOME}.network_pool:NetworkPool",
         "selection": "stemdist.distill.synthesizer:Selection",
-        "trajectory-matching": "stemdist.distill.trajectory_matching:TrajectoryMatching",
+        "trajectory-matching": f"{_HOME}.trajectory_matching:TrajectoryMatching",
     },
     group="stemdist.synthesizers",
 )

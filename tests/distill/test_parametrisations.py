@@ -13,9 +13,9 @@ from stemdist.distill import (
 )
 from stemdist.distill.distilled import stored_bytes
 from stemdist.distill.parametrisation import PARAMETRISATIONS
+from stemdist.distill.parametrisations.series import SeriesCuts
+from stemdist.distill.parametrisations.spectral import SpectralWindows, spatial_modes
 from stemdist.distill.recipes import RECIPES
-from stemdist.distill.series_windows import SeriesCuts
-from stemdist.distill.spectral_windows import SpectralWindows, spatial_modes
 from stemdist.errors import InputError
 from stemdist.forecast import TrainingSettings
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from stemdist.distill.problem import DistillationProblem
-from stemdist.distill.samples import check_rates, random_part, sample_rows
 from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.distill.synthesizers.samples import check_rates, random_part, sample_rows
 from stemdist.errors import check_count, unknown_name
 
 _BANDWIDTHS = (0.25, 1.0, 4.0)  # in mean squared distances of real samples

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from stemdist.distill.inner_loop import Adam, FlatForecaster, Sgd, descend, pull_back, train_inner
+from stemdist.distill.synthesizers.inner_loop import (
+    Adam,
+    FlatForecaster,
+    Sgd,
+    descend,
+    pull_back,
+    train_inner,
+)
 from stemdist.forecast import make_forecaster
 
 

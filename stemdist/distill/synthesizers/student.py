@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from stemdist.data.windows import Batch
-from stemdist.distill.inner_loop import (
+from stemdist.distill.synthesizers.inner_loop import (
     FlatForecaster,
     InnerOptimizer,
     descend,
     pull_back,
     train_inner,
 )
-from stemdist.distill.trajectories import Part, part_loss
+from stemdist.distill.synthesizers.trajectories import Part, part_loss
 
 
 def path_distance(found: Tensor, target: Tensor, start: Tensor, group: Tensor) -> Tensor:

@@ -17,10 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stemdist.distill.inner_loop import Adam, FlatForecaster, descend, pull_back, train_inner
 from stemdist.distill.problem import DistillationProblem
-from stemdist.distill.samples import check_rates
 from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.distill.synthesizers.inner_loop import (
+    Adam,
+    FlatForecaster,
+    descend,
+    pull_back,
+    train_inner,
+)
+from stemdist.distill.synthesizers.samples import check_rates
 from stemdist.errors import InputError, check_count, check_ratio
 from stemdist.forecast import FORECASTERS, fresh_forecaster, weighted_mean
 from stemdist.graph import random_partition, subgraph, subset_weights

@@ -5,8 +5,8 @@ import torch
 
 from stemdist.data.windows import TensorWindows
 from stemdist.distill import DistillationProblem, distill, make_synthesizer, starting_point
-from stemdist.distill.moments import matched_inputs, matched_targets
 from stemdist.distill.synthesizer import Variables
+from stemdist.distill.synthesizers.moments import matched_inputs, matched_targets
 from stemdist.errors import InputError
 from stemdist.forecast import ForecastTask
 from stemdist.forecast.closed_form import fit_linear, moments_of

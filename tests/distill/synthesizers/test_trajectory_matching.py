@@ -8,13 +8,17 @@ import torch
 
 from stemdist.data.windows import TensorWindows
 from stemdist.distill import DistillationProblem, DistillSettings, starting_point
-from stemdist.distill import trajectories as trajectories_module
-from stemdist.distill.inner_loop import FlatForecaster
-from stemdist.distill.spectra import mean_amplitudes, source_amplitudes, spectrum_distance
-from stemdist.distill.student import Student, path_distance, shuffled_orders
 from stemdist.distill.synthesizer import Variables
-from stemdist.distill.trajectories import inner_optimizer
-from stemdist.distill.trajectory_matching import TrajectoryMatching
+from stemdist.distill.synthesizers import trajectories as trajectories_module
+from stemdist.distill.synthesizers.inner_loop import FlatForecaster
+from stemdist.distill.synthesizers.spectra import (
+    mean_amplitudes,
+    source_amplitudes,
+    spectrum_distance,
+)
+from stemdist.distill.synthesizers.student import Student, path_distance, shuffled_orders
+from stemdist.distill.synthesizers.trajectories import inner_optimizer
+from stemdist.distill.synthesizers.trajectory_matching import TrajectoryMatching
 from stemdist.errors import InputError
 from stemdist.forecast import Forecaster, make_forecaster, weighted_mean
 from stemdist.graph import subgraph

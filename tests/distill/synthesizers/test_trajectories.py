@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from stemdist.data.windows import TensorWindows
-from stemdist.distill import trajectories as module
-from stemdist.distill.inner_loop import Adam, FlatForecaster
-from stemdist.distill.trajectories import (
+from stemdist.distill.synthesizers import trajectories as module
+from stemdist.distill.synthesizers.inner_loop import Adam, FlatForecaster
+from stemdist.distill.synthesizers.trajectories import (
     TrajectorySettings,
     content_hash,
     parts_in_turn,

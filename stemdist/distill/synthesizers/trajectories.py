@@ -24,7 +24,13 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stemdist.data.windows import Batch, WindowSource
-from stemdist.distill.inner_loop import Adam, FlatForecaster, InnerOptimizer, Sgd, descend
+from stemdist.distill.synthesizers.inner_loop import (
+    Adam,
+    FlatForecaster,
+    InnerOptimizer,
+    Sgd,
+    descend,
+)
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast import FORECASTERS, Forecaster, fresh_forecaster, weighted_mean
@@ -217,7 +223,7 @@ def flat_descend(
     Parameters
     ----------
     loss, state, optimizer, rate, number
-        As in :func:`~stemdist.distill.inner_loop.descend`.
+        As in :func:`~stemdist.distill.synthesizers.inner_loop.descend`.
     radius : float
         Of the ball, in units of the weights.
 

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stemdist.distill.penultimate import penultimate_features
 from stemdist.distill.problem import DistillationProblem
-from stemdist.distill.samples import check_rates, random_part, sample_rows
 from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.distill.synthesizers.penultimate import penultimate_features
+from stemdist.distill.synthesizers.samples import check_rates, random_part, sample_rows
 from stemdist.errors import InputError, check_count
 from stemdist.forecast import FORECASTERS, Forecaster, fresh_forecaster, weighted_mean
 from stemdist.graph import subgraph

@@ -4,8 +4,12 @@ import pytest
 import torch
 
 from stemdist.distill import DistillationProblem, starting_point
-from stemdist.distill.gradient_matching import GradientMatching, Part, gradient_distance
 from stemdist.distill.synthesizer import Variables
+from stemdist.distill.synthesizers.gradient_matching import (
+    GradientMatching,
+    Part,
+    gradient_distance,
+)
 from stemdist.errors import InputError
 from stemdist.forecast import make_forecaster
 
@@ -142,7 +146,7 @@ def test_a_step_that_is_not_finite_is_left_out(problem, monkeypatch):
     variables = Variables(parametrisation, matching.optimizer(parametrisation.tensors))
     before = x.detach().clone()
     monkeypatch.setattr(
-        "stemdist.distill.gradient_matching.gradient_distance",
+        "stemdist.distill.synthesizers.gradient_matching.gradient_distance",
         lambda real, found: sum(g.sum() for g in found) * float("nan"),
     )
     part = Part.of(problem, torch.tensor([0]))

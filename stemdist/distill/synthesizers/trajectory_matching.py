@@ -18,12 +18,16 @@ import torch
 from torch import Tensor
 
 from stemdist.data.windows import Batch
-from stemdist.distill.inner_loop import FlatForecaster
 from stemdist.distill.problem import DistillationProblem
-from stemdist.distill.spectra import mean_amplitudes, source_amplitudes, spectrum_distance
-from stemdist.distill.student import Student, shuffled_orders
 from stemdist.distill.synthesizer import Synthesizer, Variables
-from stemdist.distill.trajectories import (
+from stemdist.distill.synthesizers.inner_loop import FlatForecaster
+from stemdist.distill.synthesizers.spectra import (
+    mean_amplitudes,
+    source_amplitudes,
+    spectrum_distance,
+)
+from stemdist.distill.synthesizers.student import Student, shuffled_orders
+from stemdist.distill.synthesizers.trajectories import (
     Trajectory,
     TrajectorySettings,
     check_positive,

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from stemdist.distill import DistillationProblem, starting_point
-from stemdist.distill.inner_loop import Adam, FlatForecaster, pull_back, train_inner
-from stemdist.distill.network_pool import Network, NetworkPool, _Training
 from stemdist.distill.synthesizer import Variables
+from stemdist.distill.synthesizers.inner_loop import Adam, FlatForecaster, pull_back, train_inner
+from stemdist.distill.synthesizers.network_pool import Network, NetworkPool, _Training
 from stemdist.errors import InputError
 from stemdist.forecast import fresh_forecaster, weighted_mean
 

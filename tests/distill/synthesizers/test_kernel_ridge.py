@@ -7,9 +7,9 @@ from sklearn.linear_model import Ridge
 
 from stemdist.data.windows import TensorWindows
 from stemdist.distill import DistillationProblem, make_synthesizer, starting_point
-from stemdist.distill.kernel_ridge import KernelRidge, ridge_answers
-from stemdist.distill.penultimate import penultimate_features
 from stemdist.distill.synthesizer import Variables
+from stemdist.distill.synthesizers.kernel_ridge import KernelRidge, ridge_answers
+from stemdist.distill.synthesizers.penultimate import penultimate_features
 from stemdist.errors import InputError
 from stemdist.forecast import FORECASTERS, make_forecaster, shape_of
 from stemdist.forecast.forecasters import mtgnn

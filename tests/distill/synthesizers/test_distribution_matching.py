@@ -5,14 +5,14 @@ import torch
 
 from stemdist.data.windows import TensorWindows
 from stemdist.distill import DistillationProblem, make_synthesizer, starting_point
-from stemdist.distill.distribution_matching import (
+from stemdist.distill.synthesizer import Variables
+from stemdist.distill.synthesizers.distribution_matching import (
     DISTANCES,
     RandomNetwork,
     joined_sequence,
     mean_distance,
     rbf_distance,
 )
-from stemdist.distill.synthesizer import Variables
 from stemdist.errors import InputError
 
 SMALL = {"iterations": 3, "steps": 2, "width": 8, "batch_windows": 16}

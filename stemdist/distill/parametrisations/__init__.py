@@ -1,0 +1,1 @@
+"""Parametrisations, one file each; ``PARAMETRISATIONS`` has their names."""

@@ -1,0 +1,1 @@
+"""Synthesizers, one file each, and what they share; ``SYNTHESIZERS`` has their names."""

@@ -112,17 +112,18 @@ def draw_values(
     matplotlib.cm.ScalarMappable
         For a colour bar.
     """
+    shown = {"rasterized": True, "zorder": 0.7, **shown}  # below edges and medoids
     across, up = (coords[name].values for name in names)
     grid = to_grid(xr.DataArray(value, coords.coords, ("location",), attrs=coords.attrs))
     if grid.ndim == 2 and min(grid.shape) > 1:
         grid = grid.transpose(names[1], names[0])
         x, y = grid[names[0]].values, grid[names[1]].values
-        drawn: Any = axes.pcolormesh(x, y, grid.values, shading="nearest", rasterized=True, **shown)
+        drawn: Any = axes.pcolormesh(x, y, grid.values, shading="nearest", **shown)
         if borders and grid.size <= MOST_CELLS_WITH_BORDERS:
             _draw_borders(axes, x, y, grid.values)
     else:
         size = np.clip(4000 / len(value), 4, 60)
-        drawn = axes.scatter(across, up, c=value, s=size, lw=0, rasterized=True, **shown)
+        drawn = axes.scatter(across, up, c=value, s=size, lw=0, **shown)
     labels = [_axis_label(coords, name) for name in names]
     axes.set(xlabel=labels[0], ylabel=labels[1])
     is_map = labels[1] == AXIS_LABELS["lat"] and abs(up).max() < 85

@@ -276,6 +276,7 @@ def _bar_axes(axes: Axes, totals: np.ndarray, label: str, text: str) -> None:
 def _draw_edges(axes: Axes, distilled: DistilledSet, names: tuple[str, str]) -> None:
     """Draw the edges between medoids, darker where the weight is larger."""
     from matplotlib.collections import LineCollection
+    from matplotlib.patheffects import withStroke
 
     graph, medoids = distilled.cluster_graph, distilled.medoids.numpy()
     source, target = graph.edge_index.numpy()
@@ -288,7 +289,8 @@ def _draw_edges(axes: Axes, distilled: DistilledSet, names: tuple[str, str]) -> 
     ends = np.stack([places[source[kept]], places[target[kept]]], axis=1)  # (edges, 2, 2)
     share = weight[kept] / weight[kept].max()
     lines = LineCollection(
-        list(ends), colors=[(0.25, 0.25, 0.25, 0.25 + 0.6 * float(s)) for s in share],
-        linewidths=0.8, zorder=1.5, label="edge of the cluster graph",
+        list(ends), colors=[str(0.6 * (1 - float(s))) for s in share],
+        linewidths=1.1, zorder=0.8, label="edge of the cluster graph",
+        path_effects=[withStroke(linewidth=2.2, foreground="white")],
     )  # fmt: skip
     axes.add_collection(lines)

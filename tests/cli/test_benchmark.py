@@ -15,7 +15,7 @@ FAST = json.dumps(
         "judge_seeds": 1,
         "judging": {"updates": 3},
         "expert_training": {"updates": 4},
-        "synthesizer_options": {"iterations": 1, "steps": 1, "epochs": 1},
+        "synthesizer_options": {"iterations": 1, "steps": 1},
     },
     separators=(",", ":"),
 )

@@ -33,14 +33,7 @@ FAST = {
     "expert_training": {"updates": 5},
     "judging": {"updates": 3},
     "judge_seeds": 1,
-    "synthesizer_options": {
-        "iterations": 1,
-        "steps": 1,
-        "epochs": 1,
-        "networks": 1,
-        "updates": 1,
-        "surrogate": "linear",
-    },
+    "synthesizer_options": {"iterations": 1, "steps": 1, "surrogate": "linear"},
 }
 
 
@@ -381,7 +374,7 @@ def test_distillations_of_the_grid():
     assert (long.time_ratio, long.space_ratio, long.seed) == (0.05, 0.2, 3)
     assert (long.labels, long.representative) == ("mixed", "mean")
     options = long.synthesizer_options
-    assert (options["steps"], options["epochs"], options["surrogate"]) == (9, 1, "mlp")
+    assert (options["steps"], options["iterations"], options["surrogate"]) == (9, 1, "mlp")
     assert options["batch_windows"] == 64  # the method's own
     assert long.expert_training.updates == 5
     assert long.expert_training.locations_per_update == 256  # others stay as they are

@@ -91,8 +91,8 @@ def run(arguments: argparse.Namespace) -> Benchmark:
         )
     tables = [part.table for part in parts]
     failures = tuple(failure for part in parts for failure in part.failures)
-    places = [place for part in parts for place in part.facts["places"]]
-    facts = {**parts[0].facts, "places": places}
+    tasks = [task for part in parts for task in part.facts["tasks"]]
+    facts = {**parts[0].facts, "tasks": tasks}
     return Benchmark(table=pd.concat(tables, ignore_index=True), failures=failures, facts=facts)
 
 

@@ -126,7 +126,8 @@ class KernelRidge(Synthesizer):
     steps : int
         Steps per iteration.
     surrogate : str
-        Forecaster whose features are used. With one that is linear in its inputs, this is
+        Forecaster whose features are used; several with commas between take turns in the pool.
+        With one that is linear in its inputs, this is
         kernel ridge regression with the linear kernel.
     networks : int
         Networks in the pool.
@@ -153,7 +154,7 @@ class KernelRidge(Synthesizer):
         *,
         iterations: int = 8,
         steps: int = 40,
-        surrogate: str = "mlp",
+        surrogate: str = "mlp,graph-transformer",
         networks: int = 8,
         updates: int = 10,
         longest: int = 400,
@@ -187,11 +188,12 @@ class KernelRidge(Synthesizer):
         check_count("iterations", self.iterations, minimum=0)
         rates = ("ridge", "learning_rate", "surrogate_learning_rate")
         check_rates({name: getattr(self, name) for name in rates}, self.relabel)
-        if FORECASTERS.get(self.surrogate).needs_grid:
-            raise InputError(
-                f"{self.surrogate!r} cannot be a surrogate: it needs a regular grid, and clusters "
-                "are none. Choose another, e.g. mlp"
-            )
+        for family in self._families:
+            if FORECASTERS.get(family).needs_grid:
+                raise InputError(
+                    f"{family!r} cannot be a surrogate: it needs a regular grid, and clusters are "
+                    "none. Choose another, e.g. mlp"
+                )
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
     def prepare(self, problem: DistillationProblem, *, seed: int, cache: str | Path | None) -> None:
@@ -203,10 +205,11 @@ class KernelRidge(Synthesizer):
             If the surrogate does not end in a linear layer.
         """
         generator, start = torch.Generator().manual_seed(seed), problem.start
-        self.pool_ = [self._fresh(problem, generator) for _ in range(self.networks)]
+        self.pool_ = [self._fresh(problem, place, generator) for place in range(self.networks)]
         with torch.no_grad():
-            one = self.pool_[0].forecaster.eval()
-            penultimate_features(one, start.x[:1], problem.graph, start.profile)
+            for network in self.pool_[: len(self._families)]:
+                one = network.forecaster.eval()
+                penultimate_features(one, start.x[:1], problem.graph, start.profile)
 
     def memory(self) -> dict[str, Any]:
         """Return the networks with the states of their optimizers."""
@@ -241,12 +244,20 @@ class KernelRidge(Synthesizer):
                 losses.append(self._match(problem, variables, network.forecaster, generator))
                 self._train(problem, variables, network, generator)
                 if network.age >= network.lifetime or not math.isfinite(losses[-1]):
-                    self.pool_[place] = self._fresh(problem, generator)
+                    self.pool_[place] = self._fresh(problem, place, generator)
         return sum(losses) / len(losses)
 
-    def _fresh(self, problem: DistillationProblem, generator: torch.Generator) -> PoolNetwork:
+    @property
+    def _families(self) -> list[str]:
+        return self.surrogate.split(",")
+
+    def _fresh(
+        self, problem: DistillationProblem, place: int, generator: torch.Generator
+    ) -> PoolNetwork:
+        """Return an untrained network for a place of the pool, which keeps its family."""
         seed = int(torch.randint(2**31, (), generator=generator))
-        forecaster = fresh_forecaster(self.surrogate, problem.start, seed)
+        family = self._families[place % len(self._families)]
+        forecaster = fresh_forecaster(family, problem.start, seed)
         optimizer = torch.optim.Adam(
             forecaster.parameters(), lr=self.surrogate_learning_rate, fused=True
         )

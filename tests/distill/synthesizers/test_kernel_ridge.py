@@ -160,7 +160,13 @@ def test_synthetic_windows_that_are_right_have_no_error(problem):
 def test_the_error_falls(problem, surrogate):
     case = toy(problem)
     synthesizer = KernelRidge(
-        surrogate=surrogate, steps=60, networks=3, learning_rate=0.05, batch_windows=16
+        surrogate=surrogate,
+        steps=60,
+        networks=3,
+        updates=2,
+        longest=100,
+        learning_rate=0.05,
+        batch_windows=16,
     )
     variables = variables_of(case, synthesizer)
     synthesizer.prepare(case, seed=0, cache=None)
@@ -168,6 +174,13 @@ def test_the_error_falls(problem, surrogate):
     synthesizer.improve(case, variables, generator())
     last = synthesizer._error(case, variables, synthesizer.pool_[0].forecaster, generator())
     assert last < 0.5 * first
+
+
+def test_families_take_turns_in_the_pool(problem):
+    synthesizer = KernelRidge(**SMALL, surrogate="mlp,linear")
+    synthesizer.fit(problem, seed=0)
+    names = [type(network.forecaster).__name__ for network in synthesizer.pool_]
+    assert names == ["MLPForecaster", "LinearForecaster"]  # also after some gave way to fresh ones
 
 
 def test_masks_and_weights_of_synthetic_samples(problem):

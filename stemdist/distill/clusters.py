@@ -5,6 +5,7 @@ Shapes: T steps, N locations, K clusters, F features.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stemdist.data.windows import SeriesWindows
-from stemdist.errors import unknown_name
+from stemdist.errors import InputError, unknown_name
+from stemdist.forecast import FORECASTERS
 from stemdist.forecast.task import ForecastTask
 from stemdist.graph import LocationClustering, coarsen_graph, connectivity
 
@@ -94,6 +96,24 @@ def cluster_locations(
         medoids=torch.from_numpy(np.asarray(clustering.medoids_, dtype=np.int64)),
         representative=representative,
     )
+
+
+def check_on_clusters(role: str, families: Iterable[str]) -> None:
+    """Raise :class:`InputError` unless all families of forecasters can be trained on clusters.
+
+    Parameters
+    ----------
+    role : str
+        What they are for, e.g. ``"judge"``.
+    families : iterable of str
+        Registered names.
+    """
+    for family in families:
+        if FORECASTERS.get(family).needs_grid:
+            raise InputError(
+                f"{family!r} cannot be a {role}: it needs a regular grid, and the clusters on "
+                f"which a {role} is trained are none. Choose another, e.g. mlp"
+            )
 
 
 def cluster_windows(windows: SeriesWindows, clusters: Clusters) -> SeriesWindows:

@@ -18,7 +18,13 @@ from torch_geometric.data import Data
 
 from stemdist.cost import Cost, measure
 from stemdist.data.windows import TensorWindows, WindowSource, materialise
-from stemdist.distill.clusters import Clusters, cluster_graph, cluster_locations, cluster_windows
+from stemdist.distill.clusters import (
+    Clusters,
+    check_on_clusters,
+    cluster_graph,
+    cluster_locations,
+    cluster_windows,
+)
 from stemdist.distill.distilled import DistilledSet, compression_ratios
 from stemdist.distill.experts import Expert, expert_answers, mean_answer, train_experts
 from stemdist.distill.labels import RelabelledWindows, expert_share
@@ -114,12 +120,7 @@ class DistillSettings:
             for family in families:
                 FORECASTERS.get(family)
             object.__setattr__(self, name, families)
-        for family in self.judges:
-            if FORECASTERS.get(family).needs_grid:
-                raise InputError(
-                    f"{family!r} cannot be a judge: it needs a regular grid, and the clusters on "
-                    "which judges are trained are none. Choose another, e.g. mlp"
-                )
+        check_on_clusters("judge", self.judges)
         for name in ("expert_training", "judging"):
             if getattr(self, name).quantiles:
                 raise InputError(

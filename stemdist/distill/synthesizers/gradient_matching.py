@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
 from stemdist.errors import InputError, check_count
@@ -133,6 +134,7 @@ class GradientMatching(Synthesizer):
         for name in ("steps", "subsets", "batch_windows", "epochs"):
             check_count(name, getattr(self, name))
         check_count("iterations", self.iterations, minimum=0)
+        check_on_clusters("surrogate", [self.surrogate])
         for name in ("learning_rate", "surrogate_learning_rate"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"{name} is {getattr(self, name)!r}: it must be above 0")

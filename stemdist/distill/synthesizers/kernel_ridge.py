@@ -18,12 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
 from stemdist.distill.synthesizers.penultimate import penultimate_features
 from stemdist.distill.synthesizers.samples import check_rates, random_part, sample_rows
-from stemdist.errors import InputError, check_count
-from stemdist.forecast import FORECASTERS, Forecaster, fresh_forecaster, weighted_mean
+from stemdist.errors import check_count
+from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
 from stemdist.graph import subgraph
 
 
@@ -188,12 +189,7 @@ class KernelRidge(Synthesizer):
         check_count("iterations", self.iterations, minimum=0)
         rates = ("ridge", "learning_rate", "surrogate_learning_rate")
         check_rates({name: getattr(self, name) for name in rates}, self.relabel)
-        for family in self._families:
-            if FORECASTERS.get(family).needs_grid:
-                raise InputError(
-                    f"{family!r} cannot be a surrogate: it needs a regular grid, and clusters are "
-                    "none. Choose another, e.g. mlp"
-                )
+        check_on_clusters("surrogate", self._families)
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
     def prepare(self, problem: DistillationProblem, *, seed: int, cache: str | Path | None) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
 from stemdist.distill.synthesizers.inner_loop import (
@@ -27,8 +28,8 @@ from stemdist.distill.synthesizers.inner_loop import (
     train_inner,
 )
 from stemdist.distill.synthesizers.samples import check_rates
-from stemdist.errors import InputError, check_count, check_ratio
-from stemdist.forecast import FORECASTERS, fresh_forecaster, weighted_mean
+from stemdist.errors import check_count, check_ratio
+from stemdist.forecast import fresh_forecaster, weighted_mean
 from stemdist.graph import random_partition, subgraph, subset_weights
 
 
@@ -133,12 +134,7 @@ class NetworkPool(Synthesizer):
         check_ratio("renewal", self.renewal)
         rates = ("learning_rate", "inner_learning_rate")
         check_rates({name: getattr(self, name) for name in rates}, self.relabel)
-        for family in self._families:
-            if FORECASTERS.get(family).needs_grid:
-                raise InputError(
-                    f"{family!r} cannot be a surrogate: it needs a regular grid, and clusters are "
-                    "none. Choose another, e.g. mlp"
-                )
+        check_on_clusters("surrogate", self._families)
         self.pool_: list[Network] = []
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stemdist.data.windows import Batch, WindowSource
+from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.synthesizers.inner_loop import (
     Adam,
     FlatForecaster,
@@ -33,7 +34,7 @@ from stemdist.distill.synthesizers.inner_loop import (
 )
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.files import atomic_path, hash_of
-from stemdist.forecast import FORECASTERS, Forecaster, fresh_forecaster, weighted_mean
+from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
 from stemdist.forecast.train import batch_index
 from stemdist.graph import random_partition, subgraph, subset_weights
 
@@ -93,11 +94,7 @@ class TrajectorySettings:
     flatness: float = 0.0
 
     def __post_init__(self) -> None:
-        if FORECASTERS.get(self.surrogate).needs_grid:
-            raise InputError(
-                f"{self.surrogate!r} cannot be a surrogate: it needs a regular grid, and the "
-                "clusters on which it is trained are none. Choose another, e.g. mlp"
-            )
+        check_on_clusters("surrogate", [self.surrogate])
         inner_optimizer(self.optimizer)
         for name in ("batch_windows", "interval", "intervals", "subsets", "clusters_per_update"):
             check_count(name, getattr(self, name))

@@ -21,7 +21,8 @@ from stemdist.distill.clusters import Clusters, cluster_graph
 from stemdist.distill.distilled import DistilledSet
 from stemdist.distill.experts import Expert, expert_answers, train_experts
 from stemdist.distill.labels import RelabelledWindows
-from stemdist.distill.recipe import DistillSettings, starting_point
+from stemdist.distill.recipe import starting_point
+from stemdist.distill.settings import DistillSettings
 from stemdist.errors import InputError
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
-from stemdist.distill import DistillSettings
+from stemdist.distill import DistillSettings, starting_point
+from stemdist.distill.recipe import problem_of
 from stemdist.forecast import ForecastTask, TaskSettings, TrainingSettings
 
 
@@ -44,3 +47,14 @@ def quick() -> DistillSettings:
             "batch_windows": 16,
         },
     )
+
+
+@pytest.fixture(scope="session")
+def make_problem(task, quick):
+    """Return a function that makes the problem of the quick settings, with changes."""
+
+    def make(**changes):
+        settings = replace(quick, **{"judges": ("linear",), **changes})
+        return problem_of(task, settings, starting_point(task, settings))
+
+    return make

@@ -9,6 +9,7 @@ from stemdist.distill import (
     DistillSettings,
     distill,
     make_synthesizer,
+    recipe,
     starting_point,
 )
 from stemdist.distill.distilled import stored_bytes
@@ -35,20 +36,7 @@ def cut(quick) -> DistillSettings:
 
 
 def problem_of(task, settings) -> DistillationProblem:
-    start = starting_point(task, settings)
-    return DistillationProblem(
-        task=task,
-        real=start.real,
-        graph=start.graph,
-        start=start.windows,
-        judges=settings.judges,
-        judging=settings.judging,
-        judge_seeds=1,
-        n_learned=task.n_series_features,
-        answer=start.answer,
-        parametrisation=settings.parametrisation,
-        parametrisation_options=settings.parametrisation_options,
-    )
+    return recipe.problem_of(task, settings, starting_point(task, settings))
 
 
 @pytest.fixture(scope="module")

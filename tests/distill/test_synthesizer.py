@@ -9,7 +9,6 @@ from stemdist.distill import (
     DistillationProblem,
     Synthesizer,
     make_synthesizer,
-    starting_point,
 )
 from stemdist.errors import InputError
 
@@ -17,19 +16,8 @@ OPTIONS = {"iterations": 3, "steps": 2, "epochs": 1, "batch_windows": 16, "learn
 
 
 @pytest.fixture(scope="module")
-def problem(task, quick) -> DistillationProblem:
-    start = starting_point(task, quick)
-    return DistillationProblem(
-        task=task,
-        real=start.real,
-        graph=start.graph,
-        start=start.windows,
-        judges=("linear",),
-        judging=quick.judging,
-        judge_seeds=1,
-        n_learned=task.n_series_features,
-        answer=start.answer,
-    )
+def problem(make_problem) -> DistillationProblem:
+    return make_problem()
 
 
 class Spoil(Synthesizer):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stemdist.data.windows import TensorWindows
-from stemdist.distill import DistillationProblem, make_synthesizer, starting_point
+from stemdist.distill import DistillationProblem, make_synthesizer
 from stemdist.distill.synthesizer import Variables
 from stemdist.distill.synthesizers.distribution_matching import (
     DISTANCES,
@@ -18,30 +18,15 @@ from stemdist.errors import InputError
 SMALL = {"iterations": 3, "steps": 2, "width": 8, "batch_windows": 16}
 
 
-def problem_of(task, quick, labels) -> DistillationProblem:
-    start = starting_point(task, replace(quick, labels=labels))
-    return DistillationProblem(
-        task=task,
-        real=start.real,
-        graph=start.graph,
-        start=start.windows,
-        judges=("linear",),
-        judging=quick.judging,
-        judge_seeds=1,
-        n_learned=task.n_series_features,
-        answer=start.answer,
-    )
+@pytest.fixture(scope="module")
+def problem(make_problem) -> DistillationProblem:
+    return make_problem(labels="observed")
 
 
 @pytest.fixture(scope="module")
-def problem(task, quick) -> DistillationProblem:
-    return problem_of(task, quick, "observed")
-
-
-@pytest.fixture(scope="module")
-def labelled(task, quick) -> DistillationProblem:
+def labelled(make_problem) -> DistillationProblem:
     """Real batches are at the real locations, labelled by experts."""
-    return problem_of(task, quick, "expert")
+    return make_problem(labels="expert")
 
 
 def toy(problem, real: TensorWindows, start: TensorWindows) -> DistillationProblem:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stemdist.distill import DistillationProblem, starting_point
+from stemdist.distill import DistillationProblem
 from stemdist.distill.synthesizer import Variables
 from stemdist.distill.synthesizers.gradient_matching import (
     GradientMatching,
@@ -36,18 +36,8 @@ def test_one_dimensional_parameters_do_not_count():
 
 
 @pytest.fixture(scope="module")
-def problem(task, quick) -> DistillationProblem:
-    start = starting_point(task, replace(quick, labels="observed"))
-    return DistillationProblem(
-        task=task,
-        real=start.real,
-        graph=start.graph,
-        start=start.windows,
-        judges=quick.judges,
-        judging=quick.judging,
-        judge_seeds=1,
-        n_learned=task.n_series_features,
-    )
+def problem(make_problem) -> DistillationProblem:
+    return make_problem(labels="observed", judges=("mlp",))
 
 
 def surrogate_of(problem, family="mlp"):

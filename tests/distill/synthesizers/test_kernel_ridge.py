@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from stemdist.data.windows import TensorWindows
-from stemdist.distill import DistillationProblem, make_synthesizer, starting_point
+from stemdist.distill import DistillationProblem, make_synthesizer
 from stemdist.distill.synthesizer import Variables
 from stemdist.distill.synthesizers.kernel_ridge import KernelRidge, ridge_answers
 from stemdist.distill.synthesizers.penultimate import penultimate_features
@@ -17,30 +17,15 @@ from stemdist.forecast.forecasters import mtgnn
 SMALL = {"iterations": 3, "steps": 3, "networks": 2, "longest": 3, "batch_windows": 8}
 
 
-def problem_of(task, quick, labels) -> DistillationProblem:
-    start = starting_point(task, replace(quick, labels=labels))
-    return DistillationProblem(
-        task=task,
-        real=start.real,
-        graph=start.graph,
-        start=start.windows,
-        judges=("linear",),
-        judging=quick.judging,
-        judge_seeds=1,
-        n_learned=task.n_series_features,
-        answer=start.answer,
-    )
+@pytest.fixture(scope="module")
+def problem(make_problem) -> DistillationProblem:
+    return make_problem(labels="observed")
 
 
 @pytest.fixture(scope="module")
-def problem(task, quick) -> DistillationProblem:
-    return problem_of(task, quick, "observed")
-
-
-@pytest.fixture(scope="module")
-def labelled(task, quick) -> DistillationProblem:
+def labelled(make_problem) -> DistillationProblem:
     """Real batches are at the real locations, labelled by experts."""
-    return problem_of(task, quick, "expert")
+    return make_problem(labels="expert")
 
 
 def generator(seed=0) -> torch.Generator:

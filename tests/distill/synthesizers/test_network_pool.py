@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stemdist.distill import DistillationProblem, starting_point
+from stemdist.distill import DistillationProblem
 from stemdist.distill.synthesizer import Variables
 from stemdist.distill.synthesizers.inner_loop import Adam, FlatForecaster, pull_back, train_inner
 from stemdist.distill.synthesizers.network_pool import Network, NetworkPool, _Training
@@ -22,19 +22,8 @@ POOLS = [{}, {"networks": 1, "renewal": 1.0, "longest": 5}]
 
 
 @pytest.fixture(scope="module")
-def problem(task, quick) -> DistillationProblem:
-    start = starting_point(task, quick)
-    return DistillationProblem(
-        task=task,
-        real=start.real,
-        graph=start.graph,
-        start=start.windows,
-        judges=("linear",),
-        judging=replace(quick.judging, updates=2),
-        judge_seeds=1,
-        n_learned=task.n_series_features,
-        answer=start.answer,
-    )
+def problem(make_problem, quick) -> DistillationProblem:
+    return make_problem(judging=replace(quick.judging, updates=2))
 
 
 def test_gradient_is_that_of_unrolling_and_of_finite_differences(problem):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stemdist.data.windows import TensorWindows
-from stemdist.distill import DistillationProblem, DistillSettings, starting_point
+from stemdist.distill import DistillationProblem, DistillSettings
 from stemdist.distill.synthesizer import Variables
 from stemdist.distill.synthesizers import trajectories as trajectories_module
 from stemdist.distill.synthesizers.inner_loop import FlatForecaster
@@ -37,19 +37,8 @@ FAST = {
 
 
 @pytest.fixture(scope="module")
-def problem(task, quick) -> DistillationProblem:
-    start = starting_point(task, quick)
-    return DistillationProblem(
-        task=task,
-        real=start.real,
-        graph=start.graph,
-        start=start.windows,
-        judges=("linear",),
-        judging=quick.judging,
-        judge_seeds=1,
-        n_learned=task.n_series_features,
-        answer=start.answer,
-    )
+def problem(make_problem) -> DistillationProblem:
+    return make_problem()
 
 
 def prepared(problem, **options):

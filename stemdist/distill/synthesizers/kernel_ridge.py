@@ -155,7 +155,7 @@ class KernelRidge(Synthesizer):
         *,
         iterations: int = 8,
         steps: int = 40,
-        surrogate: str = "mlp,graph-transformer",
+        surrogate: str = "mlp",
         networks: int = 8,
         updates: int = 10,
         longest: int = 400,

@@ -184,6 +184,7 @@ def distill(
     Examples
     --------
     >>> from stemdist.data import simulate, canonical_series
+    >>> from stemdist.forecast import TrainingSettings
     >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=5, n_lon=6))
     >>> quick = DistillSettings(
     ...     labels="observed", synthesizer="selection", judging=TrainingSettings(updates=5))

@@ -38,12 +38,13 @@ from torch import Tensor, nn
 
 import stemdist
 from stemdist.distill import DistillationProblem, DistillSettings, starting_point
+from stemdist.distill.recipe import problem_of
 from stemdist.distill.synthesizer import Variables
 from stemdist.distill.synthesizers.gradient_matching import (
     GradientMatching,
-    Part,
     gradient_distance,
 )
+from stemdist.distill.synthesizers.parts import Part
 from stemdist.evaluate import text_table
 from stemdist.forecast import ForecastTask, TaskSettings, make_forecaster, shape_of
 
@@ -71,16 +72,7 @@ def problem_of_the_case() -> DistillationProblem:
     settings = DistillSettings.of("stemdist")
     task = ForecastTask.from_series(series_of_the_case(), TASK)
     start = starting_point(task, settings)
-    return DistillationProblem(
-        task=task,
-        real=start.real,
-        graph=start.graph,
-        start=start.windows,
-        judges=settings.judges,
-        judging=settings.judging,
-        judge_seeds=settings.judge_seeds,
-        n_learned=task.n_series_features,
-    )
+    return problem_of(task, settings, start)
 
 
 class Side:

@@ -81,9 +81,10 @@ class DistillationProblem:
     def real_batch(
         self, n_windows: int, n_locations: int, generator: torch.Generator
     ) -> tuple[TensorWindows, Data]:
-        """Return random training windows at random real locations, labelled as the start is.
+        """Return random training windows at random real locations.
 
-        Experts who need to see all locations at once cannot be asked about a few of them: there
+        Where experts answer, their answers are the targets; else windows are labelled as the start
+        is. Experts who need to see all locations at once cannot be asked about a few of them: there
         the clusters' representatives, whose labels are known, are the real locations.
 
         Parameters

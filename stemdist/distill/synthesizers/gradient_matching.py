@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
-from stemdist.errors import InputError, check_count
+from stemdist.distill.synthesizers.parts import Part, mean_profile
+from stemdist.distill.synthesizers.samples import check_rates
+from stemdist.errors import check_count
 from stemdist.forecast import Forecaster, make_forecaster, shape_of, weighted_mean
-from stemdist.graph import random_partition, subgraph, subset_weights
+from stemdist.graph import random_partition
 
 
 def gradient_distance(real: Iterable[Tensor], synthetic: Iterable[Tensor]) -> Tensor:
@@ -48,31 +48,6 @@ def gradient_distance(real: Iterable[Tensor], synthetic: Iterable[Tensor]) -> Te
         norms = rows.norm(dim=1) * columns.norm(dim=1)
         total = total + (1 - (rows * columns).sum(1) / (norms + 1e-6)).sum()
     return total
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some of the clusters, with what every forecast at them needs.
-
-    Parameters
-    ----------
-    index : Tensor
-        (k,) the clusters.
-    graph : torch_geometric.data.Data
-        Graph between them.
-    weight : Tensor
-        (k,) their weights in losses, mean 1.
-    """
-
-    index: Tensor
-    graph: Data
-    weight: Tensor
-
-    @classmethod
-    def of(cls, problem: DistillationProblem, index: Tensor) -> Part:
-        """Return the clusters ``index`` of a problem."""
-        weight = subset_weights(problem.start.weight[index])
-        return cls(index, subgraph(problem.graph, index), weight)
 
 
 class GradientMatching(Synthesizer):
@@ -135,9 +110,8 @@ class GradientMatching(Synthesizer):
             check_count(name, getattr(self, name))
         check_count("iterations", self.iterations, minimum=0)
         check_on_clusters("surrogate", [self.surrogate])
-        for name in ("learning_rate", "surrogate_learning_rate"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise InputError(f"{name} is {getattr(self, name)!r}: it must be above 0")
+        rates = ("learning_rate", "surrogate_learning_rate")
+        check_rates({name: getattr(self, name) for name in rates}, self.relabel)
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
     def improve(
@@ -167,7 +141,7 @@ class GradientMatching(Synthesizer):
     def _parts(self, problem: DistillationProblem, generator: torch.Generator) -> list[Part]:
         n_clusters = problem.start.n_locations
         shuffled = random_partition(n_clusters, min(self.subsets, n_clusters), generator)
-        return [Part.of(problem, index) for index in shuffled]
+        return [Part.cut(problem.graph, problem.start.weight, index) for index in shuffled]
 
     def _match(
         self,
@@ -178,16 +152,14 @@ class GradientMatching(Synthesizer):
         generator: torch.Generator,
     ) -> float:
         """Take one step on ``x`` and ``y`` at the clusters of ``part``."""
-        real, here = problem.real, part.index
+        real = problem.real
         index = torch.randint(len(real), (self.batch_windows,), generator=generator)
-        wanted = self._gradients(surrogate, part, real.batch(index, here), real.profile[here])
+        batch = real.batch(index, part.index)
+        wanted = self._gradients(surrogate, part, batch, part.of(real.profile, 0))
         x, y = variables.windows()
-        synthetic = (
-            problem.inputs(x)[:, :, here],  # (M_S, L_in, k, F)
-            y[:, :, here],  # (M_S, L_out, k)
-            problem.start.mask[:, :, here],
-        )
-        profile = synthetic[0].mean(0).transpose(0, 1).flatten(1)  # (k, L_in * F)
+        # (M_S, L_in, k, F), (M_S, L_out, k) and its mask
+        synthetic = (part.of(problem.inputs(x)), part.of(y), part.of(problem.start.mask))
+        profile = mean_profile(synthetic[0])  # (k, L_in * F)
         found = self._gradients(surrogate, part, synthetic, profile, create_graph=True)
         distance = gradient_distance(wanted, found)
         gradients = torch.autograd.grad(distance, variables.tensors, materialize_grads=True)
@@ -227,8 +199,8 @@ class GradientMatching(Synthesizer):
         x, y = (part.detach() for part in variables.windows())
         x, mask = problem.inputs(x), problem.start.mask
         for part in parts:
-            inputs, targets, counted = (whole[:, :, part.index] for whole in (x, y, mask))
-            profile = inputs.mean(0).transpose(0, 1).flatten(1)
+            inputs, targets, counted = (part.of(whole) for whole in (x, y, mask))
+            profile = mean_profile(inputs)
             for index in self._batches(len(x), generator):
                 forecast = surrogate(inputs[index], part.graph, profile)
                 errors = (forecast - targets[index]) ** 2

@@ -27,10 +27,11 @@ from stemdist.distill.synthesizers.inner_loop import (
     pull_back,
     train_inner,
 )
+from stemdist.distill.synthesizers.parts import Part, mean_profile
 from stemdist.distill.synthesizers.samples import check_rates
 from stemdist.errors import check_count, check_ratio
 from stemdist.forecast import fresh_forecaster, weighted_mean
-from stemdist.graph import random_partition, subgraph, subset_weights
+from stemdist.graph import random_partition
 
 
 @dataclass(eq=False)
@@ -243,21 +244,21 @@ class _Training:
             torch.randperm(n_windows, generator=generator)[:size] for _ in range(n_updates)
         ]
         n_parts = min(settings.subsets, start.n_locations)
-        self.parts: list[Tensor] = []
-        while len(self.parts) < n_updates:
-            self.parts += random_partition(start.n_locations, n_parts, generator)
-        self.graphs = [subgraph(problem.graph, part) for part in self.parts[:n_updates]]
+        shuffled: list[Tensor] = []
+        while len(shuffled) < n_updates:
+            shuffled += random_partition(start.n_locations, n_parts, generator)
+        self.parts = [
+            Part.cut(problem.graph, start.weight, index) for index in shuffled[:n_updates]
+        ]
 
     def update(self, state: Tensor, number: int) -> Tensor:
         part, index = self.parts[number], self.batches[number]
         x, y = self.leaves
-        inputs = self.problem.inputs(x)[:, :, part]
-        profile = inputs.mean(0).transpose(0, 1).flatten(1)
-        mask = self.problem.start.mask[index][:, :, part]
-        weight = subset_weights(self.problem.start.weight[part])
+        inputs = part.of(self.problem.inputs(x))
+        profile, mask = mean_profile(inputs), part.of(self.problem.start.mask[index])
 
         def loss(weights: Tensor) -> Tensor:
-            forecast = self.flat(weights, inputs[index], self.graphs[number], profile)
-            return weighted_mean((forecast - y[index][:, :, part]) ** 2, mask, weight)
+            forecast = self.flat(weights, inputs[index], part.graph, profile)
+            return weighted_mean((forecast - part.of(y[index])) ** 2, mask, part.weight)
 
         return descend(loss, state, Adam(), self.rate, self.age + number)

@@ -22,7 +22,8 @@ from stemdist.distill.synthesizers.inner_loop import (
     pull_back,
     train_inner,
 )
-from stemdist.distill.synthesizers.trajectories import Part, part_loss
+from stemdist.distill.synthesizers.parts import Part
+from stemdist.distill.synthesizers.trajectories import part_loss
 
 
 def path_distance(found: Tensor, target: Tensor, start: Tensor, group: Tensor) -> Tensor:

@@ -32,11 +32,12 @@ from stemdist.distill.synthesizers.inner_loop import (
     Sgd,
     descend,
 )
+from stemdist.distill.synthesizers.parts import Part
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
 from stemdist.forecast.train import batch_index
-from stemdist.graph import random_partition, subgraph, subset_weights
+from stemdist.graph import random_partition, subset_weights
 
 FORMAT = "stemdist-trajectory-1"
 
@@ -121,29 +122,6 @@ class Trajectory:
     cached: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """Some of the clusters, as one update sees them.
-
-    Parameters
-    ----------
-    index : Tensor or None
-        (k,) which clusters; None stands for all in their order.
-    graph : torch_geometric.data.Data
-        Graph between them.
-    weight : Tensor
-        (k,) their weights in the loss, mean 1.
-    """
-
-    index: Tensor | None
-    graph: Data
-    weight: Tensor
-
-    def of(self, values: Tensor, axis: int = 2) -> Tensor:
-        """Return the part's share of ``values`` with K clusters on ``axis``."""
-        return values if self.index is None else values.index_select(axis, self.index)
-
-
 def parts_in_turn(
     graph: Data, weight: Tensor, settings: TrajectorySettings, generator: torch.Generator
 ) -> Iterator[Part]:
@@ -176,8 +154,7 @@ def parts_in_turn(
         yield whole
     while True:
         for index in random_partition(n_clusters, n_parts, generator):
-            weights = subset_weights(weight[index])
-            yield Part(index=index, graph=subgraph(graph, index), weight=weights)
+            yield Part.cut(graph, weight, index)
 
 
 def part_loss(

@@ -21,6 +21,7 @@ from stemdist.data.windows import Batch
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
 from stemdist.distill.synthesizers.inner_loop import FlatForecaster
+from stemdist.distill.synthesizers.parts import mean_profile
 from stemdist.distill.synthesizers.spectra import (
     mean_amplitudes,
     source_amplitudes,
@@ -270,7 +271,7 @@ class TrajectoryMatching(Synthesizer):
         x = problem.inputs(x)
         profile = problem.start.profile
         if self.synthetic_profile:
-            profile = x.mean(0).transpose(0, 1).flatten(1)  # (K, L_in * F)
+            profile = mean_profile(x)  # (K, L_in * F)
         leaves = [part.detach().requires_grad_() for part in (x, y, profile, self.log_rate_)]
         student = self._student(problem, leaves, begin * self.interval, generator)
         value, gradients = student.matching(path[begin], path[begin + self.ahead], self._group)

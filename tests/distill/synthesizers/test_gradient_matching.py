@@ -7,9 +7,9 @@ from stemdist.distill import DistillationProblem
 from stemdist.distill.synthesizer import Variables
 from stemdist.distill.synthesizers.gradient_matching import (
     GradientMatching,
-    Part,
     gradient_distance,
 )
+from stemdist.distill.synthesizers.parts import Part
 from stemdist.errors import InputError
 from stemdist.forecast import make_forecaster
 
@@ -72,7 +72,7 @@ def test_gradient_on_the_inputs_agrees_with_finite_differences(problem, family):
             **{n: getattr(problem.start, n).double() for n in ("x", "y", "mask", "weight")},
         ),
     )
-    part = Part.of(doubled, here)
+    part = Part.cut(doubled.graph, doubled.start.weight, here)
     x, y = doubled.encode().windows()
     batch = [t.double() for t in problem.real.batch(torch.arange(5), here)]
     real = matching._gradients(surrogate, part, batch, problem.real.profile[here].double())
@@ -97,7 +97,7 @@ def test_clusters_outside_the_part_do_not_move(problem):
     x, y = parametrisation.tensors
     variables = Variables(parametrisation, torch.optim.SGD([x, y], lr=1.0))
     before = x.detach().clone()
-    part = Part.of(problem, torch.tensor([1]))
+    part = Part.cut(problem.graph, problem.start.weight, torch.tensor([1]))
     generator = torch.Generator().manual_seed(0)
     matching._match(problem, variables, surrogate_of(problem), part, generator)
     moved = (x.detach() != before).flatten(0, 1).any(dim=(0, 2))
@@ -106,7 +106,7 @@ def test_clusters_outside_the_part_do_not_move(problem):
 
 def test_matching_lowers_the_distance(problem):
     matching, surrogate = GradientMatching(learning_rate=1e-2), surrogate_of(problem)
-    part = Part.of(problem, torch.arange(problem.start.n_locations))
+    part = Part.cut(problem.graph, problem.start.weight, torch.arange(problem.start.n_locations))
     parametrisation = problem.encode()
     variables = Variables(parametrisation, matching.optimizer(parametrisation.tensors))
     values = [
@@ -118,7 +118,7 @@ def test_matching_lowers_the_distance(problem):
 
 def test_masked_targets_have_no_influence(problem):
     matching, surrogate = GradientMatching(), surrogate_of(problem)
-    part = Part.of(problem, torch.tensor([0, 1]))
+    part = Part.cut(problem.graph, problem.start.weight, torch.tensor([0, 1]))
     x, y, mask = problem.real.batch(torch.arange(40), part.index)
     assert mask.min() == 0
     profile = problem.real.profile[part.index]
@@ -139,7 +139,7 @@ def test_a_step_that_is_not_finite_is_left_out(problem, monkeypatch):
         "stemdist.distill.synthesizers.gradient_matching.gradient_distance",
         lambda real, found: sum(g.sum() for g in found) * float("nan"),
     )
-    part = Part.of(problem, torch.tensor([0]))
+    part = Part.cut(problem.graph, problem.start.weight, torch.tensor([0]))
     matching._match(problem, variables, surrogate_of(problem), part, torch.Generator())
     assert torch.equal(x.detach(), before)
     assert variables.optimizer.param_groups[0]["lr"] == matching.learning_rate / 2

@@ -83,7 +83,7 @@ def cluster_locations(
     """
     if representative not in ("medoid", "mean"):
         raise unknown_name("representative", representative, ("medoid", "mean"))
-    end = task.settings.split.boundaries(len(task.train.values))["train"][1]
+    end = task.split_boundaries["train"][1]
     clustering = LocationClustering(
         n_clusters, method=method, representative=representative, random_state=seed
     ).fit(

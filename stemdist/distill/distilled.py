@@ -22,6 +22,7 @@ from torch_geometric.data import Data
 
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import TensorWindows
+from stemdist.distill.clusters import Clusters
 from stemdist.errors import InputError
 from stemdist.files import atomic_path
 from stemdist.forecast.locations import Locations
@@ -102,6 +103,12 @@ class DistilledSet:
         graph.x = self.windows.x.permute(2, 0, 1, 3)
         graph.y = self.windows.y.permute(2, 0, 1)  # (K, M_S, C * L_out)
         return graph
+
+    @property
+    def clusters(self) -> Clusters:
+        """The clusters, represented as recorded: by medoids where nothing is."""
+        kind = (self.record.get("settings") or {}).get("representative", "medoid")
+        return Clusters(labels=self.cluster_of_location, medoids=self.medoids, representative=kind)
 
     def to_xarray(self) -> xr.Dataset:
         """Return everything as one self-describing dataset in physical units.

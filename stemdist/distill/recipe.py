@@ -74,6 +74,24 @@ class StartingPoint:
         return partial(mean_answer, self.experts, graph=self.graph)
 
 
+def experts_of(
+    task: ForecastTask,
+    settings: DistillSettings,
+    *,
+    cache: str | Path | None = None,
+    progress: bool | None = False,
+) -> list[Expert]:
+    """Train the experts that the settings ask for, or take them from the folder ``cache``."""
+    return train_experts(
+        task,
+        settings.experts,
+        settings.expert_seeds,
+        settings.expert_training,
+        cache=cache,
+        progress=progress,
+    )
+
+
 def starting_point(
     task: ForecastTask,
     settings: DistillSettings,
@@ -102,14 +120,7 @@ def starting_point(
     chosen = select_windows(real, n_windows, settings.selection, settings.seed)
     share, experts = expert_share(settings.labels), []
     if settings.labels != "observed":
-        experts = train_experts(
-            task,
-            settings.experts,
-            settings.expert_seeds,
-            settings.expert_training,
-            cache=cache,
-            progress=progress,
-        )
+        experts = experts_of(task, settings, cache=cache, progress=progress)
     if share > 0:
         answers = expert_answers(experts, task, clusters, torch.arange(len(task.train)))
         real = RelabelledWindows(source=real, answers=answers, share=share)
@@ -225,7 +236,7 @@ def _record(
 ) -> dict[str, Any]:
     """Say how a distilled set was made, and what it cost."""
     attrs = task.series.attrs
-    boundaries = task.settings.split.boundaries(len(task.train.values))
+    boundaries = task.split_boundaries
     begin, end = boundaries["train"]
     series_bytes = 4 * (end - begin) * task.n_locations * len(task.series.data_vars)
     return {

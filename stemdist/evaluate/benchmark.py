@@ -196,9 +196,7 @@ def _facts(places: list[Place], settings: BenchmarkSettings) -> dict[str, Any]:
                 "locations": place.task.n_locations,
                 "training_windows": len(place.task.train),
                 "test_windows": len(place.task.test),
-                "split_boundaries": place.task.settings.split.boundaries(
-                    len(place.task.train.values)
-                ),
+                "split_boundaries": place.task.split_boundaries,
             }
             for place in places
         ],

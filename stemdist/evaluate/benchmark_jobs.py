@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from stemdist.distill import DistilledSet, DistillSettings, distill, train_experts
+from stemdist.distill import DistilledSet, DistillSettings, distill
+from stemdist.distill.recipe import experts_of
 from stemdist.evaluate.benchmark_settings import BenchmarkSettings
 from stemdist.evaluate.fidelity import fidelity
 from stemdist.evaluate.methods import METHODS
@@ -138,14 +139,7 @@ class ExpertJob(Job):
 
     def run(self, lab: Lab) -> list[Row]:
         """Leave trained experts in the folder of experts."""
-        settings = self.settings
-        train_experts(
-            self.place.task,
-            settings.experts,
-            settings.expert_seeds,
-            settings.expert_training,
-            cache=lab.experts,
-        )
+        experts_of(self.place.task, self.settings, cache=lab.experts)
         return []
 
 

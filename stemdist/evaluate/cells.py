@@ -196,7 +196,7 @@ class Bench:
 def ratios(task: ForecastTask, data: TrainingData) -> dict[str, float]:
     """Return the three compression ratios of a method's training data."""
     source, numbers = data.source, data.stored_numbers
-    _, end = task.settings.split.boundaries(len(task.train.values))["train"]
+    _, end = task.split_boundaries["train"]
     series_bytes = 4 * end * task.n_locations * len(task.series.data_vars)
     if isinstance(source, TensorWindows):
         sizes = (task.n_series_features, len(task.train), task.n_locations)

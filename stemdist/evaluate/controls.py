@@ -135,7 +135,7 @@ class CompressedSeries(Method):
     def data(self, budget: Budget) -> TrainingData:
         """Return all windows at all N locations, cut from the decompressed series."""
         task, settings = budget.task, recorded_settings(budget)
-        steps = _training_steps(task)
+        steps = task.split_boundaries["train"][1]
         series = task.series.isel(time=slice(0, steps))
         values = torch.from_numpy(load_values(series))  # (T, N, V)
         block_steps, n_clusters = coarse_sizes(
@@ -153,12 +153,9 @@ class CompressedSeries(Method):
 
 
 def given_clusters(budget: Budget) -> Clusters:
-    """Return the clusters of the distilled set."""
-    return Clusters(
-        labels=budget.given.cluster_of_location,
-        medoids=budget.given.medoids,
-        representative=recorded_settings(budget).representative,
-    )
+    """Return the clusters of the distilled set, which must say how it was made."""
+    recorded_settings(budget)
+    return budget.given.clusters
 
 
 def all_answers(experts: Sequence[Expert], task: ForecastTask) -> Tensor:
@@ -295,12 +292,8 @@ def refine(coarse: Tensor, labels: Tensor, block_steps: int, n_steps: int) -> Te
     return between[:, labels]
 
 
-def _training_steps(task: ForecastTask) -> int:
-    return task.settings.split.boundaries(len(task.train.values))["train"][1]
-
-
 def _series_numbers(task: ForecastTask, n_locations: int, n_features: int) -> int:
-    return _training_steps(task) * n_locations * n_features
+    return task.split_boundaries["train"][1] * n_locations * n_features
 
 
 def _allowed_numbers(budget: Budget) -> int:

@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from stemdist.data.windows import SeriesWindows, WindowSource
-from stemdist.distill.clusters import Clusters, cluster_windows
+from stemdist.distill.clusters import cluster_windows
 from stemdist.distill.distilled import DistilledSet
 from stemdist.evaluate.protocol import check_fit
 from stemdist.forecast import ForecastTask
@@ -129,7 +129,7 @@ def real_windows(distilled: DistilledSet, task: ForecastTask) -> SeriesWindows:
         If the set does not fit the task.
     """
     check_fit(distilled, task)
-    return cluster_windows(task.train, _clusters(distilled))
+    return cluster_windows(task.train, distilled.clusters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,14 +154,6 @@ def _both(
     synthetic = _joined(distilled.windows, torch.arange(distilled.n_windows))
     weight = distilled.windows.weight.double().repeat(real.n_targets)
     return synthetic, _joined(real, index), weight / weight.sum()
-
-
-def _clusters(distilled: DistilledSet) -> Clusters:
-    """Return the clusters with the kind of representative that the set recorded."""
-    kind = (distilled.record.get("settings") or {}).get("representative", "medoid")
-    return Clusters(
-        labels=distilled.cluster_of_location, medoids=distilled.medoids, representative=kind
-    )
 
 
 def _joined(windows: WindowSource, index: Tensor) -> _Joined:

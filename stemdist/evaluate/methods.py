@@ -19,9 +19,9 @@ from torch_geometric.data import Data
 from stemdist.data.windows import WindowSource, materialise
 from stemdist.distill.clusters import Clusters, cluster_graph
 from stemdist.distill.distilled import DistilledSet
-from stemdist.distill.experts import Expert, expert_answers, train_experts
+from stemdist.distill.experts import Expert, expert_answers
 from stemdist.distill.labels import RelabelledWindows
-from stemdist.distill.recipe import starting_point
+from stemdist.distill.recipe import experts_of, starting_point
 from stemdist.distill.settings import DistillSettings
 from stemdist.errors import InputError
 from stemdist.files import hash_of
@@ -253,14 +253,7 @@ def recorded_settings(budget: Budget) -> DistillSettings:
 
 def recorded_experts(budget: Budget) -> list[Expert]:
     """Train the experts that the set was distilled with, or take them from the cache."""
-    settings = recorded_settings(budget)
-    return train_experts(
-        budget.task,
-        settings.experts,
-        settings.expert_seeds,
-        settings.expert_training,
-        cache=budget.cache,
-    )
+    return experts_of(budget.task, recorded_settings(budget), cache=budget.cache)
 
 
 def expert_identity(budget: Budget) -> str:

@@ -284,7 +284,7 @@ def _facts(
         "content_hash": task.content_hash,
         "target": task.target_name,
         "units": task.units,
-        "split_boundaries": task.settings.split.boundaries(len(task.train.values)),
+        "split_boundaries": task.split_boundaries,
         "training_windows": len(task.train),
         "test_windows": min(settings.test_windows or tested, tested),
         "locations": task.n_locations,

@@ -35,7 +35,7 @@ def climatology(task: ForecastTask) -> Climatology:
         np.asarray(clock.hour) * 3600 + np.asarray(clock.minute) * 60 + np.asarray(clock.second)
     )
     step = step_seconds(task.series)
-    _, end = task.settings.split.boundaries(len(task.train.values))["train"]
+    _, end = task.split_boundaries["train"]
     seasonal = end * step >= YEARS_FOR_SEASON * 365 * DAY_SECONDS
     return Climatology.fit(
         task.train.values[..., : task.train.n_targets].numpy(),

@@ -80,7 +80,7 @@ class Yardstick:
         """
         index = evenly_spaced(len(windows), len(windows) if at_most is None else at_most)
         weight = _area_weights(task) if area_weighted else None
-        _, end = task.settings.split.boundaries(len(windows.values))["train"]
+        _, end = task.split_boundaries["train"]
         summaries, scales = [], []
         for target in range(windows.n_targets):
             blocks = (

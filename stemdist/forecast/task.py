@@ -128,6 +128,11 @@ class ForecastTask:
         return self.windows[part]
 
     @property
+    def split_boundaries(self) -> dict[str, tuple[int, int]]:
+        """Half-open range of time steps of each part of the split."""
+        return self.settings.split.boundaries(len(self.train.values))
+
+    @property
     def n_locations(self) -> int:
         """Number of locations N."""
         return int(self.series.sizes["location"])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -139,6 +140,13 @@ class NetworkPool(Synthesizer):
         self.pool_: list[Network] = []
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
+    def prepare(self, problem: DistillationProblem, *, seed: int, cache: str | Path | None) -> None:
+        """Build one module of each family, which all networks of the family share."""
+        self.flat_ = {
+            family: FlatForecaster(fresh_forecaster(family, problem.start, 0).eval())
+            for family in self._families
+        }
+
     @property
     def _families(self) -> list[str]:
         return self.surrogate.split(",")
@@ -237,7 +245,7 @@ class _Training:
         start = problem.start
         self.problem, self.age = problem, network.age
         self.rate = settings.inner_learning_rate
-        self.flat = FlatForecaster(fresh_forecaster(network.family, start, 0).eval())
+        self.flat = settings.flat_[network.family]
         self.leaves = [part.detach().requires_grad_() for part in (x, y)]
         n_windows, size = len(start), min(settings.synthetic_windows, len(start))
         self.batches = [

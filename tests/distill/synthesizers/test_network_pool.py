@@ -36,6 +36,7 @@ def test_gradient_is_that_of_unrolling_and_of_finite_differences(problem):
         ),
     )
     synthesizer = NetworkPool(**QUICK, subsets=2, inner_learning_rate=0.01)
+    synthesizer.prepare(problem, seed=0, cache=None)
     flat = FlatForecaster(fresh_forecaster("mlp", problem.start, 0))
     network = Network(family="mlp", state=Adam().start(flat.vector().double()), age=2)
     x, y = (part.detach().clone().requires_grad_() for part in problem.encode().windows())
@@ -138,6 +139,7 @@ def test_learning_rate_falls(problem):
     pool = NetworkPool(**QUICK, learning_rate=0.1)
     parametrisation = problem.encode()
     variables = Variables(parametrisation, pool.optimizer(parametrisation.tensors))
+    pool.prepare(problem, seed=0, cache=None)
     rates = []
     for done in range(2):
         pool.history_ = [{}] * (done + 1)

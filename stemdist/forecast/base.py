@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -40,6 +41,10 @@ class Forecaster(nn.Module, ABC):
     locations can be computed in any blocks."""
     needs_grid: ClassVar[bool] = False
     """True if it works on images, so that locations must be cells of a regular grid."""
+    states: ClassVar[Mapping[str, str]] = {}
+    """Hidden states that others may learn from, and the submodule whose output each is; see
+    :data:`stemdist.forecast.hidden_states.STATES` for the kinds and their shapes. ``features``
+    need no entry in a forecaster that ends in a linear layer."""
 
     def __init__(
         self,

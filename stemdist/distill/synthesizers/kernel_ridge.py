@@ -21,10 +21,10 @@ from torch import Tensor
 from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
-from stemdist.distill.synthesizers.penultimate import penultimate_features
 from stemdist.distill.synthesizers.samples import check_rates, random_part, sample_rows
 from stemdist.errors import check_count
 from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
+from stemdist.forecast.hidden_states import penultimate_features
 from stemdist.graph import subgraph
 
 

@@ -6,6 +6,9 @@ a patch, K patches, C columns of a token.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -68,6 +71,8 @@ class PatchTSTForecaster(Forecaster):
     >>> forecaster(x, Data(num_nodes=5), profile).shape
     torch.Size([4, 3, 5])
     """
+
+    states: ClassVar[Mapping[str, str]] = {"tokens": "blocks"}
 
     def __init__(
         self,

@@ -77,6 +77,11 @@ class RecurrentForecaster(Forecaster):
         """Return a layer that maps (B, N, L_in, columns) and a state (B, N, H) to states."""
 
     @property
+    def states(self) -> dict[str, str]:  # type: ignore[override]
+        """The states of the last layer at every step of the window are tokens."""
+        return {"tokens": f"layers.{len(self.layers) - 1}"}
+
+    @property
     def pointwise(self) -> bool:  # type: ignore[override]
         """True unless the location codes depend on all locations together."""
         return self.code.pointwise

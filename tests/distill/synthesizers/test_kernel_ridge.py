@@ -9,10 +9,10 @@ from stemdist.data.windows import TensorWindows
 from stemdist.distill import DistillationProblem, make_synthesizer
 from stemdist.distill.synthesizer import Variables
 from stemdist.distill.synthesizers.kernel_ridge import KernelRidge, ridge_answers
-from stemdist.distill.synthesizers.penultimate import penultimate_features
 from stemdist.errors import InputError
 from stemdist.forecast import FORECASTERS, make_forecaster, shape_of
 from stemdist.forecast.forecasters import mtgnn
+from stemdist.forecast.hidden_states import penultimate_features
 
 SMALL = {"iterations": 3, "steps": 3, "networks": 2, "longest": 3, "batch_windows": 8}
 

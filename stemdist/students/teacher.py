@@ -1,0 +1,155 @@
+"""Whoever answers the windows that a student learns from.
+
+Shapes: M windows, B windows asked at once, L_in lookback, L_out horizon, C targets, R = C * L_out
+rows, N locations, F features.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+from torch_geometric.data import Data
+
+from stemdist.data.scaling import Scaler
+from stemdist.data.windows import WindowSource
+from stemdist.errors import InputError, unknown_name
+from stemdist.forecast import ForecastTask
+from stemdist.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeachingData:
+    """The windows a student learns from, real or synthetic.
+
+    Parameters
+    ----------
+    source : WindowSource
+        M scaled windows over N locations, or over the clusters of a distilled set.
+    graph : torch_geometric.data.Data
+        Graph between them.
+    scaler : Scaler
+        One mean and scale per input feature, the C targets first.
+    content_hash : str
+        Changes whenever the windows, the graph or the scaling do.
+    init_times : numpy.ndarray, optional
+        (M,) last observed time of each window; synthetic windows have none.
+    location_ids : numpy.ndarray, optional
+        (N,) ids of the locations; clusters have none.
+    """
+
+    source: WindowSource
+    graph: Data
+    scaler: Scaler
+    content_hash: str
+    init_times: np.ndarray | None = None
+    location_ids: np.ndarray | None = None
+
+    @classmethod
+    def of_task(cls, task: ForecastTask) -> TeachingData:
+        """Return the training part of a task."""
+        windows = task.train
+        last = windows.starts.numpy() + windows.lookback - 1
+        return cls(
+            source=windows,
+            graph=task.graph,
+            scaler=task.scaler,
+            content_hash=task.content_hash,
+            init_times=task.series["time"].values[last],
+            location_ids=task.series["location"].values,
+        )
+
+
+class Teacher(ABC):
+    """Forecasts windows, and may show what it holds on the way.
+
+    A subclass is made by :meth:`load` from what stands behind the colon of ``NAME:ARGUMENT``.
+    """
+
+    name: str
+    """What messages and files call it."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, argument: str, device: str = "cpu") -> Teacher:
+        """Return the teacher that ``argument`` names, a path for example.
+
+        Raises
+        ------
+        InputError
+            If there is no such teacher.
+        """
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """A hash that changes whenever the answers may."""
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Kinds of hidden state it can show, see ``stemdist.forecast.hidden_states.STATES``."""
+        return ()
+
+    @abstractmethod
+    def answer(
+        self, data: TeachingData, index: Tensor, kinds: Collection[str] = ()
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Answer some windows.
+
+        Parameters
+        ----------
+        data : TeachingData
+            Whose windows are answered.
+        index : Tensor
+            (B,) windows.
+        kinds : collection of str
+            Hidden states wanted, each one of :attr:`states`.
+
+        Returns
+        -------
+        Tensor, dict of str to Tensor
+            Forecasts (B, R, N) in scaled units, and the states, on the CPU without gradients.
+        """
+
+    def check(self, data: TeachingData, kinds: Collection[str]) -> None:
+        """Raise :class:`InputError` if it cannot answer the windows or show these states."""
+        for kind in kinds:
+            if kind not in self.states:
+                known = ", ".join(self.states) or "none, only forecasts"
+                raise InputError(
+                    f"the teacher {self.name!r} cannot show its {kind}; hidden states it can "
+                    f"show: {known}. Choose a recipe that reads forecasts alone, e.g. "
+                    "soft-labels, or another teacher"
+                )
+
+
+TEACHERS: Registry[type[Teacher]] = Registry(
+    "teacher",
+    {
+        "chronos": "stemdist.students.teachers.chronos:ChronosTeacher",
+        "file": "stemdist.students.teachers.file:FileTeacher",
+        "forecaster": "stemdist.students.teachers.forecaster:ForecasterTeacher",
+        "timesfm": "stemdist.students.teachers.timesfm:TimesFMTeacher",
+        "transformers": "stemdist.students.teachers.transformers:TransformersTeacher",
+    },
+    group="stemdist.teachers",
+)
+
+
+def load_teacher(text: str, device: str = "cpu") -> Teacher:
+    """Return the teacher called ``NAME:ARGUMENT``, e.g. ``chronos:/models/chronos-bolt-tiny``.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or nothing stands behind it.
+    """
+    name, colon, argument = text.partition(":")
+    if not colon or not argument:
+        raise unknown_name(
+            "teacher", text, TEACHERS.names(), "Write NAME:ARGUMENT, e.g. file:forecasts.nc"
+        )
+    return TEACHERS.get(name).load(argument, device)

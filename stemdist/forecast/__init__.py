@@ -13,6 +13,7 @@ from stemdist.forecast.fit import (
 from stemdist.forecast.fitted import FittedForecaster, save_weights
 from stemdist.forecast.locations import Locations
 from stemdist.forecast.losses import weighted_mean
+from stemdist.forecast.objective import Objective, Update
 from stemdist.forecast.predict import mean_error, predict_windows
 from stemdist.forecast.task import ForecastTask
 from stemdist.forecast.task_settings import TaskSettings
@@ -25,9 +26,11 @@ __all__ = [
     "ForecastTask",
     "Forecaster",
     "Locations",
+    "Objective",
     "TaskSettings",
     "TrainingResult",
     "TrainingSettings",
+    "Update",
     "fit_forecaster",
     "fit_windows",
     "fresh_forecaster",

@@ -14,6 +14,7 @@ from stemdist.data.windows import WindowSource
 from stemdist.forecast.base import Forecaster, make_forecaster
 from stemdist.forecast.fitted import FittedForecaster
 from stemdist.forecast.locations import Locations
+from stemdist.forecast.objective import Objective
 from stemdist.forecast.task import ForecastTask
 from stemdist.forecast.train import TrainingResult, train_forecaster
 from stemdist.forecast.training_settings import TrainingSettings
@@ -64,6 +65,7 @@ def fit_windows(
     training: TrainingSettings,
     *,
     options: Mapping[str, Any] | None = None,
+    objective: Objective | None = None,
     validation: tuple[WindowSource, Data, Tensor] | None = None,
     checkpoint: str | Path | None = None,
     device: str | torch.device = "cpu",
@@ -75,7 +77,7 @@ def fit_windows(
     ----------
     name : str
         Registered name of the forecaster.
-    source, graph, training, validation, checkpoint, device, progress
+    source, graph, training, objective, validation, checkpoint, device, progress
         As in :func:`~stemdist.forecast.train_forecaster`.
     options : mapping, optional
         Hyper-parameters of the forecaster.
@@ -91,6 +93,7 @@ def fit_windows(
         source,
         graph,
         training,
+        objective=objective,
         validation=validation,
         checkpoint=checkpoint,
         device=device,

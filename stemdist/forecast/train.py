@@ -26,11 +26,8 @@ from stemdist.errors import InputError
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.device import check_device
-from stemdist.forecast.losses import (
-    LOSSES,
-    get_loss,
-    weighted_mean,
-)
+from stemdist.forecast.losses import LOSSES, get_loss
+from stemdist.forecast.objective import ForecastLoss, Objective, Update
 from stemdist.forecast.predict import mean_error
 from stemdist.forecast.training_settings import SCHEDULES, TrainingSettings
 from stemdist.graph import subgraph
@@ -45,8 +42,8 @@ class TrainingResult:
     history : pandas.DataFrame
         One row per validation (or every ``validate_every`` updates): ``update``,
         ``train_loss``, ``validation_error`` (mean squared error, or CRPS of quantiles, in
-        scaled units; NaN without validation),
-        ``learning_rate`` and ``seconds``.
+        scaled units; NaN without validation), ``learning_rate``, ``seconds``, and
+        ``loss_<term>`` for each of several terms of the objective, whose sum is ``train_loss``.
     updates : int
         Optimizer updates actually made.
     seconds : float
@@ -70,6 +67,7 @@ def train_forecaster(
     graph: Data,
     settings: TrainingSettings | None = None,
     *,
+    objective: Objective | None = None,
     validation: tuple[WindowSource, Data, Tensor] | None = None,
     checkpoint: str | Path | None = None,
     device: str | torch.device = "cpu",
@@ -87,6 +85,9 @@ def train_forecaster(
         Graph between the locations of ``source``.
     settings : TrainingSettings, optional
         Defaults are used without it.
+    objective : Objective, optional
+        What updates minimise; by default the loss of the settings. Its parameters are trained
+        too, and left as they are after the last update.
     validation : tuple, optional
         Windows, graph and profile (N, L_in * F) for early stopping and for the choice of the
         final weights. They may have other locations than ``source``.
@@ -109,7 +110,8 @@ def train_forecaster(
         If the loss is no longer finite, or the checkpoint belongs to other settings.
     """
     settings, device = settings or TrainingSettings(), check_device(device)
-    run = _Run(forecaster.to(device), source, graph, settings, validation, device)
+    objective = objective or ForecastLoss(settings.loss, settings.quantiles)
+    run = _Run(forecaster.to(device), source, graph, settings, objective, validation, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         run.resume(checkpoint)
@@ -128,7 +130,7 @@ def train_forecaster(
     return run.finish()
 
 
-_KEPT = ("update", "train_loss", "rows", "best", "best_weights", "stale", "validating")
+_KEPT = ("update", "terms", "rows", "best", "best_weights", "stale", "validating")
 
 
 class _Run:
@@ -140,24 +142,26 @@ class _Run:
         source: WindowSource,
         graph: Data,
         settings: TrainingSettings,
+        objective: Objective,
         validation: tuple[WindowSource, Data, Tensor] | None,
         device: torch.device,
     ) -> None:
         self.forecaster, self.source, self.settings = forecaster, source, settings
+        self.objective = objective.to(device)
         self.graph = graph.clone().to(str(device))
         self.profile = source.profile.to(device)
         self.weight = source.location_weight.to(device)
         self.validation, self.device = validation, device
-        self.loss = get_loss(settings.loss, settings.quantiles)
+        self.parameters = [*forecaster.parameters(), *objective.parameters()]
         self.optimizer: Optimizer = torch.optim.AdamW(
-            forecaster.parameters(),
+            self.parameters,
             settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=True,  # one call for all parameters: small models spend their time on calls
         )
         self.scheduler = SCHEDULES[settings.schedule](self.optimizer, settings)
         self.update = 0
-        self.train_loss = 0.0
+        self.terms: dict[str, Tensor] = {}
         self.rows: list[dict[str, float]] = []
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
@@ -165,18 +169,18 @@ class _Run:
         self.validating = 0.0
         self.began = time.perf_counter()
 
-    def steps(self) -> Iterator[float]:
+    def steps(self) -> Iterator[int]:
         """Make the remaining updates, one at a time."""
         while self.update < self.settings.updates and not self.out_of_patience():
-            self.train_loss = self.step()
+            self.step()
             self.update += 1
-            yield self.train_loss
+            yield self.update
 
-    def step(self) -> float:
+    def step(self) -> None:
         self.forecaster.train()
-        x, y, mask, graph, profile, weight = self._inputs()
-        errors = self.loss(self.forecaster(x, graph, profile), y)
-        loss = weighted_mean(errors, mask, weight)
+        self.objective.train()
+        terms = self.objective(self.forecaster, self._inputs())
+        loss = torch.stack(list(terms.values())).sum()
         value = float(loss.detach())
         if not math.isfinite(value):
             raise InputError(
@@ -185,25 +189,25 @@ class _Run:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.forecaster.parameters(), self.settings.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         self.optimizer.step()
         self.scheduler.step()
-        return value
+        self.terms = {name: term.detach() for name, term in terms.items()}
 
-    def _inputs(self) -> tuple[Tensor, Tensor, Tensor, Data, Tensor, Tensor]:
+    def _inputs(self) -> Update:
         index = batch_index(
             len(self.source), self.settings.batch_windows, self.update, self.settings.seed
         )
         size = self.settings.locations_per_update
         if size is None or size >= self.source.n_locations:
-            batch = [part.to(self.device) for part in self.source.batch(index)]
-            return (*batch, self.graph, self.profile, self.weight)
+            x, y, mask = (part.to(self.device) for part in self.source.batch(index))
+            return Update(x, y, mask, self.graph, self.profile, self.weight, index, None)
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.update)
         chosen = torch.randperm(self.source.n_locations, generator=generator)[:size].sort().values
-        batch = [part.to(self.device) for part in self.source.batch(index, chosen)]
+        x, y, mask = (part.to(self.device) for part in self.source.batch(index, chosen))
         there = chosen.to(self.device)
         graph = subgraph(self.graph, there)
-        return (*batch, graph, self.profile[there], self.weight[there])
+        return Update(x, y, mask, graph, self.profile[there], self.weight[there], index, chosen)
 
     def record(self) -> None:
         """Add a row to the history and remember the best weights."""
@@ -217,20 +221,23 @@ class _Run:
                 self.best, self.stale = error, 0
                 state = self.forecaster.state_dict()
                 self.best_weights = {k: v.detach().cpu().clone() for k, v in state.items()}
+        terms = {f"loss_{name}": float(term) for name, term in self.terms.items()}
         self.rows.append(
             {
                 "update": self.update,
-                "train_loss": self.train_loss,
+                "train_loss": math.fsum(terms.values()),
                 "validation_error": error,
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "seconds": time.perf_counter() - self.began,
+                **(terms if len(terms) > 1 else {}),
             }
         )
 
     def _validate(self) -> float:
         source, graph, profile = self.validation  # type: ignore[misc]
         index = evenly_spaced(len(source), self.settings.validation_windows)
-        score = self.loss if self.settings.quantiles else LOSSES["mse"]
+        quantiles = self.settings.quantiles
+        score = get_loss(self.settings.loss, quantiles) if quantiles else LOSSES["mse"]
         return mean_error(
             self.forecaster, source, graph, profile, index=index, loss=score, device=self.device
         )
@@ -243,7 +250,8 @@ class _Run:
         shape = [len(self.source), self.source.n_locations, self.source.n_features]
         some = self.source.batch(evenly_spaced(len(self.source), 4))
         data = [hashlib.sha256(part.detach().cpu().numpy().tobytes()).hexdigest() for part in some]
-        return hash_of([asdict(self.settings), self.forecaster.config, shape, data])
+        what = [asdict(self.settings), self.objective.identity(), self.forecaster.config]
+        return hash_of([*what, shape, data])
 
     def save(self, checkpoint: str | Path | None) -> None:
         if checkpoint is None:
@@ -252,6 +260,7 @@ class _Run:
         state: dict[str, Any] = {name: getattr(self, name) for name in names}
         state["identity"] = self.identity()
         state["forecaster"] = self.forecaster.state_dict()
+        state["objective"] = self.objective.state_dict()
         state["optimizer"] = self.optimizer.state_dict()
         state["scheduler"] = self.scheduler.state_dict()
         state["rng"] = torch.get_rng_state()
@@ -278,6 +287,7 @@ class _Run:
         for name in _KEPT:
             setattr(self, name, state[name])
         self.forecaster.load_state_dict(state["forecaster"])
+        self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         torch.set_rng_state(state["rng"])
@@ -287,6 +297,7 @@ class _Run:
         if self.best_weights is not None:
             self.forecaster.load_state_dict(self.best_weights)
         self.forecaster.to("cpu").eval()
+        self.objective.to("cpu").eval()
         return TrainingResult(
             history=pd.DataFrame(self.rows),
             updates=self.update,

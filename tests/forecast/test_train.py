@@ -13,7 +13,13 @@ from torch_geometric.data import Data
 
 from stemdist.data import TensorWindows
 from stemdist.errors import InputError
-from stemdist.forecast import TrainingSettings, make_forecaster, train_forecaster, weighted_mean
+from stemdist.forecast import (
+    Objective,
+    TrainingSettings,
+    make_forecaster,
+    train_forecaster,
+    weighted_mean,
+)
 from stemdist.forecast import train as train_module
 from stemdist.forecast.losses import LOSSES
 from stemdist.forecast.train import batch_index, evenly_spaced
@@ -340,3 +346,56 @@ def test_evenly_spaced():
 def test_wrong_settings(wrong, message):
     with pytest.raises(InputError, match=message):
         TrainingSettings(**wrong)
+
+
+class ScaledLoss(Objective):
+    """Squared error with a learned factor, and a penalty on the factor."""
+
+    def __init__(self, penalty):
+        super().__init__()
+        self.penalty = penalty
+        self.factor = torch.nn.Parameter(torch.tensor(2.0))
+
+    def identity(self):
+        return ["scaled", self.penalty]
+
+    def forward(self, forecaster, update):
+        forecast = forecaster(update.x, update.graph, update.profile) * self.factor
+        error = ((forecast - update.y) ** 2 * update.mask).sum() / update.mask.sum()
+        return {"error": error, "penalty": self.penalty * self.factor**2}
+
+
+def train_scaled(penalty, **how):
+    forecaster, objective = build("linear"), ScaledLoss(penalty)
+    settings = TrainingSettings(updates=6, validate_every=2)
+    result = train_forecaster(forecaster, windows(), ring(), settings, objective=objective, **how)
+    return result, [*forecaster.parameters(), *objective.parameters()]
+
+
+def test_an_objective_trains_its_own_parameters_and_logs_what_it_minimises():
+    result, (*_, factor) = train_scaled(0.5)
+    assert factor.item() != 2.0
+    terms = result.history[["loss_error", "loss_penalty"]]
+    assert (terms > 0).all(axis=None)
+    assert result.history["train_loss"].tolist() == pytest.approx(terms.sum(axis=1).tolist())
+
+
+def test_an_objective_resumes_exactly(tmp_path, monkeypatch):
+    _, whole = train_scaled(0.5)
+    checkpoint = tmp_path / "state.pt"
+    step = train_module._Run.step
+
+    def killed(self):
+        if self.update == 5:
+            raise KilledError
+        step(self)
+
+    monkeypatch.setattr(train_module._Run, "step", killed)
+    with pytest.raises(KilledError):
+        train_scaled(0.5, checkpoint=checkpoint)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="other settings or data"):
+        train_scaled(0.25, checkpoint=checkpoint)
+    _, resumed = train_scaled(0.5, checkpoint=checkpoint)
+    for one, other in zip(whole, resumed, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)

@@ -1,0 +1,86 @@
+"""What an update minimises: the hook through which the one training loop serves every method.
+
+Shapes: B windows, L_in lookback, R = O * L_out rows of a forecast, N locations, F features.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from stemdist.forecast.base import Forecaster
+from stemdist.forecast.losses import get_loss, weighted_mean
+
+
+class Update(NamedTuple):
+    """The windows of one update, in scaled units."""
+
+    x: Tensor
+    """(B, L_in, N, F) inputs."""
+    y: Tensor
+    """(B, C * L_out, N) targets; zero where not observed."""
+    mask: Tensor
+    """(B, C * L_out, N) 1 where the target counts."""
+    graph: Data
+    """Graph between the N locations."""
+    profile: Tensor
+    """(N, L_in * F) mean window of each location."""
+    weight: Tensor
+    """(N,) location weights, mean 1."""
+    windows: Tensor
+    """(B,) numbers of the windows in their source."""
+    locations: Tensor | None
+    """(N,) numbers of the locations in their source; None where they are all of them."""
+
+
+class Objective(nn.Module, ABC):
+    """Terms whose sum an update minimises.
+
+    Parameters of an objective (adapters between layers, for example) are trained together with
+    the forecaster, and kept in its checkpoint.
+    """
+
+    @abstractmethod
+    def identity(self) -> Any:
+        """Return, as JSON types, all that the terms depend on besides the windows."""
+
+    @abstractmethod
+    def forward(self, forecaster: Forecaster, update: Update) -> dict[str, Tensor]:
+        """Return the terms of one update by name, weighted, each a number.
+
+        Parameters
+        ----------
+        forecaster : Forecaster
+            In training mode.
+        update : Update
+            Its windows.
+        """
+
+
+class ForecastLoss(Objective):
+    """The error of the forecast, averaged over observed targets.
+
+    Parameters
+    ----------
+    loss : str
+        A name of ``LOSSES``, or ``"quantile"``.
+    quantiles : tuple of float
+        Levels of a quantile loss.
+    """
+
+    def __init__(self, loss: str = "mse", quantiles: tuple[float, ...] = ()) -> None:
+        super().__init__()
+        self.name, self.quantiles = loss, quantiles
+        self.loss = get_loss(loss, quantiles)
+
+    def identity(self) -> Any:
+        """Return the name of the loss and its levels."""
+        return [self.name, self.quantiles]
+
+    def forward(self, forecaster: Forecaster, update: Update) -> dict[str, Tensor]:
+        """Return the one term ``forecast``."""
+        errors = self.loss(forecaster(update.x, update.graph, update.profile), update.y)
+        return {"forecast": weighted_mean(errors, update.mask, update.weight)}

@@ -5,30 +5,25 @@ Shapes: M windows, L_out horizon, N locations, K clusters.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from joblib import Parallel, delayed
-from safetensors.torch import load_file
 from torch import Tensor
 from torch_geometric.data import Data
 
 from stemdist.data.windows import WindowSource
 from stemdist.distill.clusters import Clusters, cluster_windows
 from stemdist.errors import InputError
-from stemdist.files import atomic_path, hash_of
 from stemdist.forecast import (
     Forecaster,
     ForecastTask,
     TrainingSettings,
-    fresh_forecaster,
+    fit_once,
     predict_windows,
-    save_weights,
-    train_forecaster,
 )
 
 log = logging.getLogger(__name__)
@@ -112,30 +107,15 @@ def _train_one(
     cache: str | Path | None,
     progress: bool | None,
 ) -> Expert:
-    forecaster = fresh_forecaster(family, task.train, training.seed)
-    key = hash_of([task.content_hash, family, forecaster.config, asdict(training)])
-    folder = None if cache is None else Path(cache) / key
-    if folder is not None and (folder / "expert.json").is_file():
-        forecaster.load_state_dict(load_file(folder / "weights.safetensors"))
-        facts = json.loads((folder / "expert.json").read_text(encoding="utf-8"))
-        return Expert(family=family, forecaster=forecaster.eval(), cached=True, **facts)
-    result = train_forecaster(
-        forecaster,
-        task.train,
-        task.graph,
-        training,
-        validation=(task.validation, task.graph, task.train.profile),
-        checkpoint=None if folder is None else Path(f"{folder}.state"),
-        progress=progress,
+    task.validation  # noqa: B018  (raises where there is nothing to choose experts by)
+    fitted, cached = fit_once(task, family, training, cache=cache, progress=progress)
+    return Expert(
+        family=family,
+        forecaster=fitted.forecaster,
+        validation_error=fitted.record["validation_error"],
+        seconds=fitted.record["seconds"],
+        cached=cached,
     )
-    facts = {"validation_error": result.best_validation_error, "seconds": result.seconds}
-    if folder is not None:
-        with atomic_path(folder) as part:
-            part.mkdir()
-            save_weights(forecaster, part / "weights.safetensors")
-            (part / "expert.json").write_text(json.dumps(facts), encoding="utf-8")
-        Path(f"{folder}.state").unlink(missing_ok=True)
-    return Expert(family=family, forecaster=forecaster, **facts)
 
 
 def expert_answers(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stemdist.forecast.base import FORECASTERS, Forecaster, make_forecaster
 from stemdist.forecast.fit import (
     fit_forecaster,
+    fit_once,
     fit_windows,
     fresh_forecaster,
     shape_of,
@@ -32,6 +33,7 @@ __all__ = [
     "TrainingSettings",
     "Update",
     "fit_forecaster",
+    "fit_once",
     "fit_windows",
     "fresh_forecaster",
     "make_forecaster",

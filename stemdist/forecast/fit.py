@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stemdist.data.windows import WindowSource
+from stemdist.files import hash_of
 from stemdist.forecast.base import Forecaster, make_forecaster
 from stemdist.forecast.fitted import FittedForecaster
 from stemdist.forecast.locations import Locations
@@ -152,6 +154,47 @@ def fit_forecaster(
         locations=Locations.of_task(task),
         record=training_record("full", str(task.series.attrs.get("source_name", "")), result),
     )
+
+
+def fit_once(
+    task: ForecastTask,
+    forecaster: str,
+    training: TrainingSettings,
+    *,
+    cache: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    device: str | torch.device = "cpu",
+    progress: bool | None = False,
+) -> tuple[FittedForecaster, bool]:
+    """Train as :func:`fit_forecaster` does, unless that was done before.
+
+    Parameters
+    ----------
+    task, forecaster, training, options, device, progress
+        As in :func:`fit_forecaster`.
+    cache : str or Path, optional
+        Folder in which trained forecasters and the state of unfinished ones are kept, under a
+        hash of data, forecaster and training.
+
+    Returns
+    -------
+    FittedForecaster, bool
+        The forecaster, and whether it was taken from the cache.
+    """
+    how: dict[str, Any] = {"options": options, "device": device, "progress": progress}
+    if cache is None:
+        return fit_forecaster(task, forecaster, training, **how), False
+    config = fresh_forecaster(
+        forecaster, task.train, training.seed, options, training.quantiles
+    ).config
+    folder = Path(cache) / hash_of([task.content_hash, forecaster, config, asdict(training)])
+    if (folder / "config.json").is_file():
+        return FittedForecaster.load(folder), True
+    state = Path(f"{folder}.state")
+    fitted = fit_forecaster(task, forecaster, training, checkpoint=state, **how)
+    fitted.save(folder)
+    state.unlink(missing_ok=True)
+    return fitted, False
 
 
 def training_record(trained_on: str, source_name: str, result: TrainingResult) -> dict[str, Any]:

@@ -3,7 +3,7 @@ import torch
 from stemdist.distill import experts as module
 from stemdist.distill.clusters import cluster_locations
 from stemdist.distill.experts import Expert, expert_answers, train_experts
-from stemdist.forecast import TrainingSettings, make_forecaster
+from stemdist.forecast import TrainingSettings, fit, make_forecaster
 
 SETTINGS = TrainingSettings(updates=6, validate_every=3)
 
@@ -15,7 +15,7 @@ def test_cached_experts_are_not_trained_again(task, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(module, "train_forecaster", fail)
+    monkeypatch.setattr(fit, "train_forecaster", fail)
     again = train_experts(task, ["linear"], 2, SETTINGS, cache=tmp_path)
     for one, other in zip(first, again, strict=True):
         assert one.validation_error == other.validation_error

@@ -95,7 +95,13 @@ FORECASTERS: Registry[type[Forecaster]] = Registry(
     "forecaster",
     {
         "agcrn": "stemdist.forecast.forecasters.agcrn:AGCRNForecaster",
+        "binned-rnn": "stemdist.forecast.forecasters.binned_rnn:BinnedRNNForecaster",
+        "bottleneck-mlp": "stemdist.forecast.forecasters.bottleneck_mlp:BottleneckMLPForecaster",
+        "cnn": "stemdist.forecast.forecasters.cnn:CNNForecaster",
         "dcrnn": "stemdist.forecast.forecasters.dcrnn:DCRNNForecaster",
+        "decomposition-mlp": (
+            "stemdist.forecast.forecasters.decomposition_mlp:DecompositionMLPForecaster"
+        ),
         "dlinear": "stemdist.forecast.forecasters.dlinear:DLinearForecaster",
         "graph-transformer": (
             "stemdist.forecast.forecasters.graph_transformer:GraphTransformerForecaster"
@@ -104,15 +110,22 @@ FORECASTERS: Registry[type[Forecaster]] = Registry(
         "gru": "stemdist.forecast.forecasters.recurrent:GRUForecaster",
         "hf-patchtsmixer": "stemdist.forecast.forecasters.hf:HFPatchTSMixerForecaster",
         "hf-patchtst": "stemdist.forecast.forecasters.hf:HFPatchTSTForecaster",
+        "image-mixer": "stemdist.forecast.forecasters.image_mixer:ImageMixerForecaster",
         "itransformer": "stemdist.forecast.forecasters.itransformer:ITransformerForecaster",
         "linear": "stemdist.forecast.forecasters.linear:LinearForecaster",
+        "lowrank-linear": "stemdist.forecast.forecasters.lowrank_linear:LowRankLinearForecaster",
         "lstm": "stemdist.forecast.forecasters.recurrent:LSTMForecaster",
         "mlp": "stemdist.forecast.forecasters.mlp:MLPForecaster",
         "module": "stemdist.forecast.forecasters.module:ModuleForecaster",
         "mtgnn": "stemdist.forecast.forecasters.mtgnn:MTGNNForecaster",
         "patchtst": "stemdist.forecast.forecasters.patchtst:PatchTSTForecaster",
+        "resnet": "stemdist.forecast.forecasters.resnet:ResNetForecaster",
         "rlinear": "stemdist.forecast.forecasters.rlinear:RLinearForecaster",
+        "rnn": "stemdist.forecast.forecasters.recurrent:RNNForecaster",
         "simvp": "stemdist.forecast.forecasters.simvp:SimVPForecaster",
+        "spectral-evolution": (
+            "stemdist.forecast.forecasters.spectral_evolution:SpectralEvolutionForecaster"
+        ),
         "stgcn": "stemdist.forecast.forecasters.stgcn:STGCNForecaster",
         "stnorm": "stemdist.forecast.forecasters.stnorm:STNormForecaster",
         "tsmixer": "stemdist.forecast.forecasters.tsmixer:TSMixerForecaster",

@@ -36,6 +36,7 @@ class SomeModule(torch.nn.Module):
 
 # Options that make a forecaster small; one that is not listed is small as it is.
 SMALL: dict[str, dict[str, object]] = {
+    "image-mixer": {"hidden": 8, "patch": 2, "window": 4},
     "mlp": {"hidden": 8},
     "module": {
         "factory": f"{__name__}:SomeModule",
@@ -49,7 +50,10 @@ SMALL: dict[str, dict[str, object]] = {
         "end_channels": 8,
         "neighbours": 6,
     },
+    "resnet": {"hidden": 8},
     "simvp": {"channels": 4, "hidden": 8},
+    # Two levels, so that the 3 x 3 cells here leave the attention more than one pixel.
+    "spectral-evolution": {"channels": 4, "hidden": 8, "layers": 2, "levels": 2},
     "unet": {"channels": 4},
 }
 VARIANTS = [
@@ -59,6 +63,7 @@ VARIANTS = [
     ("mlp", {"hidden": 8, "location_encoder": "attention"}),
     ("mlp", {"hidden": 8, "location_encoder": "none", "dropout": 0.2}),
     ("mtgnn", {**SMALL["mtgnn"], "adjacency": "sparse", "location_encoder": "mlp"}),
+    ("spectral-evolution", {**SMALL["spectral-evolution"], "mode": "alternating"}),
 ]
 # Rounding changes which neighbours these learn, so half precision is another graph.
 LEARNS_DISCRETE_GRAPH = {"mtgnn"}

@@ -6,7 +6,9 @@ of a frame (the image of one time step), D hidden channels, H rows and W columns
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +58,9 @@ class SimVPForecaster(Forecaster):
     result is added to an affine map of each location's own window, shared by all, which alone
     is the linear forecaster.
 
+    Its hidden state ``latent`` is the image (B, L_out C, H/4, W/4) of all future frames together
+    that the translator returns.
+
     Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
     channel says so. The two ends of a grid that goes round the earth are not joined. The edges
     of the graph and the profile are not read.
@@ -89,6 +94,7 @@ class SimVPForecaster(Forecaster):
     """
 
     needs_grid = True
+    states: ClassVar[Mapping[str, str]] = {"latent": "translate"}
 
     def __init__(
         self,

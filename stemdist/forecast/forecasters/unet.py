@@ -30,6 +30,9 @@ class UNetForecaster(Forecaster):
     every convolution; and the network is small. Its result is added to an affine map of each
     location's own window, shared by all, which alone is the linear forecaster.
 
+    Its hidden state ``latent`` is the image at the coarsest level, with ``2**(levels - 1)`` C
+    channels.
+
     Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
     channel says so. The two ends of a grid that goes round the earth are not joined. The edges
     of the graph and the profile are not read.
@@ -90,6 +93,11 @@ class UNetForecaster(Forecaster):
         self.end = nn.Conv2d(channels, self.rows, 1)
         start = target_of_rows(n_targets, n_outputs, horizon)
         self.linear = WindowLinear(lookback, n_features, start)
+
+    @property
+    def states(self) -> dict[str, str]:  # type: ignore[override]
+        """The image of the coarsest level, the finest where there is one level, is latent."""
+        return {"latent": f"down.{len(self.down) - 1}" if self.down else "start"}
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""

@@ -1,0 +1,182 @@
+"""Perceptrons that mix the patches of a grid's images and their channels in turn.
+
+Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features, D hidden
+channels, H rows and W columns of the grid, h and w of the patches, s rows and columns of
+patches in a window of the mixer, P cells of a patch's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.data import Data
+
+from stemdist.errors import check_count
+from stemdist.forecast.base import Forecaster
+from stemdist.forecast.layers.attention import FeedForward
+from stemdist.forecast.layers.grid import Grid
+from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
+from stemdist.forecast.layers.window_linear import WindowLinear
+
+
+class MixerBlock(nn.Module):
+    """``h + tokens(norm(h))``, then ``h + channels(norm(h))``, for images of tokens.
+
+    The tokens of each window of s x s are mixed, whatever the size of the image, which counts
+    as zero beyond its edges.
+
+    Parameters
+    ----------
+    hidden, window : int
+        D and s.
+    shift : int
+        Rows and columns, less than s, by which the windows lie before the image.
+
+    Examples
+    --------
+    >>> import torch
+    >>> MixerBlock(8, window=4, shift=2)(torch.zeros(2, 5, 3, 8)).shape
+    torch.Size([2, 5, 3, 8])
+    """
+
+    def __init__(self, hidden: int, window: int, shift: int) -> None:
+        super().__init__()
+        self.window, self.shift = window, shift
+        self.token_norm = nn.LayerNorm(hidden)
+        self.tokens = FeedForward(window**2, window**2, dropout=0.0)
+        self.channel_norm = nn.LayerNorm(hidden)
+        self.channels = FeedForward(hidden, 2 * hidden, dropout=0.0)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return (B, h, w, D) for (B, h, w, D)."""
+        h = h + self._mixed(self.token_norm(h))
+        change: Tensor = self.channels(self.channel_norm(h))
+        return h + change
+
+    def _mixed(self, h: Tensor) -> Tensor:
+        b, height, width, hidden = h.shape
+        size = self.window
+        below, right = (-(length + self.shift) % size for length in (height, width))
+        padded = functional.pad(h, (0, 0, self.shift, right, self.shift, below))
+        tiles = padded.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, ., s, ., s, D)
+        m, n = tiles.shape[1], tiles.shape[3]  # windows in each direction
+        mixed = self.tokens(tiles.permute(0, 1, 3, 5, 2, 4).flatten(4))  # (B, m, n, D, s * s)
+        mixed = mixed.view(b, m, n, hidden, size, size).permute(0, 1, 4, 2, 5, 3)
+        mixed = mixed.reshape(padded.shape)
+        return mixed[:, self.shift : self.shift + height, self.shift : self.shift + width]
+
+
+class _Mixer(nn.Module):
+    """Blocks whose windows lie alternately at the image's corner and half a window before it."""
+
+    def __init__(self, hidden: int, layers: int, window: int) -> None:
+        super().__init__()
+        shifts = [window // 2 * (layer % 2) for layer in range(layers)]
+        self.blocks = nn.Sequential(*(MixerBlock(hidden, window, shift) for shift in shifts))
+        self.norm = nn.LayerNorm(hidden)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return (B, D, h, w) for (B, D, h, w)."""
+        tokens = self.norm(self.blocks(h.permute(0, 2, 3, 1)))  # (B, h, w, D)
+        return tokens.permute(0, 3, 1, 2)
+
+
+class ImageMixerForecaster(Forecaster):
+    """Mix neighbouring patches of the grid, then the channels of each, several times.
+
+    Tolstikhin et al., *MLP-Mixer: An all-MLP Architecture for Vision*, NeurIPS 2021, section 2:
+    linear embedding of patches, here of all input steps, and blocks of two perceptrons between
+    layer norms and residuals. In the paper the tokens are all patches of the image, which ties
+    the weights to its size. Here they are those of a window of patches, and the windows of
+    every other block are moved by half a window, so that what is known spreads (Liu et al.,
+    *Swin Transformer*, ICCV 2021, section 3.2; beyond the image are zeros instead of its other
+    end). In place of pooling and classes, one 1 x 1 convolution makes all cells of a patch
+    (pixel shuffle). Its result is added to an affine map of each location's own window, shared
+    by all, which alone is the linear forecaster.
+
+    Its hidden state ``latent`` is the image (B, D, h, w) of the last tokens; the last row and
+    column of patches are filled up with zeros.
+
+    Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
+    channel says so. The two ends of a grid that goes round the earth are not joined. The edges
+    of the graph and the profile are not read.
+
+    Parameters
+    ----------
+    lookback, horizon, n_features : int
+        L_in and L_out in steps, and F.
+    n_outputs : int
+        O, the numbers forecast per location and step.
+    n_targets : int
+        Leading features that are targets; output ``o`` belongs to target ``o % n_targets``.
+    hidden : int
+        D.
+    layers : int
+        Blocks.
+    patch : int
+        P in cells.
+    window : int
+        s in patches; with 1, no patch sees another.
+
+    Raises
+    ------
+    InputError
+        If a value is outside its range, or, in ``forward``, the locations are on no grid.
+
+    Examples
+    --------
+    >>> import torch
+    >>> forecaster = ImageMixerForecaster(lookback=12, horizon=3, n_features=2)
+    >>> graph = Data(num_nodes=6, cell=torch.cartesian_prod(torch.arange(2), torch.arange(3)))
+    >>> forecaster(torch.zeros(4, 12, 6, 2), graph, torch.zeros(6, 24)).shape
+    torch.Size([4, 3, 6])
+    """
+
+    needs_grid = True
+    states: ClassVar[Mapping[str, str]] = {"latent": "mix"}
+
+    def __init__(
+        self,
+        *,
+        lookback: int,
+        horizon: int,
+        n_features: int,
+        n_outputs: int = 1,
+        n_targets: int = 1,
+        hidden: int = 32,
+        layers: int = 4,
+        patch: int = 4,
+        window: int = 8,
+    ) -> None:
+        super().__init__(
+            lookback=lookback,
+            horizon=horizon,
+            n_features=n_features,
+            n_outputs=n_outputs,
+            n_targets=check_targets(n_targets, n_features, n_outputs),
+            hidden=check_count("hidden", hidden),
+            layers=check_count("layers", layers),
+            patch=check_count("patch", patch),
+            window=check_count("window", window),
+        )
+        self.patch = patch
+        start = target_of_rows(n_targets, n_outputs, horizon)
+        self.linear = WindowLinear(lookback, n_features, start)
+        self.embed = nn.Conv2d(lookback * n_features + 1, hidden, patch, stride=patch)
+        self.mix = _Mixer(hidden, layers, window)
+        self.end = nn.Conv2d(hidden, patch**2 * self.rows, 1)
+
+    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
+        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
+        grid = Grid.of(graph)
+        rows = x.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
+        own: Tensor = self.linear(rows)  # (B, N, O * L_out)
+        missing = (-grid.width % self.patch, -grid.height % self.patch)
+        images = functional.pad(grid.scatter(rows), (0, missing[0], 0, missing[1]))
+        h = self.mix(self.embed(images))  # (B, D, h, w)
+        fine = functional.pixel_shuffle(self.end(h), self.patch)  # (B, O * L_out, P h, P w)
+        change = grid.gather(fine[..., : grid.height, : grid.width])
+        return own.transpose(1, 2) + change

@@ -1,0 +1,105 @@
+"""Residual convolutions over the images of a regular grid.
+
+Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F features, D hidden
+channels, H rows and W columns of the grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.data import Data
+
+from stemdist.errors import check_count
+from stemdist.forecast.base import Forecaster
+from stemdist.forecast.layers.grid import Grid
+from stemdist.forecast.layers.image_conv import ImageConv
+from stemdist.forecast.layers.residual_conv import ResidualConv
+from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
+from stemdist.forecast.layers.window_linear import WindowLinear
+
+
+class ResNetForecaster(Forecaster):
+    """Residual blocks of convolutions at half the grid's resolution, all input steps as channels.
+
+    He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016, section 3.3, the
+    plain blocks of two convolutions. Changes: one convolution of width 3 that halves the image
+    is the way in; all blocks keep its size and channels; group norm and SiLU stand for batch
+    norm and ReLU; in place of pooling and classes, one 1 x 1 convolution makes the values of
+    2 x 2 cells of each pixel (pixel shuffle). Its result is added to an affine map of each
+    location's own window, shared by all, which alone is the linear forecaster.
+
+    Its hidden state ``latent`` is the image (B, D, H/2, W/2) that the blocks return; odd
+    numbers of rows and columns are rounded up.
+
+    Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
+    channel says so. The two ends of a grid that goes round the earth are not joined. The edges
+    of the graph and the profile are not read.
+
+    Parameters
+    ----------
+    lookback, horizon, n_features : int
+        L_in and L_out in steps, and F.
+    n_outputs : int
+        O, the numbers forecast per location and step.
+    n_targets : int
+        Leading features that are targets; output ``o`` belongs to target ``o % n_targets``.
+    hidden : int
+        D.
+    layers : int
+        Residual blocks; each lets a forecast see 4 cells farther in every direction.
+
+    Raises
+    ------
+    InputError
+        If a value is outside its range, or, in ``forward``, the locations are on no grid.
+
+    Examples
+    --------
+    >>> import torch
+    >>> forecaster = ResNetForecaster(lookback=12, horizon=3, n_features=2)
+    >>> graph = Data(num_nodes=6, cell=torch.cartesian_prod(torch.arange(2), torch.arange(3)))
+    >>> forecaster(torch.zeros(4, 12, 6, 2), graph, torch.zeros(6, 24)).shape
+    torch.Size([4, 3, 6])
+    """
+
+    needs_grid = True
+    states: ClassVar[Mapping[str, str]] = {"latent": "blocks"}
+
+    def __init__(
+        self,
+        *,
+        lookback: int,
+        horizon: int,
+        n_features: int,
+        n_outputs: int = 1,
+        n_targets: int = 1,
+        hidden: int = 32,
+        layers: int = 4,
+    ) -> None:
+        super().__init__(
+            lookback=lookback,
+            horizon=horizon,
+            n_features=n_features,
+            n_outputs=n_outputs,
+            n_targets=check_targets(n_targets, n_features, n_outputs),
+            hidden=check_count("hidden", hidden),
+            layers=check_count("layers", layers),
+        )
+        start = target_of_rows(n_targets, n_outputs, horizon)
+        self.linear = WindowLinear(lookback, n_features, start)
+        self.start = ImageConv(lookback * n_features + 1, hidden, stride=2)
+        self.blocks = nn.Sequential(*(ResidualConv(hidden) for _ in range(layers)))
+        self.end = nn.Conv2d(hidden, 4 * self.rows, 1)
+
+    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
+        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
+        grid = Grid.of(graph)
+        rows = x.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
+        own: Tensor = self.linear(rows)  # (B, N, O * L_out)
+        h = self.blocks(self.start(grid.scatter(rows)))  # (B, D, H/2, W/2)
+        fine = functional.pixel_shuffle(self.end(h), 2)[..., : grid.height, : grid.width]
+        return own.transpose(1, 2) + grid.gather(fine)

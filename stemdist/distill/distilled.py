@@ -6,6 +6,7 @@ locations, F features, E cluster edges.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,8 +26,7 @@ from stemdist.data.windows import TensorWindows
 from stemdist.distill.clusters import Clusters
 from stemdist.errors import InputError
 from stemdist.files import atomic_path
-from stemdist.forecast.locations import Locations
-from stemdist.forecast.task_settings import TaskSettings
+from stemdist.forecast import ForecastTask, Locations, TaskSettings, TrainingSet
 
 FORMAT = "stemdist-distilled-1"
 
@@ -103,6 +103,39 @@ class DistilledSet:
         graph.x = self.windows.x.permute(2, 0, 1, 3)
         graph.y = self.windows.y.permute(2, 0, 1)  # (K, M_S, C * L_out)
         return graph
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over the windows, their weights and the cluster graph."""
+        windows, graph = self.windows, self.cluster_graph
+        parts = (windows.x, windows.y, windows.mask, windows.weight, windows.profile)
+        digest = hashlib.sha256()
+        for tensor in (*parts, graph.edge_index, graph.edge_weight):
+            digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+        return digest.hexdigest()
+
+    def training_set(self) -> TrainingSet:
+        """Return the synthetic windows, to train what serves every real location."""
+        return TrainingSet(
+            kind="distilled",
+            source=self.windows,
+            graph=self.cluster_graph,
+            scaler=self.scaler,
+            content_hash=self.content_hash,
+            settings=self.settings,
+            variables=self.variables,
+            units=self.units,
+            locations=self.locations,
+            source_name=str(self.record.get("source_name", "")),
+        )
+
+    def check_features(self, task: ForecastTask) -> None:
+        """Raise :class:`InputError` if real data have other features."""
+        if task.feature_names != self.feature_names:
+            raise InputError(
+                f"the validation data have the features {task.feature_names}, the distilled "
+                f"set {self.feature_names}: prepare them with the distilled set's settings"
+            )
 
     @property
     def clusters(self) -> Clusters:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from stemdist.distill.distilled import DistilledSet
-from stemdist.errors import InputError
 from stemdist.forecast import (
     FittedForecaster,
     ForecastTask,
     TrainingSettings,
     fit_windows,
-    training_record,
+    held_out,
 )
 
 
@@ -45,31 +44,11 @@ def train_on_distilled(
     InputError
         If a name or option is unknown, or ``validation`` has other features.
     """
-    held_out = None
     if validation is not None:
-        if validation.feature_names != distilled.feature_names:
-            raise InputError(
-                f"the validation data have the features {validation.feature_names}, the distilled "
-                f"set {distilled.feature_names}: prepare them with the distilled set's settings"
-            )
-        held_out = (validation.validation, validation.graph, validation.train.profile)
+        distilled.check_features(validation)
     training = training or TrainingSettings()
+    given = distilled.training_set()
     module, result = fit_windows(
-        forecaster,
-        distilled.windows,
-        distilled.cluster_graph,
-        training,
-        validation=held_out,
-        **how,
+        forecaster, given.source, given.graph, training, validation=held_out(validation), **how
     )
-    return FittedForecaster(
-        name=forecaster,
-        forecaster=module,
-        settings=distilled.settings,
-        scaler=distilled.scaler,
-        quantiles=training.quantiles,
-        variables=distilled.variables,
-        units=distilled.units,
-        locations=distilled.locations,
-        record=training_record("distilled", str(distilled.record.get("source_name", "")), result),
-    )
+    return given.fitted(forecaster, module, result, training.quantiles)

@@ -5,13 +5,11 @@ Shapes: M_S selected windows, K clusters or selected locations, N locations.
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -195,7 +193,7 @@ class DistilledWindows(Method):
 
     def identity(self, budget: Budget) -> Any:
         """Return a hash of its numbers."""
-        return fingerprint(budget.given)
+        return budget.given.content_hash
 
     def data(self, budget: Budget) -> TrainingData:
         """Return its windows and cluster graph."""
@@ -260,13 +258,3 @@ def expert_identity(budget: Budget) -> str:
     """Return a hash of the settings of the experts."""
     settings = recorded_settings(budget)
     return hash_of([settings.experts, settings.expert_seeds, settings.expert_training])
-
-
-def fingerprint(distilled: DistilledSet) -> str:
-    """Return a hash of the windows, weights and graph of a distilled set."""
-    windows, graph = distilled.windows, distilled.cluster_graph
-    parts = (windows.x, windows.y, windows.mask, windows.weight, windows.profile)
-    digest = hashlib.sha256()
-    for tensor in (*parts, graph.edge_index, graph.edge_weight):
-        digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
-    return digest.hexdigest()

@@ -8,8 +8,8 @@ from stemdist.forecast.fit import (
     fit_once,
     fit_windows,
     fresh_forecaster,
+    held_out,
     shape_of,
-    training_record,
 )
 from stemdist.forecast.fitted import FittedForecaster, save_weights
 from stemdist.forecast.locations import Locations
@@ -19,6 +19,7 @@ from stemdist.forecast.predict import mean_error, predict_windows
 from stemdist.forecast.task import ForecastTask
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.forecast.train import TrainingResult, train_forecaster
+from stemdist.forecast.training_set import TrainingSet
 from stemdist.forecast.training_settings import TrainingSettings
 
 __all__ = [
@@ -30,18 +31,19 @@ __all__ = [
     "Objective",
     "TaskSettings",
     "TrainingResult",
+    "TrainingSet",
     "TrainingSettings",
     "Update",
     "fit_forecaster",
     "fit_once",
     "fit_windows",
     "fresh_forecaster",
+    "held_out",
     "make_forecaster",
     "mean_error",
     "predict_windows",
     "save_weights",
     "shape_of",
     "train_forecaster",
-    "training_record",
     "weighted_mean",
 ]

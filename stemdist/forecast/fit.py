@@ -15,10 +15,10 @@ from stemdist.data.windows import WindowSource
 from stemdist.files import hash_of
 from stemdist.forecast.base import Forecaster, make_forecaster
 from stemdist.forecast.fitted import FittedForecaster
-from stemdist.forecast.locations import Locations
 from stemdist.forecast.objective import Objective
 from stemdist.forecast.task import ForecastTask
 from stemdist.forecast.train import TrainingResult, train_forecaster
+from stemdist.forecast.training_set import TrainingSet
 from stemdist.forecast.training_settings import TrainingSettings
 
 
@@ -104,6 +104,13 @@ def fit_windows(
     return forecaster, result
 
 
+def held_out(task: ForecastTask | None) -> tuple[WindowSource, Data, Tensor] | None:
+    """Return what chooses the weights: the validation part of a task, or None without one."""
+    if task is None or "validation" not in task.windows:
+        return None
+    return task.validation, task.graph, task.train.profile
+
+
 def fit_forecaster(
     task: ForecastTask,
     forecaster: str = "mlp",
@@ -136,24 +143,11 @@ def fit_forecaster(
     >>> fit_forecaster(task, "linear", TrainingSettings(updates=2)).record["updates"]
     2
     """
-    held_out = None
-    if "validation" in task.windows:
-        held_out = (task.validation, task.graph, task.train.profile)
     training = training or TrainingSettings()
     module, result = fit_windows(
-        forecaster, task.train, task.graph, training, validation=held_out, **how
+        forecaster, task.train, task.graph, training, validation=held_out(task), **how
     )
-    return FittedForecaster(
-        name=forecaster,
-        forecaster=module,
-        settings=task.settings,
-        scaler=task.scaler,
-        quantiles=training.quantiles,
-        variables=tuple(map(str, task.series.data_vars)),
-        units=task.units,
-        locations=Locations.of_task(task),
-        record=training_record("full", str(task.series.attrs.get("source_name", "")), result),
-    )
+    return TrainingSet.of_task(task).fitted(forecaster, module, result, training.quantiles)
 
 
 def fit_once(
@@ -195,16 +189,3 @@ def fit_once(
     fitted.save(folder)
     state.unlink(missing_ok=True)
     return fitted, False
-
-
-def training_record(trained_on: str, source_name: str, result: TrainingResult) -> dict[str, Any]:
-    """Return how a forecaster was trained, as JSON types."""
-    best = result.best_validation_error
-    return {
-        "trained_on": trained_on,
-        "source_name": source_name,
-        "updates": result.updates,
-        "seconds": result.seconds,
-        "validation_error": best if best == best else None,  # NaN: nothing was validated
-        "history": result.history.to_dict("records"),
-    }

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch_geometric.data import Data
 
-from stemdist.errors import InputError, check_count
 from stemdist.forecast.base import Forecaster
+from stemdist.forecast.layers.moving_average import check_kernel, moving_average
 from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
 from stemdist.forecast.layers.window_linear import WindowLinear
 
@@ -67,7 +67,7 @@ class DLinearForecaster(Forecaster):
             n_features=n_features,
             n_outputs=n_outputs,
             n_targets=check_targets(n_targets, n_features, n_outputs),
-            kernel=_check_kernel(kernel),
+            kernel=check_kernel(kernel),
         )
         self.register_buffer("average", moving_average(lookback, kernel), persistent=False)
         start = target_of_rows(n_targets, n_outputs, horizon)
@@ -85,29 +85,3 @@ class DLinearForecaster(Forecaster):
         rows = x.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
         bias = self.trend.bias + self.remainder.bias
         return functional.linear(rows, weight.flatten(1), bias).transpose(1, 2)
-
-
-def moving_average(length: int, kernel: int) -> Tensor:
-    """Return the (length, length) matrix of a centred moving average.
-
-    Values before the first and after the last step repeat those, so rows always sum to 1.
-
-    Examples
-    --------
-    >>> moving_average(3, 3) @ torch.tensor([0.0, 3.0, 9.0])
-    tensor([1., 4., 7.])
-    """
-    step = torch.arange(length)
-    offset = torch.arange(kernel) - kernel // 2
-    read = (step[:, None] + offset).clamp(0, length - 1)  # (length, kernel)
-    share = torch.full(read.shape, 1 / kernel)
-    return torch.zeros(length, length).scatter_add_(1, read, share)
-
-
-def _check_kernel(value: int) -> int:
-    if check_count("kernel", value) % 2 == 0:
-        raise InputError(
-            f"kernel is {value}: it must be odd, so that the moving average is centred; "
-            f"e.g. {value + 1}"
-        )
-    return value

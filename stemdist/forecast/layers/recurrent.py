@@ -97,3 +97,37 @@ class LSTM(nn.Module):
             h = torch.sigmoid(show) * torch.tanh(cell)
             states.append(h)
         return torch.stack(states, dim=2)
+
+
+class RNN(nn.Module):
+    """Simple recurrent layer: ``h' = tanh(inputs(x) + state(h))``.
+
+    Elman, *Finding Structure in Time*, Cognitive Science 14 (1990), with the hyperbolic
+    tangent of ``torch.nn.RNN``.
+
+    Parameters
+    ----------
+    inputs : torch.nn.Module
+        Maps inputs (B, N, ..., C) to (B, N, ..., H).
+    state : torch.nn.Module
+        Maps states (B, N, H) to (B, N, H).
+
+    Examples
+    --------
+    >>> layer = RNN(nn.Linear(2, 4), nn.Linear(4, 4, bias=False))
+    >>> layer(torch.ones(3, 5, 7, 2), torch.zeros(3, 5, 4)).shape
+    torch.Size([3, 5, 7, 4])
+    """
+
+    def __init__(self, inputs: nn.Module, state: nn.Module) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.state = state
+
+    def forward(self, x: Tensor, h: Tensor, *graph: object) -> Tensor:
+        """Return the states (B, N, T, H) after each step, as :meth:`GRU.forward`."""
+        states = []
+        for content in self.inputs(x, *graph).unbind(2):
+            h = torch.tanh(content + self.state(h, *graph))
+            states.append(h)
+        return torch.stack(states, dim=2)

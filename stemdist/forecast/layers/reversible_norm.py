@@ -42,6 +42,8 @@ class ReversibleNorm(nn.Module):
     floor : float
         Standard deviation (in scaled units) added in quadrature, so that the noise of a flat
         window is not blown up and its gradients stay bounded.
+    scales : bool
+        False takes away and gives back the mean only.
 
     Raises
     ------
@@ -57,19 +59,28 @@ class ReversibleNorm(nn.Module):
     """
 
     def __init__(
-        self, n_features: int, n_outputs: int = 1, n_targets: int = 1, floor: float = 0.1
+        self,
+        n_features: int,
+        n_outputs: int = 1,
+        n_targets: int = 1,
+        floor: float = 0.1,
+        scales: bool = True,
     ) -> None:
         super().__init__()
         self.n_targets = check_targets(n_targets, n_features, n_outputs)
         self.n_outputs = n_outputs
         self.floor = floor
+        self.scales = scales
 
     def normalise(self, x: Tensor) -> tuple[Tensor, Statistics]:
         """Return (B, L_in, N, F) with normalised targets, and what was taken away."""
         targets, others = x[..., : self.n_targets], x[..., self.n_targets :]
         mean = targets.mean(1, keepdim=True)  # (B, 1, N, V)
         centred = targets - mean
-        scale = (centred.square().mean(1, keepdim=True) + self.floor**2).sqrt()
+        if self.scales:
+            scale = (centred.square().mean(1, keepdim=True) + self.floor**2).sqrt()
+        else:
+            scale = torch.ones_like(mean)
         statistics = Statistics(mean[:, 0].transpose(1, 2), scale[:, 0].transpose(1, 2))
         return torch.cat([centred / scale, others], dim=-1), statistics
 

@@ -6,6 +6,7 @@ Shapes: L_in lookback, F features, P = L_in * F inputs of a row, R outputs of a 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +25,16 @@ class WindowLinear(nn.Module):
     each weight here belongs to a frequency. As fast frequencies vary less, the weights of
     frequency k (0 to L_in - 1) count ``sqrt(k + 1)``-fold, and all of them less where there
     are more, so that one learning rate suits any lookback. That changes the way to the
-    solution, not what the map can be. It starts at the mean of one feature of the window.
+    solution, not what the map can be. An output starts at the mean of one feature of the
+    window, or at a random map of variance 1 over such maps where the mean square of a
+    window's features is 1, be the window flat or noise.
 
     Parameters
     ----------
     lookback, n_features : int
         L_in and F; a row holds all features of its first step, then of its second, and so on.
-    start : list of int
-        For each of the R outputs, the feature at whose mean it starts.
+    start : sequence of int or None
+        For each of the R outputs, the feature at whose mean it starts; None for a random map.
 
     Examples
     --------
@@ -42,12 +45,19 @@ class WindowLinear(nn.Module):
 
     waves: Tensor
 
-    def __init__(self, lookback: int, n_features: int, start: list[int]) -> None:
+    def __init__(self, lookback: int, n_features: int, start: Sequence[int | None]) -> None:
         super().__init__()
         self.register_buffer("waves", weighted_waves(lookback), persistent=False)
         weight = torch.zeros(len(start), lookback, n_features)
-        # The first wave is constant, sqrt(12) / L_in at each step: so much of it is the mean.
-        weight[torch.arange(len(start)), 0, torch.tensor(start)] = 1 / math.sqrt(_SPREAD)
+        # Frequency k of white noise has variance 12 (k + 1) / L_in, and only the first of a flat
+        # window is there, with square 12.
+        spread = (_SPREAD * n_features * (torch.arange(lookback) + 1)).rsqrt()[:, None]
+        for output, feature in enumerate(start):
+            if feature is None:
+                weight[output] = spread * torch.randn(lookback, n_features)
+            else:
+                # The first wave is constant, sqrt(12) / L_in: so much of it is the mean.
+                weight[output, 0, feature] = 1 / math.sqrt(_SPREAD)
         self.weight = nn.Parameter(weight)  # (R, L_in frequencies, F)
         self.bias = nn.Parameter(torch.zeros(len(start)))
 

@@ -58,15 +58,15 @@ class MixerBlock(nn.Module):
 
     def _mixed(self, h: Tensor) -> Tensor:
         b, height, width, hidden = h.shape
-        size = self.window
-        below, right = (-(length + self.shift) % size for length in (height, width))
-        padded = functional.pad(h, (0, 0, self.shift, right, self.shift, below))
-        tiles = padded.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, ., s, ., s, D)
-        m, n = tiles.shape[1], tiles.shape[3]  # windows in each direction
-        mixed = self.tokens(tiles.permute(0, 1, 3, 5, 2, 4).flatten(4))  # (B, m, n, D, s * s)
+        size, shift = self.window, self.shift
+        below, right = (-(length + shift) % size for length in (height, width))
+        padded = functional.pad(h, (0, 0, shift, right, shift, below))
+        m, n = padded.shape[1] // size, padded.shape[2] // size  # windows in each direction
+        tiles = padded.reshape(b, m, size, n, size, hidden).permute(0, 1, 3, 5, 2, 4)
+        mixed: Tensor = self.tokens(tiles.flatten(4))  # (B, m, n, D, s * s)
         mixed = mixed.view(b, m, n, hidden, size, size).permute(0, 1, 4, 2, 5, 3)
         mixed = mixed.reshape(padded.shape)
-        return mixed[:, self.shift : self.shift + height, self.shift : self.shift + width]
+        return mixed[:, shift : shift + height, shift : shift + width]
 
 
 class _Mixer(nn.Module):
@@ -80,7 +80,7 @@ class _Mixer(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Return (B, D, h, w) for (B, D, h, w)."""
-        tokens = self.norm(self.blocks(h.permute(0, 2, 3, 1)))  # (B, h, w, D)
+        tokens: Tensor = self.norm(self.blocks(h.permute(0, 2, 3, 1)))  # (B, h, w, D)
         return tokens.permute(0, 3, 1, 2)
 
 

@@ -26,8 +26,7 @@ class WindowLinear(nn.Module):
     frequency k (0 to L_in - 1) count ``sqrt(k + 1)``-fold, and all of them less where there
     are more, so that one learning rate suits any lookback. That changes the way to the
     solution, not what the map can be. An output starts at the mean of one feature of the
-    window, or at a random map of variance 1 over such maps where the mean square of a
-    window's features is 1, be the window flat or noise.
+    window, or at a random map: normal weights of all P inputs with variance 1 / P.
 
     Parameters
     ----------
@@ -49,15 +48,13 @@ class WindowLinear(nn.Module):
         super().__init__()
         self.register_buffer("waves", weighted_waves(lookback), persistent=False)
         weight = torch.zeros(len(start), lookback, n_features)
-        # Frequency k of white noise has variance 12 (k + 1) / L_in, and only the first of a flat
-        # window is there, with square 12.
+        random = torch.tensor([feature is None for feature in start])
+        feature = torch.tensor([feature or 0 for feature in start])
+        # The first wave is constant, sqrt(12) / L_in at each step: so much of it is the mean.
+        weight[~random, 0, feature[~random]] = 1 / math.sqrt(_SPREAD)
+        # Normal weights of the steps are normal in any orthonormal waves; these are longer.
         spread = (_SPREAD * n_features * (torch.arange(lookback) + 1)).rsqrt()[:, None]
-        for output, feature in enumerate(start):
-            if feature is None:
-                weight[output] = spread * torch.randn(lookback, n_features)
-            else:
-                # The first wave is constant, sqrt(12) / L_in: so much of it is the mean.
-                weight[output, 0, feature] = 1 / math.sqrt(_SPREAD)
+        weight[random] = spread * torch.randn(int(random.sum()), lookback, n_features)
         self.weight = nn.Parameter(weight)  # (R, L_in frequencies, F)
         self.bias = nn.Parameter(torch.zeros(len(start)))
 

@@ -7,6 +7,7 @@ from torch_geometric.data import Data
 
 from stemdist.errors import InputError
 from stemdist.forecast.base import Forecaster, make_forecaster
+from stemdist.forecast.hidden_states import hidden_states
 
 L_IN, L_OUT, N, F, H = 4, 3, 5, 2, 6
 
@@ -24,7 +25,8 @@ def windows() -> tuple[Tensor, Data, Tensor]:
 
 
 def library_layer(name: str, layer: nn.Module, columns: int) -> nn.Module:
-    reference = {"gru": nn.GRU, "lstm": nn.LSTM}[name](columns, H, batch_first=True).double()
+    library = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}[name]
+    reference = library(columns, H, batch_first=True).double()
     bias = layer.state.bias
     reference.load_state_dict(
         {
@@ -37,7 +39,7 @@ def library_layer(name: str, layer: nn.Module, columns: int) -> nn.Module:
     return reference
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm"])
+@pytest.mark.parametrize("name", ["gru", "lstm", "rnn"])
 def test_two_layers_and_a_code_are_those_of_torch(name):
     forecaster = build(name, layers=2)
     x, graph, profile = windows()
@@ -45,13 +47,13 @@ def test_two_layers_and_a_code_are_those_of_torch(name):
     start = code.repeat(2, 1)[None]  # (1, B N, H), the same in every window
     h = x.transpose(1, 2).flatten(0, 1)  # (B N, L_in, F)
     for layer, columns in zip(forecaster.layers, (F, H), strict=True):
-        state = start if name == "gru" else (start, torch.zeros_like(start))
+        state = (start, torch.zeros_like(start)) if name == "lstm" else start
         h = library_layer(name, layer, columns)(h, state)[0]
     expected = forecaster.head(h[:, -1]).view(2, N, L_OUT).transpose(1, 2)
     torch.testing.assert_close(forecaster(x, graph, profile), expected)
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm"])
+@pytest.mark.parametrize("name", ["gru", "lstm", "rnn"])
 def test_without_codes_the_profile_is_not_read(name):
     x, graph, profile = windows()
     assert not torch.equal(*(build(name)(x, graph, p) for p in (profile, -profile)))
@@ -65,6 +67,19 @@ def test_dropout_is_for_training_only():
     assert not torch.equal(forecaster(*arguments), forecaster(*arguments))
     forecaster.eval()
     assert torch.equal(forecaster(*arguments), forecaster(*arguments))
+
+
+@pytest.mark.parametrize("teacher", ["gru", "lstm"])
+def test_a_simple_network_takes_over_the_head_and_the_codes_of_a_gated_one(teacher):
+    taught, student = build(teacher), build("rnn")
+    for part in ("head", "code"):
+        student.get_submodule(part).load_state_dict(taught.get_submodule(part).state_dict())
+    x, graph, profile = windows()
+    states = hidden_states(student, ["features", "tokens"], x, graph, profile)[1]
+    assert states["tokens"].shape == (2, N, L_IN, H)
+    assert torch.equal(states["features"], states["tokens"][:, :, -1])
+    expected = taught.head(states["features"]).transpose(1, 2)
+    torch.testing.assert_close(student(x, graph, profile), expected)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,14 @@ def test_restore_undoes_normalise():
     torch.testing.assert_close(norm.restore(normed[..., 0], statistics), x[..., 0])
 
 
+def test_without_scales_only_the_mean_is_taken_away():
+    x = torch.tensor([[[[1.0, 7.0]], [[5.0, 7.0]]]])
+    norm = ReversibleNorm(2, scales=False)
+    normed, statistics = norm.normalise(x)
+    assert normed[0, :, 0].tolist() == [[-2.0, 7.0], [2.0, 7.0]]
+    assert norm.restore(torch.tensor([[[10.0]]]), statistics).item() == 13.0
+
+
 def test_each_output_gets_the_statistics_of_its_target():
     x = torch.randn(3, 6, 4, 3, dtype=torch.float64)
     norm = ReversibleNorm(3, n_outputs=4, n_targets=2)  # two quantiles of two targets

@@ -24,6 +24,25 @@ def test_starts_at_the_mean_of_the_named_features():
     torch.testing.assert_close(forecast, x.mean(1)[:, [0, 2]])
 
 
+def test_random_maps_have_normal_weights_of_steps_and_leave_the_others_alone():
+    torch.manual_seed(0)
+    weight = WindowLinear(7, 3, start=[1, *[None] * 4000]).step_weight()
+    mean = torch.zeros(7, 3)
+    mean[:, 1] = 1 / 7
+    torch.testing.assert_close(weight[0], mean.flatten())
+    covariance = weight[1:].T @ weight[1:] / 4000  # 1 / P on the diagonal, P = 7 * 3
+    torch.testing.assert_close(21 * covariance, torch.eye(21), atol=0.1, rtol=0.0)
+
+
+def test_no_random_number_is_drawn_without_a_random_map():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    WindowLinear(7, 3, start=[1, 0])
+    assert torch.equal(torch.get_rng_state(), before)
+    WindowLinear(7, 3, start=[1, None])
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
 def test_assigned_weights_are_those_of_steps():
     layer, weight, bias = WindowLinear(7, 3, start=[0] * 5), torch.randn(5, 21), torch.randn(5)
     layer.assign(weight, bias)

@@ -82,5 +82,8 @@ class ForecastLoss(Objective):
 
     def forward(self, forecaster: Forecaster, update: Update) -> dict[str, Tensor]:
         """Return the one term ``forecast``."""
-        errors = self.loss(forecaster(update.x, update.graph, update.profile), update.y)
-        return {"forecast": weighted_mean(errors, update.mask, update.weight)}
+        return {"forecast": self.of(forecaster(update.x, update.graph, update.profile), update)}
+
+    def of(self, forecast: Tensor, update: Update) -> Tensor:
+        """Return the loss of a forecast (B, O * L_out, N) of the windows of an update."""
+        return weighted_mean(self.loss(forecast, update.y), update.mask, update.weight)

@@ -5,8 +5,11 @@ Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F featu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Data
 
@@ -49,6 +52,7 @@ class DLinearForecaster(Forecaster):
     """
 
     pointwise = True
+    states: ClassVar[Mapping[str, str]] = {"features": "hidden"}
     average: Tensor
 
     def __init__(
@@ -73,6 +77,7 @@ class DLinearForecaster(Forecaster):
         start = target_of_rows(n_targets, n_outputs, horizon)
         self.trend = WindowLinear(lookback, n_features, start)
         self.remainder = WindowLinear(lookback, n_features, start)
+        self.hidden = nn.Identity()  # no hidden layer: the forecast stands for its features
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units; reads ``x`` only."""
@@ -84,4 +89,5 @@ class DLinearForecaster(Forecaster):
         weight = remainder + torch.einsum("rtf,ts->rsf", trend - remainder, self.average)
         rows = x.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
         bias = self.trend.bias + self.remainder.bias
-        return functional.linear(rows, weight.flatten(1), bias).transpose(1, 2)
+        forecast: Tensor = self.hidden(functional.linear(rows, weight.flatten(1), bias))
+        return forecast.transpose(1, 2)

@@ -1,0 +1,258 @@
+"""What a student minimises: its own error, and its distance from what its teachers answered.
+
+Shapes: B windows, N locations, C targets, L_out horizon, R = C * L_out rows, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stemdist.forecast import Forecaster, Objective, Update
+from stemdist.forecast.hidden_states import hidden_states
+from stemdist.forecast.objective import ForecastLoss
+from stemdist.students.divergences import Divergence, Truth, make_divergence
+from stemdist.students.lessons import Lessons
+from stemdist.students.projections import PROJECTIONS, Projection
+from stemdist.students.term import Term
+from stemdist.students.views import Bins, View, make_view
+
+Answers = dict[str, Tensor]
+"""The forecast (B, N, C, L_out) and hidden states of a student or teacher, columns last."""
+
+
+def answers_of(rows: Tensor, states: Mapping[str, Tensor], n_targets: int) -> Answers:
+    """Return forecast rows (B, R, N) and hidden states with windows, locations, columns last."""
+    forecast = steps_last(rows, n_targets)
+    shown = {k: v.movedim(1, -1) if k == "latent" else v for k, v in states.items()}
+    return {"forecast": forecast, **shown}
+
+
+def steps_last(rows: Tensor, n_targets: int) -> Tensor:
+    """Return rows (B, C * L_out, N) as (B, N, C, L_out)."""
+    return rows.transpose(1, 2).unflatten(2, (n_targets, -1))  # type: ignore[no-any-return, no-untyped-call]
+
+
+def horizon_weights(tau: float, horizon: int) -> Tensor:
+    """Return weights (L_out,) of mean 1 that grow (tau > 0) along the horizon.
+
+    DistilTS (ICASSP 2026): step t of T counts exp(tau t / (T - 1)) over its mean.
+
+    Examples
+    --------
+    >>> weights = horizon_weights(1.0, 3)
+    >>> round(weights.mean().item(), 6), round((weights[2] / weights[0]).item(), 4)
+    (1.0, 2.7183)
+    """
+    growth = (torch.linspace(0, 1, horizon) * tau).exp()
+    return growth / growth.mean()
+
+
+class Aligner(nn.Module):
+    """One term between one student and one teacher.
+
+    Parameters
+    ----------
+    term : Term
+        What is compared, and how.
+    student, teacher : dict of str to Tensor
+        Answers of both to the same window or windows, whose shapes the layers are made for.
+    spread : Tensor
+        (C, L_out) standard deviation of the teacher's errors.
+    bins : tuple of float
+        Centres of the student's bins; empty where it has none.
+    """
+
+    weights: Tensor | None
+
+    def __init__(
+        self, term: Term, student: Answers, teacher: Answers, spread: Tensor, bins: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.term = term
+        options = dict(term.view_options)
+        self.view: View = make_view(
+            term.view, {**options, "centres": tuple(bins)} if term.view == "bins" else options
+        )
+        more = {"spread": spread} if term.loss == "gaussian-kl" else {}
+        self.loss: Divergence = make_divergence(term.loss, {**term.loss_options, **more})
+        self.project: Projection | None = None
+        if term.teacher_state is not None and self.view.per_location:
+            own = student[str(term.student_state)].shape[1:]
+            self.project = PROJECTIONS[term.projection](own, teacher[term.of].shape[1:])
+        weights = None
+        if term.horizon_tau:
+            horizon = spread.shape[1]
+            weights = horizon_weights(term.horizon_tau, horizon)[self.view.steps(horizon)]
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, student: Answers, teacher: Answers, truth: Truth, weight: Tensor) -> Tensor:
+        """Return the weighted term, a number.
+
+        Parameters
+        ----------
+        student, teacher : dict of str to Tensor
+            Answers to B windows.
+        truth : Truth
+            What was observed.
+        weight : Tensor
+            (N,) location weights.
+        """
+        total = weight.new_zeros(())
+        for own, other, share in self._pairs(student, teacher):
+            errors = self.loss(own, other, truth)
+            if self.weights is not None:
+                errors = errors * self.weights
+            total = total + share * self._mean(errors, weight)
+        return self.term.weight * total
+
+    def _pairs(self, student: Answers, teacher: Answers) -> list[tuple[Tensor, Tensor, float]]:
+        own = student[self.term.student_state or "forecast"]
+        if not self.term.needs_teacher:
+            return [(own, own, 1.0)]
+        if isinstance(self.view, Bins):
+            other = self.view.of_values(teacher["forecast"].flatten(2))  # (B, N, R, bins)
+            return [(self.view(own)[0], other, 1.0)]
+        other = teacher[self.term.teacher_state or "forecast"]
+        if self.project is not None:
+            own, other = self.project(own, other)
+        return list(zip(self.view(own), self.view(other), self.view.weights, strict=True))
+
+    def _mean(self, errors: Tensor, weight: Tensor) -> Tensor:
+        """Return the mean of errors, those of locations by their weights."""
+        if self.term.of == "latent" or not self.view.per_location:
+            return errors.mean()
+        each = errors.flatten(2).mean(2) if errors.dim() > 2 else errors  # (B, N)
+        return (each * weight).sum() / (weight.sum() * len(each))
+
+
+class TeachingObjective(Objective):
+    """The student's own error and the terms of every teacher.
+
+    Parameters
+    ----------
+    observed : ForecastLoss
+        Loss of the forecast on observed targets.
+    observed_weight : float
+        Its weight; 0 learns from teachers alone.
+    terms : sequence of Term
+        What is learned from each teacher.
+    lessons : sequence of Lessons
+        One for each teacher.
+    aligners : sequence of sequences of Aligner
+        One for each teacher and term that asks a teacher.
+    own : sequence of Aligner
+        Of the terms that ask no teacher.
+    n_targets : int
+        C.
+    adaptive : bool
+        Weigh teachers in every update so that the gradient of their terms together, with
+        respect to what the student shows, is shortest; otherwise all count the same.
+    """
+
+    def __init__(
+        self,
+        observed: ForecastLoss,
+        observed_weight: float,
+        terms: Sequence[Term],
+        lessons: Sequence[Lessons],
+        aligners: Sequence[Sequence[Aligner]],
+        own: Sequence[Aligner],
+        *,
+        n_targets: int = 1,
+        adaptive: bool = False,
+    ) -> None:
+        super().__init__()
+        self.observed, self.observed_weight = observed, observed_weight
+        self.terms, self.lessons = tuple(terms), tuple(lessons)
+        self.of_teachers = nn.ModuleList(nn.ModuleList(each) for each in aligners)
+        self.own = nn.ModuleList(own)
+        self.own_terms = [aligner.term for aligner in own]
+        self.n_targets, self.adaptive = n_targets, adaptive
+        states = (term.student_state for term in self.terms)
+        self.kinds = sorted({state for state in states if state is not None})
+
+    def identity(self) -> Any:
+        """Return the terms, and which teachers answered which windows."""
+        what = [self.observed.identity(), self.observed_weight, self.adaptive]
+        return [*what, [term.to_json() for term in self.terms], [x.identity for x in self.lessons]]
+
+    def forward(self, forecaster: Forecaster, update: Update) -> dict[str, Tensor]:
+        """Return the term ``observed`` and one for each :class:`Term`."""
+        rows, states = hidden_states(forecaster, self.kinds, update.x, update.graph, update.profile)
+        student = answers_of(rows, states, self.n_targets)
+        truth = Truth(*(steps_last(part, self.n_targets) for part in (update.y, update.mask)))
+        result = {}
+        if self.observed_weight:
+            result["observed"] = self.observed_weight * self.observed.of(rows, update)
+        for term, aligner in zip(self.own_terms, self.own, strict=True):
+            result[term.label] = aligner(student, student, truth, update.weight)
+        each = [
+            self._of_teacher(lessons, aligners, student, truth, update)
+            for lessons, aligners in zip(self.lessons, self.of_teachers, strict=True)
+        ]
+        for share, taught in zip(self._shares(each, [rows, *states.values()]), each, strict=True):
+            for label, value in taught.items():
+                result[label] = result.get(label, 0.0) + share * value
+        return result
+
+    def _of_teacher(
+        self, lessons: Lessons, aligners: Any, student: Answers, truth: Truth, update: Update
+    ) -> dict[str, Tensor]:
+        rows, states = lessons.at(update.windows, update.locations)
+        there = {kind: state.to(update.x.device) for kind, state in states.items()}
+        teacher = answers_of(rows.to(update.x.device), there, self.n_targets)
+        return {a.term.label: a(student, teacher, truth, update.weight) for a in aligners}
+
+    def _shares(self, each: list[dict[str, Tensor]], shown: list[Tensor]) -> list[Any]:
+        if not self.adaptive or len(each) < 2:
+            return [1 / len(each) for _ in each]
+        gradients = []
+        for taught in each:
+            total = torch.stack(list(taught.values())).sum()
+            parts = torch.autograd.grad(total, shown, retain_graph=True, allow_unused=True)
+            gradients.append(torch.cat([p.flatten() for p in parts if p is not None]))
+        return list(shortest_combination(torch.stack(gradients)).to(shown[0].dtype))
+
+
+def shortest_combination(gradients: Tensor, steps: int = 100) -> Tensor:
+    """Return the shares, at least 0 and of sum 1, with which vectors sum to the shortest one.
+
+    Du et al., *Agree to Disagree: Adaptive Ensemble Knowledge Distillation in Gradient Space*
+    (AEKD), NeurIPS 2020, equation 5, solved by the method of Frank and Wolfe with exact steps.
+
+    Parameters
+    ----------
+    gradients : Tensor
+        (teachers, entries).
+    steps : int
+        Of the method; two vectors need one.
+
+    Returns
+    -------
+    Tensor
+        (teachers,) float64.
+
+    Examples
+    --------
+    >>> shortest_combination(torch.tensor([[1.0, 0.0], [0.0, 2.0]])).tolist()
+    [0.8, 0.2]
+    """
+    gram = gradients.double() @ gradients.double().T  # (teachers, teachers)
+    shares = torch.full((len(gram),), 1 / len(gram), dtype=torch.float64)
+    shares = shares.to(gram.device)
+    for _ in range(steps):
+        slope = gram @ shares
+        best = int(slope.argmin())
+        # along the way to the best vertex, the squared length is a parabola
+        gain = shares @ slope - slope[best]
+        curve = shares @ slope - 2 * slope[best] + gram[best, best]
+        if gain <= 1e-12 * gram.diagonal().max() or curve <= 0:
+            break
+        step = (gain / curve).clamp(0, 1)
+        shares = shares * (1 - step)
+        shares[best] = shares[best] + step
+    return shares

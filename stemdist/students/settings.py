@@ -1,0 +1,147 @@
+"""How a student is taught: one frozen description."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stemdist.errors import InputError, unknown_name
+from stemdist.forecast import FORECASTERS, TrainingSettings
+from stemdist.students.recipes import recipe_fields
+from stemdist.students.term import Term
+from stemdist.students.views import check_positive
+
+COMBINE = ("mean", "adaptive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentSettings:
+    """How a student is taught.
+
+    Parameters
+    ----------
+    student : str
+        Registered name of the forecaster.
+    student_options : mapping
+        Its hyper-parameters.
+    teachers : tuple of str
+        Forecasters to train as teachers, folders of trained ones, or ``NAME:ARGUMENT``.
+    teacher_options : mapping
+        Hyper-parameters of the teachers that are trained.
+    terms : tuple of Term
+        What is learned from each teacher; at most one term of a label.
+    observed_weight : float
+        Weight of the student's own error on observed targets; 0 learns from teachers alone.
+    combine : {"mean", "adaptive"}
+        How several teachers are weighed: alike, or in every update so that the gradient of all
+        is shortest (AEKD).
+    online : bool
+        Ask teachers in every update instead of once; needs no disk, costs as much as they do.
+    initialise : tuple of str
+        Parts of the student (first names of their weights, e.g. ``head``) whose weights start as
+        the first teacher's.
+    freeze : bool
+        Leave those weights as they are.
+    training : TrainingSettings
+        How the student is trained.
+    teacher_training : TrainingSettings
+        How teachers are trained that are not trained yet.
+
+    Examples
+    --------
+    >>> settings = StudentSettings.of("timedistill", weights={"features-scales": 0.0})
+    >>> settings.student, [term.label for term in settings.active_terms]
+    ('decomposition-mlp', ['forecast-scales', 'forecast-spectrum', 'features-spectrum'])
+    """
+
+    student: str = "mlp"
+    student_options: Mapping[str, Any] = field(default_factory=dict)
+    teachers: tuple[str, ...] = ()
+    teacher_options: Mapping[str, Any] = field(default_factory=dict)
+    terms: tuple[Term, ...] = (Term(),)
+    observed_weight: float = 1.0
+    combine: str = "mean"
+    online: bool = False
+    initialise: tuple[str, ...] = ()
+    freeze: bool = False
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    teacher_training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def __post_init__(self) -> None:
+        FORECASTERS.get(self.student)
+        for name in ("teachers", "initialise"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+        object.__setattr__(self, "terms", tuple(self.terms))
+        labels = [term.label for term in self.terms]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise InputError(f"two terms are called {', '.join(twice)}: give each once")
+        if self.observed_weight:
+            check_positive("observed_weight", self.observed_weight)
+        elif not any(term.needs_teacher and term.weight for term in self.terms):
+            raise InputError(
+                "observed_weight is 0 and no term asks a teacher: there is nothing to learn from"
+            )
+        if self.combine not in COMBINE:
+            raise unknown_name("way to combine teachers", self.combine, COMBINE)
+        if self.freeze and not self.initialise:
+            raise InputError("freeze needs parts to initialise from the teacher, e.g. head")
+        for name in ("training", "teacher_training"):
+            if getattr(self, name).quantiles:
+                raise InputError(
+                    f"{name} has loss='quantile': teachers and students forecast one number per "
+                    "target here. Choose mse, mae or huber"
+                )
+
+    @property
+    def active_terms(self) -> tuple[Term, ...]:
+        """The terms that count."""
+        return tuple(term for term in self.terms if term.weight)
+
+    @classmethod
+    def of(
+        cls,
+        recipe: str = "soft-labels",
+        *,
+        weights: Mapping[str, float] | None = None,
+        **changes: Any,
+    ) -> StudentSettings:
+        """Return the settings of a recipe after changes.
+
+        Parameters
+        ----------
+        recipe : str
+            A name of ``RECIPES``.
+        weights : mapping of str to float, optional
+            New weights of terms by label; 0 leaves a term out.
+        **changes
+            Fields that win over the recipe's.
+
+        Raises
+        ------
+        InputError
+            If the recipe, a label or a field is unknown.
+        """
+        fields = recipe_fields(recipe, changes)
+        known = {each.name for each in dataclasses.fields(cls)}
+        for name in fields:
+            if name not in known:
+                raise unknown_name("setting of a student", name, known)
+        terms = {term.label: term for term in fields.get("terms", (Term(),))}
+        for label, weight in (weights or {}).items():
+            if label not in terms:
+                raise unknown_name(f"term of recipe {recipe!r}", label, terms)
+            terms[label] = dataclasses.replace(terms[label], weight=float(weight))
+        return cls(**{**fields, "terms": tuple(terms.values())})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON types."""
+        return {
+            **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
+            "terms": [term.to_json() for term in self.terms],
+            "training": dataclasses.asdict(self.training),
+            "teacher_training": dataclasses.asdict(self.teacher_training),
+        }

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from stemdist.data.simulate.base import (
     SIMULATORS,
+    ClockSimulation,
     Simulation,
     Variable,
     make_simulation,
     simulate,
 )
+from stemdist.data.simulate.navier_stokes import NavierStokesSimulation
 from stemdist.data.simulate.traffic import TrafficSimulation
 from stemdist.data.simulate.weather import WeatherSimulation
 
 __all__ = [
     "SIMULATORS",
+    "ClockSimulation",
+    "NavierStokesSimulation",
     "Simulation",
     "TrafficSimulation",
     "Variable",

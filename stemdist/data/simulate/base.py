@@ -25,6 +25,7 @@ MINUTES_PER_DAY = 1440
 SIMULATORS: Registry[type[Simulation]] = Registry(
     "simulator",
     {
+        "navier-stokes": "stemdist.data.simulate.navier_stokes:NavierStokesSimulation",
         "traffic-sim": "stemdist.data.simulate.traffic:TrafficSimulation",
         "weather-sim": "stemdist.data.simulate.weather:WeatherSimulation",
     },
@@ -44,15 +45,14 @@ class Variable:
 class Simulation(ABC):
     """A seeded simulation that produces one frame per output step.
 
-    A subclass says what a frame holds (:meth:`variables`), where it is (:meth:`static`) and
-    how the state moves on (:meth:`frames`); datasets, blocks and files are made here, once.
+    A subclass says what a frame holds (:meth:`variables`), where it is (:meth:`static`), when
+    it is (:attr:`ticks`) and how the state moves on (:meth:`frames`); datasets, blocks and files
+    are made here, once. :class:`ClockSimulation` is the base where time is that of the clock.
 
     Parameters
     ----------
-    days : int
-        Length of the series in days.
     step_minutes : int
-        Output step in minutes; must divide a day.
+        Minutes between the time stamps of two frames that follow each other.
     seed : int
         Any whole number >= 0. The same settings and seed give the same numbers.
     start : str
@@ -62,20 +62,13 @@ class Simulation(ABC):
     title: ClassVar[str]
     source: ClassVar[str]
 
-    days: int
     step_minutes: int
     seed: int = 0
     start: str = "2024-01-01"
 
     def __post_init__(self) -> None:
-        check_count("days", self.days)
         check_count("step_minutes", self.step_minutes)
         check_count("seed", self.seed, minimum=0)
-        if MINUTES_PER_DAY % self.step_minutes:
-            raise InputError(
-                f"step_minutes is {self.step_minutes}: it must divide a day of "
-                f"{MINUTES_PER_DAY} minutes, e.g. 5, 15 or 60"
-            )
         try:
             np.datetime64(self.start, "ns")
         except ValueError:
@@ -91,6 +84,15 @@ class Simulation(ABC):
     def static(self) -> xr.Dataset:
         """Return coordinates and variables that do not change in time."""
 
+    @property
+    @abstractmethod
+    def ticks(self) -> Array:
+        """How many ``step_minutes`` after ``start`` each frame is, (n_steps,) int64, ascending.
+
+        A frame more than one tick after the frame before it begins a new stretch: windows do
+        not cross such a gap.
+        """
+
     @abstractmethod
     def frames(self) -> Iterator[tuple[Array, ...]]:
         """Yield, per output step, one float32 array for each of :meth:`variables`."""
@@ -98,17 +100,20 @@ class Simulation(ABC):
     @property
     def n_steps(self) -> int:
         """Number of output steps."""
-        return self.days * MINUTES_PER_DAY // self.step_minutes
+        return len(self.ticks)
 
     @property
     def times(self) -> Array:
         """Time stamps, (n_steps,) datetime64[ns]."""
         step = np.timedelta64(self.step_minutes, "m")
-        return np.datetime64(self.start, "ns") + np.arange(self.n_steps) * step
+        return np.datetime64(self.start, "ns") + self.ticks * step
 
-    def generator(self, stream: str) -> np.random.Generator:
-        """Return the random stream called ``stream``; streams do not disturb one another."""
-        return np.random.default_rng([self.seed, zlib.crc32(stream.encode())])
+    def generator(self, stream: str, *number: int) -> np.random.Generator:
+        """Return the random stream called ``stream``; streams do not disturb one another.
+
+        Where many are alike, ``number`` (at least 0) tells one from the other.
+        """
+        return np.random.default_rng([self.seed, zlib.crc32(stream.encode()), *number])
 
     def skeleton(self) -> xr.Dataset:
         """Return everything but the simulated variables: coordinates, statics, attributes."""
@@ -175,13 +180,42 @@ class Simulation(ABC):
         return write_simulation(self, target, block_steps=block_steps)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClockSimulation(Simulation):
+    """A simulation of whole days, one frame every few minutes, without gaps.
+
+    Parameters
+    ----------
+    days : int
+        Length of the series in days.
+    step_minutes : int
+        Output step in minutes; must divide a day.
+    """
+
+    days: int
+
+    def __post_init__(self) -> None:
+        check_count("days", self.days)
+        super().__post_init__()
+        if MINUTES_PER_DAY % self.step_minutes:
+            raise InputError(
+                f"step_minutes is {self.step_minutes}: it must divide a day of "
+                f"{MINUTES_PER_DAY} minutes, e.g. 5, 15 or 60"
+            )
+
+    @property
+    def ticks(self) -> Array:
+        """Every step from the first to the last, (n_steps,) int64."""
+        return np.arange(self.days * MINUTES_PER_DAY // self.step_minutes)
+
+
 def make_simulation(name: str, **settings: Any) -> Simulation:
     """Return the simulation called ``name`` with some settings changed.
 
     Parameters
     ----------
     name : str
-        ``"traffic-sim"``, ``"weather-sim"``, or one that a plug-in adds.
+        ``"navier-stokes"``, ``"traffic-sim"``, ``"weather-sim"``, or one that a plug-in adds.
     **settings
         Fields of the simulation's dataclass, e.g. ``days=7, seed=1``.
 
@@ -216,6 +250,7 @@ def simulate(name: str, **settings: Any) -> xr.Dataset:
     xarray.Dataset
         ``traffic-sim``: ``speed`` (km/h) and ``flow`` (vehicles/h), (time, location).
         ``weather-sim``: ``t2m`` (K), (time, lat, lon).
+        ``navier-stokes``: ``vorticity`` (no unit), (time, y, x).
 
     Examples
     --------

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from stemdist.data.simulate.base import MINUTES_PER_DAY, Array, Simulation, Variable
+from stemdist.data.simulate.base import MINUTES_PER_DAY, Array, ClockSimulation, Variable
 from stemdist.data.simulate.kinematic_wave import (
     CellTransmission,
     Floats,
@@ -42,7 +42,7 @@ DETECTOR_ERROR_KM_H = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrafficSimulation(Simulation):
+class TrafficSimulation(ClockSimulation):
     """Traffic on a random motorway network, seen by loop detectors.
 
     The kinematic-wave model (Lighthill & Whitham 1955; Richards 1956) conserves vehicles,

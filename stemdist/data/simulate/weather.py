@@ -15,7 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from stemdist.data.simulate.base import Array, Simulation, Variable
+from stemdist.data.simulate.base import Array, ClockSimulation, Variable
 from stemdist.errors import InputError, check_count
 
 Floats = npt.NDArray[np.float64]
@@ -40,7 +40,7 @@ SOLAR_DECLINATION_DEG = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeatherSimulation(Simulation):
+class WeatherSimulation(ClockSimulation):
     r"""Temperature 2 m above ground on a regular latitude-longitude grid.
 
     Air mass temperature :math:`\theta` (reduced to sea level) is carried and mixed by the wind

@@ -18,13 +18,14 @@ from stemdist.data.simulate import (
 from stemdist.errors import InputError, OutputError
 
 SMALL = {
+    "navier-stokes": {"trajectories": 3, "records": 4, "size": 8, "dt": 0.1},
     "traffic-sim": {"n_sensors": 6, "days": 1, "step_minutes": 15},
     "weather-sim": {"n_lat": 4, "n_lon": 5, "days": 2},
 }
 
 
-def test_both_simulators_are_listed():
-    assert {"traffic-sim", "weather-sim"} <= set(SIMULATORS.names())
+def test_the_simulators_are_listed():
+    assert {"navier-stokes", "traffic-sim", "weather-sim"} <= set(SIMULATORS.names())
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -111,6 +112,17 @@ def test_an_unknown_suffix_is_refused(tmp_path):
         ("weather-sim", {"spacing_degrees": 0.0}, "spacing_degrees is 0.0"),
         ("weather-sim", {"centre_lat": 80.0}, "reaches latitude 98.0"),
         ("weather-sim", {"synoptic": -0.5}, "synoptic is -0.5"),
+        ("navier-stokes", {"days": 3}, "unknown setting of navier-stokes 'days'.*records"),
+        ("navier-stokes", {"step_minutes": 0}, "step_minutes is 0: it must be a whole number"),
+        ("navier-stokes", {"trajectories": 0}, "trajectories is 0"),
+        ("navier-stokes", {"records": 1}, "records is 1: it must be a whole number of at least 2"),
+        ("navier-stokes", {"size": 3}, "size is 3: it must be a whole number of at least 4"),
+        ("navier-stokes", {"viscosity": -1e-3}, "viscosity is -0.001: it must be a number of at"),
+        ("navier-stokes", {"forcing": float("inf")}, "forcing is inf"),
+        ("navier-stokes", {"initial_scale": -1.0}, "initial_scale is -1.0"),
+        ("navier-stokes", {"dt": 0.0}, "dt is 0.0: it must be a number above 0, e.g. 0.01"),
+        ("navier-stokes", {"dt": 0.3}, "dt is 0.3: a whole number of time steps must make up 1"),
+        ("navier-stokes", {"dt": 2.0}, "dt is 2.0: a whole number of time steps must make up 1"),
     ],
 )
 def test_bad_settings_are_explained(name, settings, message):

@@ -114,7 +114,8 @@ class VorticityEquation:
 
     def field(self, modes: Tensor) -> Tensor:
         """Return the field (B, S, S), float64, that has the ``modes`` (B, S, K)."""
-        return torch.fft.irfft2(modes, s=(self.size, self.size), norm="forward")
+        field: Tensor = torch.fft.irfft2(modes, s=(self.size, self.size), norm="forward")
+        return field
 
     def velocity(self, modes: Tensor) -> Tensor:
         """Return the velocity along x and y (2, B, S, S) of a vorticity with ``modes``."""
@@ -174,9 +175,9 @@ class VorticityEquation:
     @cached_property
     def _push(self) -> Tensor:
         """Modes of the forcing, (S, K): one wave, so one mode of the half that is stored."""
-        modes = torch.zeros(self.size, self.size // 2 + 1, dtype=torch.complex128)
+        modes = np.zeros((self.size, self.size // 2 + 1), dtype=np.complex128)
         modes[1, 1] = self.forcing * (1 - 1j) / 2  # cos is (1, 1) / 2 and sin is (-i, i) / 2
-        return modes
+        return torch.from_numpy(modes)
 
     @cached_property
     def _stages(self) -> list[tuple[float, Tensor, Tensor]]:
@@ -236,4 +237,5 @@ def _half_plane(largest: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int
 
 
 def _transform(field: Tensor) -> Tensor:
-    return torch.fft.rfft2(field, norm="forward")
+    modes: Tensor = torch.fft.rfft2(field, norm="forward")
+    return modes

@@ -50,7 +50,7 @@ class BinnedRNNForecaster(Forecaster):
     The layers of :class:`~stemdist.forecast.forecasters.recurrent.RNNForecaster`, whose last
     state is mapped to K scores for each step ahead; the forecast is the expectation of the
     bins' centres under the softmax of the scores. Imani & White, *Improving Regression
-    Performance with Distributional Losses*, ICML 2018, section 2, predict such histograms in
+    Performance with Distributional Losses*, ICML 2018, predict such histograms in
     place of numbers. The scores can be taught with cross-entropy, as those of a classifier in
     Hinton et al., *Distilling the Knowledge in a Neural Network*, 2015, section 2; trained
     alone it learns from the expectation like any forecaster. No forecast can leave the bins.

@@ -28,7 +28,7 @@ class GaussianCode(nn.Module):
 
     Log variances are bent so that they stay within 8 of 0: a code can neither drown the
     forecast in noise nor make the divergence from a standard normal one infinite, and unlike
-    clamped ones they always have a gradient.
+    clamped ones they keep a gradient.
 
     Parameters
     ----------
@@ -56,16 +56,15 @@ class GaussianCode(nn.Module):
 class BottleneckMLPForecaster(Forecaster):
     """The layers of ``mlp``, then a random code from which the forecast is read.
 
-    The student of EasyST (CIKM 2024), which distils graph networks into a perceptron with an
-    information bottleneck. As in
+    The student of EasyST: Tang et al., CIKM 2024, who distil graph networks into a perceptron
+    with an information bottleneck. As in
     :class:`~stemdist.forecast.forecasters.mlp.MLPForecaster`, a code read from the location's
     profile stands for the free node embedding of the paper; time of day and day of week, where
     the data have them, are input features, so they need no embedding of their own. Alemi et
-    al., *Deep Variational Information Bottleneck*, ICLR 2017, section 3: means and variances of
-    a Gaussian code are linear in the last hidden state; training draws a code, evaluation takes
-    its mean. Noise alone lets little be learned that depends on small differences of the code;
-    a loss that draws it to a standard normal one, which model distillation adds, limits its
-    information.
+    al., *Deep Variational Information Bottleneck*, ICLR 2017, section 3: means and log variances
+    of a Gaussian code are linear in the last hidden state; training draws a code, evaluation
+    takes its mean. Trained alone the network can outgrow the noise; what limits the information in
+    a code is a loss that draws it to a standard normal one, which model distillation adds.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from stemdist.forecast.layers.temporal_conv import TemporalConv
 class CausalBlock(nn.Module):
     """``relu(h + change(h))``: two dilated causal convolutions, each with ReLU and dropout.
 
-    Bai et al., 2018, section 3.3 and figure 1b, for equally many channels before and after.
+    Bai et al., 2018, section 3.4 and figure 1b, for equally many channels before and after.
     As there, dropout leaves out a channel at all steps.
 
     Parameters

@@ -19,9 +19,9 @@ from stemdist.forecast.layers.window_linear import WindowLinear
 class LowRankLinearForecaster(Forecaster):
     """Forecast each location by one affine map of low rank of its own lookback window.
 
-    Reduced-rank regression: Izenman, *Reduced-Rank Regression for the Multivariate Linear
-    Model*, Journal of Multivariate Analysis 5 (1975), section 2, with weights shared by all
-    locations. A window is mapped to K columns and these to the forecast; the columns are the
+    Izenman, *Reduced-Rank Regression for the Multivariate Linear Model*, Journal of
+    Multivariate Analysis 5 (1975), with weights shared by all locations and learned by gradient
+    descent. A window is mapped to K columns and these to the forecast; the columns are the
     hidden state (``features``) that a linear student can learn from a teacher. With a rank of
     at least ``min(L_in * F, O * L_out)`` it can be any map of the ``linear`` forecaster. Like
     that it learns in the frequencies of the window and starts at its mean: the first columns

@@ -84,7 +84,7 @@ def test_a_certain_code_is_its_mean():
     assert 0 < (training - mean).abs().max() < reach
 
 
-def test_log_variances_have_limits_and_always_a_gradient():
+def test_log_variances_have_limits_and_keep_a_gradient():
     code = GaussianCode(1, code_columns=1).double()
     with torch.no_grad():
         code.linear.weight.copy_(torch.tensor([[1.0], [1.0]]))

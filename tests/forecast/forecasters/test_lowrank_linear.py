@@ -117,7 +117,7 @@ def test_with_few_columns_training_comes_near_reduced_rank_regression():
     x, y = x - x.mean(0), y - y.mean(0)
     fitted = x @ torch.linalg.lstsq(x, y).solution
     _, _, directions = torch.linalg.svd(fitted, full_matrices=False)
-    best = fitted @ directions[:1].T @ directions[:1]  # Izenman, 1975, theorem 1
+    best = fitted @ directions[:1].T @ directions[:1]  # Izenman, 1975
     exact, whole = ((y - guess).square().mean().item() for guess in (best, fitted))
     found = error_of(trained(source, rank=1), source)
     assert exact > 1.02 * whole  # one column is not enough for these targets

@@ -65,6 +65,11 @@ COMMANDS = {
         summary="train a forecaster on a distilled set or on a data file",
         resumes=True,
     ),
+    "teach": Command(
+        target="stemdist.cli.teach:teach",
+        summary="train a small student on what large teachers answer",
+        resumes=True,
+    ),
     "predict": Command(
         target="stemdist.cli.predict:predict",
         summary="forecast a data file with a trained forecaster",

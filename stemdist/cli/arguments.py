@@ -25,7 +25,7 @@ from stemdist.cli.console import Console
 from stemdist.errors import InputError
 
 SHORT_NAMES = {"h": "help", "o": "output", "q": "quiet", "v": "verbose"}
-SINGULAR = {"variable": "variables"}
+SINGULAR = {"variable": "variables", "teacher": "teachers"}
 
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")
 _NOT_VALUES = ("help", "print_config")
@@ -117,7 +117,9 @@ class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     def _format_action_invocation(self, action: Action) -> str:
         if _has(getattr(action, "_typehint", None), bool):
             return ", ".join(action.option_strings)  # a switch: no value is shown
-        return super()._format_action_invocation(action)
+        text = super()._format_action_invocation(action)
+        typed = getattr(action, "typed", action.dest)  # jsonargparse finds options by their names
+        return text.replace(option_text(action.dest), option_text(typed))
 
     def _get_help_string(self, action: Action) -> str:
         text = action.help or ""
@@ -141,12 +143,15 @@ class CommandParser(ArgumentParser):
     Parameters
     ----------
     function : callable
-        Parameters without a default are positional. Dataclass parameters become groups.
+        Parameters without a default are positional. Dataclass parameters become groups. A
+        mapping ``spelling`` on it says which parameters are typed by another name, where two
+        groups would have one of the same.
     prog : str
         The command as typed.
     """
 
     def __init__(self, function: Callable[..., None], prog: str) -> None:
+        self._spelling: Mapping[str, str] = getattr(function, "spelling", {})
         documentation = inspect.getdoc(function) or ""
         body, _, examples = documentation.partition("Examples\n--------\n")
         super().__init__(
@@ -183,6 +188,8 @@ class CommandParser(ArgumentParser):
         """Show an option as the user may type it."""
         if action.help is None or action.dest in documented:
             action.help = documented.get(action.dest, action.help)
+        if action.dest in self._spelling:
+            action.typed = self._spelling[action.dest]  # type: ignore[attr-defined]
         if action.dest == "print_config":
             action.help = "print all options as YAML and exit"
             action.metavar = ""
@@ -249,6 +256,8 @@ class CommandParser(ArgumentParser):
         else:
             name = typed[2:].replace("-", "_")
             name = SINGULAR.get(name, name)
+            dests = {typed: dest for dest, typed in self._spelling.items()}
+            name = dests.get(name, "" if name in self._spelling else name)
         options = {action.dest: action for action in self._actions if action.option_strings}
         if name in options and typed not in ("--", "-"):
             return options[name], False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import (
@@ -11,20 +14,24 @@ from stemdist.cli.outputs import (
     write_report,
     write_tables,
 )
-from stemdist.cli.sources import matching_task, refuse
+from stemdist.cli.sources import matching_task, refuse, series_of
 from stemdist.data import OpenOptions
 from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
-from stemdist.evaluate import EvaluationSettings, text_table
+from stemdist.evaluate import EvaluationSettings, evaluate_trained, text_table
 from stemdist.evaluate import evaluate as compare
 from stemdist.evaluate.report import report_evaluation
 from stemdist.evaluate.table import check_error
+from stemdist.forecast import FittedForecaster
+
+_OF_TRAINED = {"test_windows", "season_steps"}
 
 
 def evaluate(
     distilled: str,
     *,
     data: str | None = None,
+    beside: tuple[str, ...] = (),
     output: str | None = None,
     metric: str = "relative_rmse",
     jobs: int = 1,
@@ -36,16 +43,23 @@ def evaluate(
 ) -> None:
     """Compare a distilled set with the full data and with simple choices of the same size.
 
-    Every method trains fresh forecasters with the same updates and seeds; learning rates and
-    weights are chosen on the validation part, and the test part is read once, at the end. A
-    comparison that was stopped goes on where it was when the same command is run again.
+    Or measure forecasters that are trained already, students and their teachers for example, on
+    the test part of the data.
+
+    For a distilled set, every method trains fresh forecasters with the same updates and seeds;
+    learning rates and weights are chosen on the validation part, and the test part is read once,
+    at the end. A comparison that was stopped goes on where it was when the same command is run
+    again.
 
     Parameters
     ----------
     distilled : str
-        A distilled set.
+        A distilled set, or the folder of a trained forecaster.
     data : str, optional
-        The real data it was distilled from: a file or folder, or a data set of the catalogue.
+        The real data: a file or folder, or a data set of the catalogue. For a distilled set,
+        those it was distilled from.
+    beside : tuple of str
+        Folders of more trained forecasters for the same table.
     output : str, optional
         Folder for the tables (CSV, JSON), the report (HTML) and the finished training runs; by
         default named after DISTILLED.
@@ -60,12 +74,23 @@ def evaluate(
     --------
       stemdist evaluate uk.distilled.nc --data era5.nc --forecasters linear,mlp,mtgnn --seeds 3
       stemdist evaluate traffic-sim.distilled.nc --data traffic-sim --updates 300 -o results
+      stemdist evaluate student --data ETTh1.csv --beside teacher
 
     relative_rmse is the root mean squared error in units of the targets' standard deviation.
     The report needs matplotlib and jinja2: pip install "stemdist[report]".
     """
     check_error(metric)
     refuse(given & {"variables", "static"}, OpenOptions, "the distilled set names its variables")
+    if (Path(distilled) / "config.json").is_file():
+        unused = {each.name for each in dataclasses.fields(settings)} - _OF_TRAINED
+        refuse(given & unused, EvaluationSettings, "the forecasters are trained already")
+        _evaluate_trained([distilled, *beside], data, output, metric, device, settings, opening)
+        return
+    if beside:
+        raise InputError(
+            "--beside is for trained forecasters, and "
+            f"{distilled!r} is none: name the folder of one first"
+        )
     stored = DistilledSet.load(distilled)
     if data is None:
         source = stored.record.get("source_name") or "FILE"
@@ -95,3 +120,31 @@ def evaluate(
         folder,
     )
     print_fields("written", written)
+
+
+def _evaluate_trained(
+    folders: list[str],
+    data: str | None,
+    output: str | None,
+    metric: str,
+    device: str,
+    settings: EvaluationSettings,
+    opening: OpenOptions,
+) -> None:
+    fitted = {folder: FittedForecaster.load(folder) for folder in folders}
+    first = fitted[folders[0]]
+    if data is None:
+        source = first.record.get("source_name") or "FILE"
+        raise InputError(f"stemdist evaluate needs data to forecast: add --data {source}")
+    folder = output_results(output or default_output(folders[0], ".evaluation"))
+    opening = dataclasses.replace(opening, variables=first.variables, static=first.settings.static)
+    errors = evaluate_trained(
+        fitted,
+        series_of(data, opening),
+        at_most=settings.test_windows,
+        season_steps=settings.season_steps,
+        device=device,
+    )
+    print(errors.text(metric))
+    print()
+    print_fields("written", [("csv", str(path)) for path in errors.write_csv(folder)])

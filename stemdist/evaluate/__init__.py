@@ -18,6 +18,7 @@ from stemdist.evaluate.report import report_benchmark, report_evaluation
 from stemdist.evaluate.settings import EvaluationSettings
 from stemdist.evaluate.table import check_error, forecaster_table, text_table
 from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
+from stemdist.evaluate.trained import TrainedErrors, evaluate_trained
 from stemdist.evaluate.yardstick import Yardstick
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "EvaluationSettings",
     "Method",
     "TargetSummary",
+    "TrainedErrors",
     "TrainingData",
     "Yardstick",
     "area_weights",
@@ -38,6 +40,7 @@ __all__ = [
     "break_even",
     "check_error",
     "evaluate",
+    "evaluate_trained",
     "fidelity",
     "forecast_errors",
     "forecaster_table",

@@ -57,6 +57,8 @@ class ForecastTask:
         cls,
         series: xr.Dataset,
         settings: TaskSettings | None = None,
+        *,
+        scaler: Scaler | None = None,
     ) -> ForecastTask:
         """Load, scale and window a canonical series.
 
@@ -67,6 +69,9 @@ class ForecastTask:
             is the target.
         settings : TaskSettings, optional
             Defaults are used without it.
+        scaler : Scaler, optional
+            Of all input features, as a forecaster trained before has it; by default it is
+            measured on the training part.
 
         Raises
         ------
@@ -88,7 +93,7 @@ class ForecastTask:
         names = tuple(map(str, series.data_vars))
         values = load_values(series)  # (T, N, F_series)
         kept = np.isfinite(values[:end, :, : settings.n_targets]).any(axis=(0, 2))
-        scaler = Scaler.fit(values[:end], names)
+        scaler = Scaler.fit(values[:end], names) if scaler is None else scaler
         if not kept.all():
             series, values = series.isel(location=kept), values[:, kept]
         graph = build_graph(series, settings.graph, train_steps=end)

@@ -1,0 +1,260 @@
+"""``stemdist teach``: large teachers and data in, a small student out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stemdist.cli.arguments import Given
+from stemdist.cli.console import Console, duration_text, print_fields, print_next
+from stemdist.cli.outputs import (
+    default_output,
+    expert_folder,
+    output_folder,
+    remove_work,
+    work_folder,
+)
+from stemdist.cli.sources import TaskOptions, is_distilled, matching_task, refuse, task_of
+from stemdist.data import OpenOptions
+from stemdist.distill import DistilledSet
+from stemdist.errors import InputError
+from stemdist.forecast import (
+    FORECASTERS,
+    FittedForecaster,
+    ForecastTask,
+    TrainingSet,
+    TrainingSettings,
+)
+from stemdist.students import RECIPES, Places, StudentSettings, Teacher, find_teacher
+from stemdist.students import teach as teach_student
+from stemdist.students.teachers.forecaster import ForecasterTeacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeachOptions:
+    """The student, the teachers, and what is learned; without an option the recipe decides.
+
+    Parameters
+    ----------
+    lesson : str
+        A named recipe, e.g. timedistill, distilts, sdkd, easyst, hints or soft-labels; a wrong
+        name lists all.
+    student : str, optional
+        Forecaster to train, e.g. mlp, dlinear or unet.
+    student_options : mapping, optional
+        Its hyper-parameters, e.g. hidden=32.
+    teachers : tuple of str, optional
+        Who teaches: a folder that stemdist train wrote, the name of a forecaster to train first,
+        chronos:FOLDER, timesfm:FOLDER, transformers:FOLDER or file:FORECASTS.nc. May be given
+        several times.
+    teacher_options : mapping, optional
+        Hyper-parameters of teachers that are trained.
+    weights : mapping, optional
+        Weights of the recipe's terms, e.g. features-scales=0.1; 0 leaves a term out.
+    observed_weight : float, optional
+        Weight of the error on observed targets (default 1).
+    combine : str, optional
+        How several teachers are weighed: mean or adaptive.
+    online : bool
+        Ask teachers in every update instead of once.
+    initialise : tuple of str, optional
+        Parts of the student that start with the first teacher's weights, e.g. head.
+    freeze : bool
+        Leave those weights as they are.
+    answers : str, optional
+        File in which the answers of the one teacher are kept; by default the user's cache.
+    teacher_training : TrainingSettings
+        How teachers are trained.
+    """
+
+    lesson: str = "soft-labels"
+    student: str | None = None
+    student_options: Mapping[str, Any] | None = None
+    teachers: tuple[str, ...] | None = None
+    teacher_options: Mapping[str, Any] | None = None
+    weights: Mapping[str, float] | None = None
+    observed_weight: float | None = None
+    combine: str | None = None
+    online: bool = False
+    initialise: tuple[str, ...] | None = None
+    freeze: bool = False
+    answers: str | None = None
+    teacher_training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def settings(self, training: TrainingSettings) -> StudentSettings:
+        """Return the settings of the recipe after the options."""
+        given = {
+            each.name: getattr(self, each.name)
+            for each in dataclasses.fields(self)
+            if each.name not in ("lesson", "weights", "answers")
+        }
+        changes = {name: value for name, value in given.items() if value not in (None, False)}
+        return StudentSettings.of(self.lesson, weights=self.weights, training=training, **changes)
+
+
+def teach(
+    *,
+    data: str | None = None,
+    output: str | None = None,
+    validation: str | None = None,
+    device: str = "cpu",
+    options: TeachOptions,
+    training: TrainingSettings,
+    opening: OpenOptions,
+    task: TaskOptions,
+    console: Console,
+    given: Given,
+) -> None:
+    """Train a small student on data and on what large teachers answer to them.
+
+    Teachers are asked once about all training windows, and their answers are kept, so that
+    another student costs no more than its own training. The student is an ordinary forecaster
+    for stemdist predict, evaluate and deploy. A run that was stopped goes on where it was when
+    the same command is run again; its state is in OUTPUT.work, which is removed at the end.
+
+    Parameters
+    ----------
+    data : str, optional
+        A data file or data set of the catalogue, or a distilled set: tiny data, tiny model.
+    output : str, optional
+        Folder to write; by default named after DATA and the student. A forecaster of that name
+        is replaced.
+    validation : str, optional
+        With a distilled set, real data whose validation part chooses the weights and on which
+        teachers are trained.
+    device : str
+        Where to compute: cpu, cuda, cuda:0.
+
+    Examples
+    --------
+      stemdist teach --data ETTh1.csv --teacher patchtst --student mlp --recipe timedistill
+      stemdist teach --data era5.nc --teacher runs/mtgnn-uk --student easyst -o student
+      stemdist teach --data los.nc --teacher chronos:/models/chronos-bolt --student dlinear
+      stemdist teach --data uk.distilled.nc --teacher runs/mtgnn-uk --student mlp -o tiny
+
+    The weights of terms are those of their mean errors in scaled units; the history of the
+    student lists every term.
+    """
+    if data is None:
+        raise InputError("stemdist teach needs the data to learn from: add --data FILE")
+    options = _spelled_out(options)
+    settings = options.settings(training)
+    target = output_folder(output or default_output(data, f"-{settings.student}-student"), data)
+    work = work_folder(target)
+    if work.exists():
+        console.note(f"continuing with the state in {str(work)!r}")
+    training_set, real = _windows(data, validation, opening, task, given)
+    cache = expert_folder().parent / "students"
+    teachers = [
+        find_teacher(text, settings, real, cache=cache, device=device, progress=console.progress)
+        for text in settings.teachers
+    ]
+    if options.answers is not None and len(teachers) != 1:
+        raise InputError(f"--answers is the file of one teacher, and {len(teachers)} are given")
+    student = teach_student(
+        training_set,
+        teachers,
+        settings,
+        validation=real,
+        places=Places(
+            cache=cache,
+            answers=None if options.answers is None else Path(options.answers),
+            checkpoint=work / "training.pt",
+        ),
+        device=device,
+        progress=console.progress,
+    )
+    student.save(target)
+    remove_work(target)
+    print_fields(f"taught {student.name} on {data}", _summary(student, teachers, target))
+    source = validation or (data if real is not None else None)
+    source = source or student.record.get("source_name") or "DATA"
+    print_next(
+        [
+            f"stemdist evaluate {target} --data {source}",
+            f"stemdist predict {target} {source} -o forecast.nc",
+            f"stemdist deploy {target} -o {target.name}.onnx",
+        ]
+    )
+
+
+def _spelled_out(options: TeachOptions) -> TeachOptions:
+    """Let a recipe stand for its student: ``--student easyst``."""
+    name = options.student
+    if name not in RECIPES or name in FORECASTERS.names():
+        return options
+    lesson = name if options.lesson == TeachOptions.lesson else options.lesson
+    return dataclasses.replace(options, lesson=lesson, student=RECIPES[name].get("student"))
+
+
+# --recipe is how to teach; the recipe that opens the data has the longer name here.
+teach.spelling = {"lesson": "recipe", "recipe": "data_recipe"}  # type: ignore[attr-defined]
+
+
+def _windows(
+    data: str,
+    validation: str | None,
+    opening: OpenOptions,
+    task: TaskOptions,
+    given: Given,
+) -> tuple[TrainingSet, ForecastTask | None]:
+    """Return what is learned from, and the real data if there are any."""
+    if not is_distilled(data):
+        if validation is not None:
+            raise InputError(
+                "--validation is for learning from a distilled set: a data file in full has its "
+                "own validation part (see --split)"
+            )
+        real = task_of(data, opening, task)
+        return TrainingSet.of_task(real), real
+    refuse(given, TaskOptions, "a distilled set fixes what is forecast from what")
+    distilled = DistilledSet.load(data)
+    if validation is None:
+        refuse(given, OpenOptions, "a distilled set needs no opening")
+        return distilled.training_set(), None
+    real = matching_task(validation, opening, distilled)
+    distilled.check_features(real)
+    return distilled.training_set(), real
+
+
+def _summary(
+    student: FittedForecaster, teachers: list[Teacher], target: Path
+) -> list[tuple[str, str]]:
+    record = student.record
+    rows = [("written", str(target)), ("learned from", ", ".join(record["teachers"]) or "none")]
+    terms = [name for name in record["history"][-1] if name.startswith("loss_")]
+    rows += [
+        ("terms", ", ".join(name.removeprefix("loss_") for name in terms) or "observed"),
+        ("weights", _weights(student, teachers)),
+        ("updates", str(record["updates"])),
+    ]
+    error = record["validation_error"]
+    if error is not None:
+        rows.append(("validation", f"RMSE {error**0.5:.4f} scaled"))
+        rows += [
+            ("", f"RMSE {other**0.5:.4f} of the teacher {teacher.name}")
+            for teacher in teachers
+            if isinstance(teacher, ForecasterTeacher)
+            and (other := teacher.fitted.record.get("validation_error")) is not None
+        ]
+    rows.append(
+        (
+            "time",
+            f"{duration_text(float(record['seconds']))}, asking teachers "
+            f"{duration_text(float(record['teacher_seconds']))}",
+        )
+    )
+    return rows
+
+
+def _weights(student: FittedForecaster, teachers: list[Teacher]) -> str:
+    own = sum(weight.numel() for weight in student.forecaster.parameters())
+    sizes = [
+        sum(weight.numel() for weight in teacher.fitted.forecaster.parameters())
+        for teacher in teachers
+        if isinstance(teacher, ForecasterTeacher)
+    ]
+    return f"{own}" + (f", 1/{max(sizes) / own:.3g} of the largest teacher's" if sizes else "")

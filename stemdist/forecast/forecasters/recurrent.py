@@ -154,8 +154,8 @@ class LSTMForecaster(RecurrentForecaster):
 class RNNForecaster(RecurrentForecaster):
     """Simple recurrent network over each location's window, shared by all locations.
 
-    Elman, *Finding Structure in Time*, Cognitive Science 14 (1990). A third of the weights of a
-    GRU and a quarter of those of an LSTM; head and location codes have the shapes of
+    Elman, *Finding Structure in Time*, Cognitive Science 14 (1990). Its layers have a third of
+    the weights of a GRU's and a quarter of an LSTM's; head and location codes have the shapes of
     :class:`GRUForecaster` and :class:`LSTMForecaster` with as many state columns, so a student
     may take them over. Parameters as in :class:`RecurrentForecaster`.
 

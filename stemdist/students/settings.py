@@ -130,12 +130,16 @@ class StudentSettings:
         for name in fields:
             if name not in known:
                 raise unknown_name("setting of a student", name, known)
-        terms = {term.label: term for term in fields.get("terms", (Term(),))}
-        for label, weight in (weights or {}).items():
-            if label not in terms:
-                raise unknown_name(f"term of recipe {recipe!r}", label, terms)
-            terms[label] = dataclasses.replace(terms[label], weight=float(weight))
-        return cls(**{**fields, "terms": tuple(terms.values())})
+        terms, new = fields.get("terms", (Term(),)), dict(weights or {})
+        labels = [term.label for term in terms]
+        for label in new:
+            if label not in labels:
+                raise unknown_name(f"term of recipe {recipe!r}", label, labels)
+        weighed = (
+            dataclasses.replace(term, weight=float(new.get(term.label, term.weight)))
+            for term in terms
+        )
+        return cls(**{**fields, "terms": tuple(weighed)})
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""

@@ -84,7 +84,7 @@ def test_limits_of_the_ridge():
 
 def suitable_forecasters() -> list[str]:
     """Return those of any locations that end in a linear layer."""
-    others = ("dlinear", "module", "hf-patchtst", "hf-patchtsmixer")
+    others = ("binned-rnn", "dlinear", "module", "hf-patchtst", "hf-patchtsmixer")
     names = [name for name in FORECASTERS.names() if name not in others]
     return [name for name in names if not FORECASTERS.get(name).needs_grid]
 

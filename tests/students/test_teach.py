@@ -1,0 +1,388 @@
+"""Teaching: every recipe learns from every term, the teacher matters, killed runs go on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from stemdist.errors import InputError
+from stemdist.forecast import FittedForecaster, TrainingSet, fresh_forecaster
+from stemdist.forecast import train as train_module
+from stemdist.forecast.objective import ForecastLoss, Update
+from stemdist.students import (
+    RECIPES,
+    OnlineLessons,
+    Places,
+    StudentSettings,
+    TeachingObjective,
+    Term,
+    find_teacher,
+    teach,
+)
+from stemdist.students.objective import horizon_weights, shortest_combination, steps_last
+from stemdist.students.teach import _objective
+from stemdist.students.teacher import load_teacher
+
+
+def update_of(data: TrainingSet, count: int = 4) -> Update:
+    index = torch.arange(count)
+    x, y, mask = data.source.batch(index)
+    weight = data.source.location_weight
+    return Update(x, y, mask, data.graph, data.source.profile, weight, index, None)
+
+
+def objective_of(data, teachers, settings, student=None):
+    student = student or fresh_forecaster(
+        settings.student, data.source, 0, settings.student_options
+    )
+    kinds = sorted({t.teacher_state for t in settings.active_terms} - {None})
+    lessons = [OnlineLessons(teacher, data, kinds) for teacher in teachers]
+    return student, _objective(student, data, settings, lessons)
+
+
+def gradient(loss, module):
+    found = torch.autograd.grad(
+        loss, list(module.parameters()), allow_unused=True, retain_graph=True
+    )
+    return torch.cat([part.flatten() for part in found if part is not None])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_term_of_every_recipe_teaches(recipe, data, task, make_teacher, quick):
+    settings = quick(recipe)
+    names = settings.teachers or (("gru",) if settings.terms else ())
+    teachers = [make_teacher(name, **settings.teacher_options) for name in names]
+    student, objective = objective_of(data, teachers, settings)
+    student.train()
+    with torch.no_grad():  # a forecast that starts flat has no spectrum, and there no slope
+        for weight in student.parameters():
+            weight += 0.01 * torch.randn(weight.shape)
+    terms = objective(student, update_of(data))
+    assert set(terms) == {"observed", *(term.label for term in settings.terms)}
+    for name, value in terms.items():
+        assert value.item() > 0, name
+        assert gradient(value, student).abs().max() > 0, name
+    for aligner in (a for each in objective.of_teachers for a in each):
+        if list(aligner.parameters()):
+            assert gradient(terms[aligner.term.label], aligner).abs().max() > 0
+    fitted = teach(data, teachers, settings, validation=task)
+    assert fitted.record["updates"] == settings.training.updates
+    last = fitted.record["history"][-1]
+    logged = [value for key, value in last.items() if key.startswith("loss_")]
+    if settings.terms:
+        assert last["train_loss"] == pytest.approx(math.fsum(logged))
+
+
+def test_a_student_is_an_ordinary_forecaster(data, task, make_teacher, quick, tmp_path):
+    student = teach(data, [make_teacher()], quick("hints"), validation=task)
+    again = FittedForecaster.load(student.save(tmp_path / "student"))
+    assert again.record["teachers"] == ["gru"]
+    one, other = (each.predict(task.series) for each in (student, again))
+    assert one.dims == ("init_time", "horizon", "lat", "lon")
+    assert one.equals(other)
+
+
+# --- DistilTS: six tests that the public code fails ----------------
+
+
+def test_tau_changes_the_loss_and_weighs_later_steps_more(data, make_teacher):
+    losses = {}
+    for tau in (0.0, 1.0):
+        settings = StudentSettings.of("distilts", terms=(Term(horizon_tau=tau),))
+        student, objective = objective_of(data, [make_teacher("patchtst")], settings)
+        losses[tau] = objective(student, update_of(data))["forecast-values"].item()
+    rows, _ = make_teacher("patchtst").answer(data, torch.arange(4))
+    update = update_of(data)
+    errors = (student(update.x, update.graph, update.profile) - rows) ** 2  # (B, L_out, N)
+    by_step = errors.mean((0, 2)).detach()
+    assert losses[0.0] == pytest.approx(by_step.mean().item(), rel=1e-5)
+    grown = torch.exp(torch.arange(12) / 11)
+    expected = (by_step * grown / grown.mean()).mean().item()
+    assert losses[1.0] == pytest.approx(expected, rel=1e-5)
+    assert losses[1.0] != pytest.approx(losses[0.0], rel=1e-3)
+
+
+def test_aligner_weights_move_and_are_checkpointed(data, task, make_teacher, quick, tmp_path):
+    seen = []
+    finish = train_module._Run.finish
+
+    def watched(self):
+        seen.append(self)
+        return finish(self)
+
+    checkpoint = tmp_path / "training.pt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module._Run, "finish", watched)
+        teach(
+            data,
+            [make_teacher("patchtst")],
+            quick("distilts"),
+            validation=task,
+            places=Places(checkpoint=checkpoint),
+        )
+    trained = seen[0].objective.state_dict()
+    _, fresh = objective_of(data, [make_teacher("patchtst")], quick("distilts"))
+    stored = torch.load(checkpoint, weights_only=True)["objective"]
+    names = [name for name in fresh.state_dict() if ".project." in name]
+    assert len(names) == 5  # the maps in and out, and one vector for each token
+    for name in names:
+        assert not torch.equal(trained[name], fresh.state_dict()[name]), name
+        assert torch.equal(trained[name], stored[name]), name
+
+
+def test_the_logged_loss_is_the_one_that_is_minimised(data, make_teacher, quick):
+    settings = quick("distilts", observed_weight=0.5)
+    settings = replace(settings, training=replace(settings.training, updates=1, validate_every=1))
+    student, objective = objective_of(data, [make_teacher("patchtst")], settings)
+    before = [weight.detach().clone() for weight in student.parameters()]
+    result = train_module.train_forecaster(
+        student, data.source, data.graph, settings.training, objective=objective
+    )
+    row = result.history.iloc[0]
+    first, again = objective_of(data, [make_teacher("patchtst")], settings)
+    for weight, start in zip(first.parameters(), before, strict=True):
+        assert torch.equal(weight, start)
+    index = train_module.batch_index(len(data.source), 4, 0, seed=0)
+    x, y, mask = data.source.batch(index)
+    weight = data.source.location_weight
+    terms = again(first, Update(x, y, mask, data.graph, data.source.profile, weight, index, None))
+    assert row["train_loss"] == pytest.approx(sum(terms.values()).item(), rel=1e-5)
+    for name, term in terms.items():
+        assert row[f"loss_{name}"] == pytest.approx(term.item(), rel=1e-5)
+
+
+def test_the_teacher_changes_the_gradient_and_two_differ_from_one(data, make_teacher, quick):
+    settings = quick("distilts", terms=(Term(horizon_tau=1.0),))
+    teachers = [make_teacher("patchtst", seed) for seed in (0, 1)]
+    slopes = []
+    for chosen in ([teachers[0]], [teachers[1]], teachers):
+        student, objective = objective_of(data, chosen, settings)
+        loss = sum(objective(student, update_of(data)).values())
+        slopes.append(gradient(loss, student))
+    one, other, both = slopes
+    assert not torch.allclose(one, other, rtol=1e-3)
+    assert not torch.allclose(both, one, rtol=1e-3)
+    torch.testing.assert_close(both, (one + other) / 2, atol=1e-5, rtol=1e-4)
+
+
+# --- several teachers ----------------------------------------------
+
+
+def test_shortest_combination_of_two_is_that_of_the_formula():
+    for _ in range(20):
+        pair = torch.randn(2, 7, dtype=torch.float64)
+        difference = pair[0] - pair[1]
+        first = (-(pair[1] @ difference) / (difference @ difference)).clamp(0, 1).item()
+        assert shortest_combination(pair)[0].item() == pytest.approx(first, abs=1e-9)
+
+
+def test_shortest_combination_of_three_has_no_descent_left():
+    vectors = torch.randn(3, 5, dtype=torch.float64) + 1
+    shares = shortest_combination(vectors, steps=2000)
+    assert shares.sum().item() == pytest.approx(1)
+    assert (shares >= 0).all()
+    total = shares @ vectors
+    # at the minimum no vertex is nearer to the origin along the sum
+    assert (vectors @ total).min() >= total @ total - 1e-3
+
+
+def test_adaptive_weights_shorten_the_gradient(data, make_teacher, quick):
+    teachers = [make_teacher("patchtst", seed) for seed in (0, 1)]
+    sizes = {}
+    for combine in ("mean", "adaptive"):
+        student, objective = objective_of(data, teachers, quick("soft-labels", combine=combine))
+        update = update_of(data)
+        terms = objective(student, update)
+        rows = student(update.x, update.graph, update.profile)
+        assert terms["forecast-values"].requires_grad
+        answers = [teacher.answer(data, update.windows)[0] for teacher in teachers]
+        slopes = torch.stack([(2 * (rows - a)).flatten() / rows.numel() for a in answers]).detach()
+        shares = torch.tensor([0.5, 0.5], dtype=torch.float64)
+        if combine == "adaptive":
+            shares = shortest_combination(slopes)
+            mixed = sum(
+                s * functional.mse_loss(rows, a) for s, a in zip(shares, answers, strict=True)
+            )
+            assert terms["forecast-values"].item() == pytest.approx(mixed.item(), rel=1e-4)
+        sizes[combine] = (shares @ slopes.double()).norm().item()
+    assert sizes["adaptive"] < sizes["mean"]
+
+
+# --- shapes, resuming, starting weights ----------------------------
+
+
+def test_two_targets_are_told_apart(two_targets, make_teacher, quick):
+    given = TrainingSet.of_task(two_targets)
+    teacher = make_teacher("gru", on=two_targets)
+    settings = quick("soft-labels", terms=(Term(view="trend", options={"stride": 2}),))
+    student, objective = objective_of(given, [teacher], settings)
+    update = update_of(given)
+    found = objective(student, update)["forecast-trend"].item()
+    rows, _ = teacher.answer(given, update.windows)
+    own = student(update.x, update.graph, update.profile)
+    chosen = [0, 2, 4, 6]  # steps 0 and 2 of either target
+    assert found == pytest.approx(functional.mse_loss(own[:, chosen], rows[:, chosen]).item())
+    assert steps_last(rows, 2).shape == (4, 1, 2, 4)
+
+
+def test_location_subsets_learn_from_the_answers_at_these_locations(data, make_teacher, quick):
+    settings = quick("hints")
+    student, objective = objective_of(data, [make_teacher()], settings)
+    chosen = torch.tensor([1, 5, 6])
+    index = torch.tensor([0, 7])
+    x, y, mask = data.source.batch(index, chosen)
+    part = Update(
+        x,
+        y,
+        mask,
+        data.graph.subgraph(chosen),
+        data.source.profile[chosen],
+        torch.ones(3),
+        index,
+        chosen,
+    )
+    found = objective(student, part)["forecast-values"].item()
+    rows, _ = make_teacher().answer(data, index)
+    own = student(x, part.graph, part.profile)
+    assert found == pytest.approx(functional.mse_loss(own, rows[:, :, chosen]).item(), rel=1e-5)
+
+
+def test_location_weights_count(data, make_teacher, quick):
+    student, objective = objective_of(data, [make_teacher()], quick())
+    whole = update_of(data)
+    weight = torch.zeros(16)
+    weight[3] = 16.0
+    found = objective(student, whole._replace(weight=weight))["forecast-values"].item()
+    rows, _ = make_teacher().answer(data, whole.windows)
+    own = student(whole.x, whole.graph, whole.profile)
+    assert found == pytest.approx(functional.mse_loss(own[..., 3], rows[..., 3]).item(), rel=1e-5)
+
+
+class KilledError(RuntimeError):
+    """Stands for a kill."""
+
+
+def test_killed_teaching_goes_on_exactly(data, task, make_teacher, quick, tmp_path, monkeypatch):
+    def run(folder):
+        places = Places(cache=folder, checkpoint=folder / "training.pt")
+        settings = quick("timedistill", student="mlp")
+        return teach(data, [make_teacher()], settings, validation=task, places=places)
+
+    whole = run(tmp_path / "whole")
+    step = train_module._Run.step
+
+    def killed(self):
+        if self.update == 4:
+            raise KilledError
+        step(self)
+
+    monkeypatch.setattr(train_module._Run, "step", killed)
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed")
+    monkeypatch.undo()
+    again = run(tmp_path / "killed")
+    for one, other in zip(
+        whole.forecaster.parameters(), again.forecaster.parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_students_start_with_weights_of_the_teacher_and_may_keep_them(
+    data, task, make_teacher, quick
+):
+    teacher = make_teacher("lstm")
+    theirs = teacher.fitted.forecaster.head.weight
+    kept = teach(data, [teacher], quick("lstm-rnn", freeze=True), validation=task)
+    assert torch.equal(kept.forecaster.head.weight, theirs)
+    assert all(weight.requires_grad for weight in kept.forecaster.parameters())
+    moved = teach(data, [teacher], quick("lstm-rnn"), validation=task)
+    assert not torch.equal(moved.forecaster.head.weight, theirs)
+
+
+def test_horizon_weights_by_hand():
+    weights = horizon_weights(1.0, 2)
+    assert weights.tolist() == pytest.approx([2 / (1 + math.e), 2 * math.e / (1 + math.e)])
+    assert horizon_weights(0.0, 5).tolist() == [1] * 5
+    assert horizon_weights(1.0, 1).tolist() == [1]
+
+
+# --- mistakes ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "teacher", "message"),
+    [
+        ("hints", {"student": "linear"}, "gru", r"no features of its own .*lowrank-linear"),
+        ("distilts", {}, "mlp", r"cannot show its tokens; .* features\. Choose a recipe"),
+        ("cnn-rnn", {"student": "rnn"}, "cnn", r"RNNForecaster has no logits"),
+        ("soft-labels", {}, None, r"forecast-values ask a teacher, and none is given"),
+        (
+            "hints",
+            {"terms": (Term(of="features"),)},
+            "patchtst",
+            r"\(16, 8\) per window, the teacher's \(16, 32\): give the term projection=",
+        ),
+        ("lstm-rnn", {"student_options": {"hidden": 4}}, "lstm", r"head.weight differs in shape"),
+        ("lstm-rnn", {"initialise": ("tail",)}, "lstm", r"no such part. .*: code, head, layers"),
+    ],
+)
+def test_what_cannot_be_taught_is_refused(
+    recipe, changes, teacher, message, data, make_teacher, quick
+):
+    settings = quick(recipe, **changes)
+    if "student_options" in changes:
+        settings = replace(settings, student_options=changes["student_options"])
+    teachers = [make_teacher(teacher)] if teacher else []
+    with pytest.raises(InputError, match=message):
+        teach(data, teachers, settings)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fields", "message"),
+    [
+        (
+            "timdistill",
+            {},
+            r"recipe of model distillation 'timdistill': did you mean 'timedistill'",
+        ),
+        ("hints", {"weights": {"feature-values": 1}}, r"did you mean 'features-values'"),
+        ("hints", {"studnet": "mlp"}, r"setting of a student 'studnet': did you mean 'student'"),
+        ("hints", {"student": "mlpp"}, r"unknown forecaster 'mlpp'"),
+        ("hints", {"combine": "sum"}, r"way to combine teachers 'sum'"),
+        ("hints", {"freeze": True}, r"freeze needs parts to initialise"),
+        ("undistilled", {"observed_weight": 0.0}, r"there is nothing to learn from"),
+        ("hints", {"observed_weight": -1.0}, r"observed_weight is -1.0"),
+        ("hints", {"terms": (Term(), Term(loss="mae"))}, r"two terms are called forecast-values"),
+    ],
+)
+def test_wrong_settings(recipe, fields, message):
+    with pytest.raises(InputError, match=message):
+        StudentSettings.of(recipe, **fields)
+
+
+def test_teachers_are_found_by_folder_or_name(task, make_teacher, quick, tmp_path):
+    folder = make_teacher().fitted.save(tmp_path / "gru")
+    assert find_teacher(str(folder), quick(), None).identity == make_teacher().identity
+    trained = find_teacher("linear", quick(), task, cache=tmp_path / "cache")
+    again = find_teacher("linear", quick(), task, cache=tmp_path / "cache")
+    assert trained.identity == again.identity
+    assert len(list((tmp_path / "cache" / "teachers").iterdir())) == 1
+    with pytest.raises(InputError, match="neither a folder that stemdist train wrote, nor"):
+        find_teacher("nobody", quick(), task)
+    with pytest.raises(InputError, match="has to be trained on real data"):
+        find_teacher("gru", quick(), None)
+    with pytest.raises(InputError, match="unknown teacher 'chronos'"):
+        load_teacher("chronos")
+
+
+def test_an_objective_without_teachers_is_the_error_alone(data, quick):
+    settings = quick("undistilled")
+    student, objective = objective_of(data, [], settings)
+    assert isinstance(objective, TeachingObjective)
+    update = update_of(data)
+    expected = ForecastLoss()(student, update)["forecast"]
+    torch.testing.assert_close(objective(student, update)["observed"], expected)

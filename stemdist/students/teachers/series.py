@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from stemdist.data.windows import target_rows
 from stemdist.errors import InputError, check_count
 from stemdist.files import hash_of
-from stemdist.students.teacher import Teacher, TeachingData
+from stemdist.forecast import TrainingSet
+from stemdist.forecast.device import check_device
+from stemdist.students.teacher import Teacher
 
 
 class SeriesTeacher(Teacher):
@@ -42,13 +44,13 @@ class SeriesTeacher(Teacher):
     Raises
     ------
     InputError
-        If ``block_series`` is below 1.
+        If ``block_series`` is below 1, or there is no such device.
 
     Examples
     --------
     A teacher that repeats the last value, asked about 2 windows at 3 locations:
 
-    >>> from torch_geometric.data import Data
+    >>> from types import SimpleNamespace
     >>> from stemdist.data.scaling import Scaler
     >>> from stemdist.data.windows import TensorWindows
     >>> class LastValue(SeriesTeacher):
@@ -60,8 +62,8 @@ class SeriesTeacher(Teacher):
     >>> x = torch.arange(24.0).view(2, 4, 3, 1)
     >>> windows = TensorWindows(
     ...     x=x, y=torch.zeros(2, 5, 3), mask=torch.ones(2, 5, 3), weight=torch.ones(3))
-    >>> data = TeachingData(source=windows, graph=Data(num_nodes=3), content_hash="",
-    ...     scaler=Scaler(mean=(280.0,), scale=(4.0,)))
+    >>> scaler = Scaler(mean=(280.0,), scale=(4.0,))
+    >>> data = SimpleNamespace(source=windows, scaler=scaler)  # what is read of a TrainingSet
     >>> forecast, states = LastValue.load("last").answer(data, torch.arange(2))
     >>> forecast.shape, forecast[0, 4].tolist(), states
     (torch.Size([2, 5, 3]), [9.0, 10.0, 11.0], {})
@@ -70,9 +72,9 @@ class SeriesTeacher(Teacher):
     def __init__(
         self, model: nn.Module, *, name: str, device: str = "cpu", block_series: int = 256
     ) -> None:
-        self.model = model.float().to(device).eval().requires_grad_(False)
+        self.device = check_device(device)
+        self.model = model.float().to(self.device).eval().requires_grad_(False)
         self.name = name
-        self.device = torch.device(device)
         self.block_series = check_count("block_series", block_series)
 
     @abstractmethod
@@ -108,7 +110,7 @@ class SeriesTeacher(Teacher):
         return hash_of([type(self).__name__, self.settings, digest.hexdigest()])
 
     def answer(
-        self, data: TeachingData, index: Tensor, kinds: Collection[str] = ()
+        self, data: TrainingSet, index: Tensor, kinds: Collection[str] = ()
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Answer some windows, see :meth:`Teacher.answer`; ``tokens`` are of the first target.
 

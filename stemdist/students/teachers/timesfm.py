@@ -110,10 +110,10 @@ class TimesFMTeacher(SeriesTeacher):
             past_values=list(context),
             # The library pads to this length: by default to the longest, masked but computed.
             forecast_context_len=patches * patch,
-            # It looks at all series at once, so that one would depend on those beside it.
-            truncate_negative=False,
         )
         forecast = made.mean_predictions
+        # The library does this only if all series given at once are positive, so that a forecast
+        # would depend on those beside it.
         if getattr(self._config, "infer_is_positive", False):
             positive = context.amin(dim=1, keepdim=True) >= 0
             forecast = torch.where(positive, forecast.clamp_min(0), forecast)

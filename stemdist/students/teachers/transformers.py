@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stemdist.data.readers.base import require
 from stemdist.errors import InputError
-from stemdist.students.teacher import TeachingData
+from stemdist.forecast import TrainingSet
 from stemdist.students.teachers.pretrained import (
     EXTRA,
     architecture,
@@ -61,6 +61,7 @@ class TransformersTeacher(SeriesTeacher):
 
     Examples
     --------
+    >>> import torch
     >>> from transformers import PatchTSTConfig, PatchTSTForPrediction
     >>> config = PatchTSTConfig(num_input_channels=1, context_length=32, prediction_length=12,
     ...     patch_length=8, patch_stride=8, num_hidden_layers=1, d_model=16, num_attention_heads=2)
@@ -115,7 +116,7 @@ class TransformersTeacher(SeriesTeacher):
         """Configuration of the model."""
         return settings_of(self._config)
 
-    def check(self, data: TeachingData, kinds: Collection[str]) -> None:
+    def check(self, data: TrainingSet, kinds: Collection[str]) -> None:
         """Raise :class:`InputError` if the windows are too short, or it has no such states."""
         super().check(data, kinds)
         self._check_length(data.source.lookback)

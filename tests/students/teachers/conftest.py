@@ -10,6 +10,7 @@ import huggingface_hub
 import pytest
 import torch
 import transformers
+import xarray as xr
 from chronos.chronos2 import Chronos2Model
 from chronos.chronos2.config import Chronos2CoreConfig
 from chronos.chronos_bolt import ChronosBoltModelForForecasting
@@ -17,7 +18,8 @@ from torch_geometric.data import Data
 
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import TensorWindows
-from stemdist.students.teacher import TeachingData
+from stemdist.forecast import TaskSettings, TrainingSet
+from stemdist.forecast.locations import Locations
 
 QUANTILES = [level / 10 for level in range(1, 10)]
 T5 = {
@@ -173,12 +175,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def teaching() -> Callable[..., TeachingData]:
+def training_set_of() -> Callable[[TensorWindows, Scaler], TrainingSet]:
+    """Return a function that makes a training set of windows and a scaler."""
+    return training_set
+
+
+@pytest.fixture
+def teaching() -> Callable[..., TrainingSet]:
     """Return a function that makes scaled windows of random walks with F = C + 1 features."""
 
     def make(
         *, lookback: int = 32, horizon: int = 6, n: int = 3, targets: int = 1, windows: int = 2
-    ) -> TeachingData:
+    ) -> TrainingSet:
         generator = torch.Generator().manual_seed(1)
         x = torch.randn(windows, lookback, n, targets + 1, generator=generator)
         y = torch.zeros(windows, targets * horizon, n)
@@ -191,8 +199,22 @@ def teaching() -> Callable[..., TeachingData]:
         )
         means, scales = (60.0, -5.0, 300.0), (8.0, 0.5, 20.0)
         scaler = Scaler(mean=means[: targets + 1], scale=scales[: targets + 1])
-        return TeachingData(
-            source=source, graph=Data(num_nodes=n), scaler=scaler, content_hash="windows"
-        )
+        return training_set(source, scaler)
 
     return make
+
+
+def training_set(source: TensorWindows, scaler: Scaler) -> TrainingSet:
+    graph, n = Data(num_nodes=source.n_locations), source.n_locations
+    coords = xr.Dataset(coords={"location": range(n)})
+    return TrainingSet(
+        kind="full",
+        source=source,
+        graph=graph,
+        scaler=scaler,
+        content_hash="windows",
+        settings=TaskSettings(lookback=source.lookback, horizon=source.horizon),
+        variables=("speed", "flow")[: source.n_targets],
+        units="",
+        locations=Locations(coords=coords, graph=graph, profile=source.profile),
+    )

@@ -90,7 +90,7 @@ def test_equal_series_are_continued_alike_and_paths_differ(saved):
 def test_samples_are_distributed_as_the_librarys(saved):
     teacher = ChronosTeacher.load(str(saved("chronos_t5")))
     own = teacher.pipeline.model.config
-    own.num_samples, own.temperature, own.top_k, own.top_p = 4000, 3.0, 12, 0.9
+    own.num_samples, own.temperature, own.top_k, own.top_p = 4000, 2.0, 12, 0.6
     samples = _sample(teacher.pipeline, walk(1), 2, _SharedDraws(4000))[0]
     with torch.random.fork_rng():
         torch.manual_seed(0)

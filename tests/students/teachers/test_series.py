@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch_geometric.data import Data
 
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import TensorWindows
 from stemdist.errors import InputError
-from stemdist.students.teacher import TeachingData
 from stemdist.students.teachers.series import SeriesTeacher, unrolled
 
 
@@ -39,7 +37,8 @@ class Silent(Drift):
     states = ()
 
 
-def two_targets():
+@pytest.fixture
+def two_targets(training_set_of):
     """Return 2 windows of 4 steps at 3 locations: value = 100 c + 10 n + step, window adds 1000."""
     window, step, n, c = torch.meshgrid(
         *(torch.arange(float(size)) for size in (2, 4, 3, 3)), indexing="ij"
@@ -53,11 +52,11 @@ def two_targets():
         weight=torch.ones(3),
         targets=2,
     )
-    return TeachingData(source=source, graph=Data(num_nodes=3), scaler=scaler, content_hash="")
+    return training_set_of(source, scaler)
 
 
-def test_the_model_sees_each_target_in_physical_units():
-    teacher, data = Drift(name="drift"), two_targets()
+def test_the_model_sees_each_target_in_physical_units(two_targets):
+    teacher, data = Drift(name="drift"), two_targets
     teacher.answer(data, torch.tensor([1]))
     (seen,) = teacher.seen
     assert seen.dtype == torch.float32
@@ -66,8 +65,8 @@ def test_the_model_sees_each_target_in_physical_units():
     torch.testing.assert_close(seen, torch.tensor(expected, dtype=torch.float32))
 
 
-def test_answers_come_back_as_rows_in_scaled_units():
-    forecast, states = Drift(name="drift").answer(two_targets(), torch.tensor([1, 0]), ["tokens"])
+def test_answers_come_back_as_rows_in_scaled_units(two_targets):
+    forecast, states = Drift(name="drift").answer(two_targets, torch.tensor([1, 0]), ["tokens"])
     assert forecast.shape == (2, 4, 3)
     # Window 0, location 2, target 1: last value 123, then 133 and 143; mean -7, scale 4.
     torch.testing.assert_close(forecast[1, 2:, 2], torch.tensor([35.0, 37.5]))
@@ -79,8 +78,8 @@ def test_answers_come_back_as_rows_in_scaled_units():
 
 
 @pytest.mark.parametrize("block", [1, 4, 5, 100])
-def test_blocks_are_bounded_and_change_nothing(block):
-    teacher, data = Drift(name="drift", block_series=block), two_targets()
+def test_blocks_are_bounded_and_change_nothing(block, two_targets):
+    teacher, data = Drift(name="drift", block_series=block), two_targets
     forecast, states = teacher.answer(data, torch.arange(2), ["tokens"])
     whole, whole_states = Drift(name="drift").answer(data, torch.arange(2), ["tokens"])
     assert max(len(context) for context in teacher.seen) == min(block, 12)
@@ -88,28 +87,33 @@ def test_blocks_are_bounded_and_change_nothing(block):
     assert torch.equal(states["tokens"], whole_states["tokens"])
 
 
-def test_the_model_is_frozen_and_random_numbers_are_left_alone():
+def test_the_model_is_frozen_and_random_numbers_are_left_alone(two_targets):
     teacher = Drift(name="drift")
     assert not teacher.model.training
     assert all(not weight.requires_grad for weight in teacher.model.parameters())
     assert all(weight.dtype == torch.float32 for weight in teacher.model.parameters())
     before = torch.get_rng_state()
-    teacher.answer(two_targets(), torch.arange(2))
+    teacher.answer(two_targets, torch.arange(2))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_states_that_are_not_shown():
+def test_states_that_are_not_shown(two_targets):
     with pytest.raises(InputError, match=r"'silent' cannot show its tokens; .* only forecasts"):
-        Silent(name="silent").answer(two_targets(), torch.arange(2), ["tokens"])
+        Silent(name="silent").answer(two_targets, torch.arange(2), ["tokens"])
     with pytest.raises(InputError, match=r"cannot show its latent; hidden .* show: tokens"):
-        Drift(name="drift").answer(two_targets(), torch.arange(2), ["latent"])
+        Drift(name="drift").answer(two_targets, torch.arange(2), ["latent"])
 
 
-def test_values_that_are_not_finite():
+def test_values_that_are_not_finite(two_targets):
     teacher = Drift(name="drift")
     teacher.continue_series = lambda context, horizon: (context[:, :2] / 0.0, None)
     with pytest.raises(InputError, match="'drift' answered with values that are not finite"):
-        teacher.answer(two_targets(), torch.arange(2))
+        teacher.answer(two_targets, torch.arange(2))
+
+
+def test_wrong_device():
+    with pytest.raises(InputError, match="unknown device 'gpu': this machine has cpu"):
+        Drift(name="drift", device="gpu")
 
 
 def test_wrong_block():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, print_fields
@@ -81,7 +80,7 @@ def evaluate(
     """
     check_error(metric)
     refuse(given & {"variables", "static"}, OpenOptions, "the distilled set names its variables")
-    if (Path(distilled) / "config.json").is_file():
+    if FittedForecaster.is_saved(distilled):
         unused = {each.name for each in dataclasses.fields(settings)} - _OF_TRAINED
         refuse(given & unused, EvaluationSettings, "the forecasters are trained already")
         _evaluate_trained([distilled, *beside], data, output, metric, device, settings, opening)

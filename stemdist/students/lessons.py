@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -313,9 +314,7 @@ _AXES = {
 }
 
 
-def _variable(
-    file: netCDF4.Dataset, name: str, values: Tensor, data: TrainingSet
-) -> Any:
+def _variable(file: netCDF4.Dataset, name: str, values: Tensor, data: TrainingSet) -> Any:
     if name in file.variables:
         return file.variables[name]
     for dim, size in zip(_AXES[name], values.shape[1:], strict=True):

@@ -89,7 +89,7 @@ def find_teacher(
     InputError
         If the text names nothing, or a teacher is to be trained and there are no real data.
     """
-    if (Path(text) / "config.json").is_file():
+    if FittedForecaster.is_saved(text):
         return ForecasterTeacher.load(text, device)
     if text.partition(":")[0] in TEACHERS.names() and ":" in text:
         return load_teacher(text, device)

@@ -8,59 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor
-from torch_geometric.data import Data
 
-from stemdist.data.scaling import Scaler
-from stemdist.data.windows import WindowSource
 from stemdist.errors import InputError, unknown_name
-from stemdist.forecast import ForecastTask
+from stemdist.forecast import TrainingSet
 from stemdist.registry import Registry
-
-
-@dataclass(frozen=True, kw_only=True)
-class TeachingData:
-    """The windows a student learns from, real or synthetic.
-
-    Parameters
-    ----------
-    source : WindowSource
-        M scaled windows over N locations, or over the clusters of a distilled set.
-    graph : torch_geometric.data.Data
-        Graph between them.
-    scaler : Scaler
-        One mean and scale per input feature, the C targets first.
-    content_hash : str
-        Changes whenever the windows, the graph or the scaling do.
-    init_times : numpy.ndarray, optional
-        (M,) last observed time of each window; synthetic windows have none.
-    location_ids : numpy.ndarray, optional
-        (N,) ids of the locations; clusters have none.
-    """
-
-    source: WindowSource
-    graph: Data
-    scaler: Scaler
-    content_hash: str
-    init_times: np.ndarray | None = None
-    location_ids: np.ndarray | None = None
-
-    @classmethod
-    def of_task(cls, task: ForecastTask) -> TeachingData:
-        """Return the training part of a task."""
-        windows = task.train
-        last = windows.starts.numpy() + windows.lookback - 1
-        return cls(
-            source=windows,
-            graph=task.graph,
-            scaler=task.scaler,
-            content_hash=task.content_hash,
-            init_times=task.series["time"].values[last],
-            location_ids=task.series["location"].values,
-        )
 
 
 class Teacher(ABC):
@@ -95,13 +48,13 @@ class Teacher(ABC):
 
     @abstractmethod
     def answer(
-        self, data: TeachingData, index: Tensor, kinds: Collection[str] = ()
+        self, data: TrainingSet, index: Tensor, kinds: Collection[str] = ()
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Answer some windows.
 
         Parameters
         ----------
-        data : TeachingData
+        data : TrainingSet
             Whose windows are answered.
         index : Tensor
             (B,) windows.
@@ -114,7 +67,7 @@ class Teacher(ABC):
             Forecasts (B, R, N) in scaled units, and the states, on the CPU without gradients.
         """
 
-    def check(self, data: TeachingData, kinds: Collection[str]) -> None:
+    def check(self, data: TrainingSet, kinds: Collection[str]) -> None:
         """Raise :class:`InputError` if it cannot answer the windows or show these states."""
         for kind in kinds:
             if kind not in self.states:

@@ -17,7 +17,7 @@ from stemdist.evaluate.metrics import ErrorSums
 from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
 from stemdist.forecast import ForecastTask
 from stemdist.forecast.baselines import Baseline
-from stemdist.forecast.predict import BLOCK_SERIES, physical_quantiles
+from stemdist.forecast.predict import physical_quantiles, windows_per_block
 from stemdist.forecast.train import evenly_spaced
 
 
@@ -140,7 +140,7 @@ class Yardstick:
 
 
 def _parts(windows: SeriesWindows, index: Tensor) -> tuple[Tensor, ...]:
-    return torch.split(index, max(1, BLOCK_SERIES // windows.n_locations))
+    return torch.split(index, windows_per_block(windows))
 
 
 def _targets(scaler: Scaler, windows: SeriesWindows, index: Tensor) -> tuple[Tensor, Tensor]:

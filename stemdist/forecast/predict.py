@@ -17,8 +17,18 @@ from stemdist.forecast.base import Forecaster
 from stemdist.forecast.device import check_device
 from stemdist.forecast.losses import LOSSES, LossFunction
 
-BLOCK_SERIES = 32_768
-"""Window-locations computed at once; bounds memory whatever M and N are."""
+BLOCK_STEPS = 393_216
+"""Input steps of windows at locations computed at once: bounds memory whatever M, N, L_in are."""
+
+
+def series_per_block(source: WindowSource) -> int:
+    """Return how many windows at one location are computed at once."""
+    return max(1, BLOCK_STEPS // source.lookback)
+
+
+def windows_per_block(source: WindowSource) -> int:
+    """Return how many windows at all locations of a source are computed at once."""
+    return max(1, series_per_block(source) // source.n_locations)
 
 
 @torch.no_grad()
@@ -30,7 +40,7 @@ def predict_windows(
     *,
     index: Tensor | None = None,
     device: str | torch.device = "cpu",
-    block_series: int = BLOCK_SERIES,
+    block_series: int | None = None,
 ) -> Tensor:
     """Forecast the windows of ``source``.
 
@@ -48,8 +58,9 @@ def predict_windows(
         (M,) windows to forecast; all by default.
     device : str or torch.device
         Where the computation runs.
-    block_series : int
-        Window-locations computed at once. The result does not depend on it.
+    block_series : int, optional
+        Windows at a location computed at once; by default so many that memory stays bounded. The
+        result does not depend on it.
 
     Returns
     -------
@@ -62,8 +73,9 @@ def predict_windows(
     graph = graph.clone().to(str(device))
     training = forecaster.training
     forecaster.to(device).eval()
+    size = series_per_block(source) if block_series is None else block_series
     forecasts = torch.empty(len(index), forecaster.rows, source.n_locations)
-    for rows, columns in _blocks(len(index), source.n_locations, forecaster, block_series):
+    for rows, columns in _blocks(len(index), source.n_locations, forecaster, size):
         locations = None if columns is None else torch.arange(columns.start, columns.stop)
         x = source.inputs(index[rows], locations).to(device)
         part = profile if columns is None else profile[columns]
@@ -137,8 +149,7 @@ def mean_error(
         Elementwise, of forecasts and targets; squared errors by default.
     """
     total = count = 0.0
-    height = max(1, BLOCK_SERIES // source.n_locations)
-    for part in torch.split(index, height):
+    for part in torch.split(index, windows_per_block(source)):
         forecast = predict_windows(forecaster, source, graph, profile, index=part, device=device)
         _, y, mask = source.batch(part)
         total += float((loss(forecast, y) * mask).sum(dtype=torch.float64))

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from stemdist.errors import InputError
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast import TrainingSet
-from stemdist.forecast.predict import BLOCK_SERIES
+from stemdist.forecast.predict import windows_per_block
 from stemdist.students.teacher import Teacher
 
 FORMAT = "stemdist-teacher-1"
@@ -281,8 +281,7 @@ def write_lessons(
 
 
 def _blocks(data: TrainingSet) -> Iterator[Tensor]:
-    height = max(1, BLOCK_SERIES // data.source.n_locations)
-    yield from torch.split(torch.arange(len(data.source)), height)
+    yield from torch.split(torch.arange(len(data.source)), windows_per_block(data.source))
 
 
 def _join(path: Path, parts: list[Path], data: TrainingSet) -> None:

@@ -74,5 +74,5 @@ def test_mean_error_by_hand(source, graph, monkeypatch):
     expected = pytest.approx(sum(wrong) / len(wrong), rel=1e-5)
     arguments = (module, source, graph, source.profile)
     assert mean_error(*arguments, index=index) == expected
-    monkeypatch.setattr("stemdist.forecast.predict.BLOCK_SERIES", N)
+    monkeypatch.setattr("stemdist.forecast.predict.BLOCK_STEPS", N * source.lookback)
     assert mean_error(*arguments, index=index) == expected

@@ -37,7 +37,7 @@ class Counting(ForecasterTeacher):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(module, "BLOCK_SERIES", 16 * 50)  # 50 windows of 16 locations
+    monkeypatch.setattr("stemdist.forecast.predict.BLOCK_STEPS", 12 * 16 * 50)  # 50 windows
 
 
 def test_cached_answers_equal_those_asked_for_again(data, make_teacher, tmp_path, small_blocks):

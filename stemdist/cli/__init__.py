@@ -74,6 +74,10 @@ COMMANDS = {
         target="stemdist.cli.predict:predict",
         summary="forecast a data file with a trained forecaster",
     ),
+    "deploy": Command(
+        target="stemdist.cli.deploy:deploy",
+        summary="write a trained forecaster as one ONNX or torch.export file",
+    ),
     "evaluate": Command(
         target="stemdist.cli.evaluate:evaluate",
         summary="compare a distilled set with the full data and with simple choices",

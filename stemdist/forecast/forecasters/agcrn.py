@@ -60,7 +60,7 @@ class AdaptiveGraphConv(nn.Module):
         both = torch.cat([h, product(h.flatten(2)).view(h.shape)], dim=-1)  # (B, N, ..., 2 C)
         rows = both.transpose(0, 1).flatten(1, -2)  # (N, B ..., 2 C)
         out = torch.baddbmm(bias[:, None], rows, weight)  # (N, B ..., C_out)
-        return out.view(len(bias), len(h), *h.shape[2:-1], -1).transpose(0, 1)
+        return out.view(len(bias), h.shape[0], *h.shape[2:-1], -1).transpose(0, 1)
 
 
 class AGCRNForecaster(Forecaster):

@@ -195,7 +195,9 @@ class MTGNNForecaster(Forecaster):
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
         along, against = self.learned_graph(profile)
-        at_once = max(1, _PART_ROWS // len(profile)) if x.device.type == "cpu" else len(x)
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return self._forecast(x, along, against)
+        at_once = max(1, _PART_ROWS // len(profile))
         parts = torch.split(x, at_once)
         return torch.cat([self._forecast(part, along, against) for part in parts])
 

@@ -143,5 +143,5 @@ class PatchTSTForecaster(Forecaster):
     def _forecast(self, x: Tensor, profile: Tensor) -> Tensor:
         h = self.code(self.embed(self.patches(x)), profile) + self.position  # (B, N, K, C)
         h = self.blocks(self.dropout(h).flatten(0, 1))  # (B N, K, C)
-        forecast: Tensor = self.head(h.flatten(1)).view(len(x), -1, self.rows)
+        forecast: Tensor = self.head(h.flatten(1)).view(x.shape[0], -1, self.rows)
         return forecast.transpose(1, 2)  # (B, O * L_out, N)

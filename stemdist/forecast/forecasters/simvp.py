@@ -130,7 +130,7 @@ class SimVPForecaster(Forecaster):
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        grid, b = Grid.of(graph), len(x)
+        grid, b = Grid.of(graph), x.shape[0]
         fine = self.first(grid.scatter(x.flatten(0, 1)))  # (B L_in, C, H/2, W/2)
         past = self.second(fine)  # (B L_in, C, H/4, W/4)
         h = self.translate(past.reshape(b, -1, *past.shape[2:]))  # (B, L_out C, H/4, W/4)

@@ -35,7 +35,7 @@ def dense_product(values: Tensor, pattern: Pattern) -> Product:
         (pattern.rows, pattern.cols), values, accumulate=True
     )
     # One small product per window: `matrix @ h` would copy h transposed, and take 3 times as long.
-    return lambda h: torch.bmm(matrix.expand(len(h), -1, -1), h)
+    return lambda h: torch.bmm(matrix.expand(h.shape[0], -1, -1), h)
 
 
 Formulation = Callable[[Tensor, Pattern], Product]

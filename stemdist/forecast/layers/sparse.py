@@ -153,8 +153,18 @@ def spmm(values: Tensor, dense: Tensor, pattern: Pattern) -> Tensor:
     >>> spmm(torch.tensor([1.0, 2.0]), torch.tensor([[[3.0], [4.0]]]), swap).tolist()
     [[[4.0], [6.0]]]
     """
+    if torch.compiler.is_compiling():
+        return _spmm_in_plain_steps(values, dense, pattern)
     dtype = _working_dtype(dense.dtype)
     return _apply_spmm(values.to(dtype), dense.to(dtype), pattern).to(dense.dtype)
+
+
+def _spmm_in_plain_steps(values: Tensor, dense: Tensor, pattern: Pattern) -> Tensor:
+    """Return :func:`spmm` by steps that exported programs have: it holds (E, B, D) numbers."""
+    rows = dense.transpose(0, 1)  # (N, B, D)
+    terms = values[:, None, None] * rows[pattern.cols]  # (E, B, D)
+    out = torch.zeros_like(rows).index_put((pattern.rows,), terms, accumulate=True)
+    return out.transpose(0, 1)
 
 
 def sddmm(left: Tensor, right: Tensor, pattern: Pattern) -> Tensor:

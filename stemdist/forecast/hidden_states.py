@@ -18,7 +18,7 @@ from stemdist.errors import InputError
 from stemdist.forecast.base import Forecaster
 
 STATES = {
-    "features": "(B, N, H), what the last linear layer reads",
+    "features": "(B, N, H), what the last linear layer reads, or a mean of tokens",
     "tokens": "(B, N, K, C), the states of the pieces of each location's window",
     "latent": "(B, D, h, w), images between encoder and decoder",
     "logits": "(B, N, R, bins), scores of the bins whose expectation is the forecast",
@@ -40,7 +40,7 @@ def hidden_states(
         In whatever mode it is in.
     kinds : collection of str
         Keys of :data:`STATES`. ``features`` are found by themselves where the forecaster ends in
-        a linear layer; the others must be named in its ``states``.
+        a linear layer and names no other; the others must be named in its ``states``.
     x, graph, profile : Tensor, torch_geometric.data.Data, Tensor
         As its ``forward`` takes them: (B, L_in, N, F), and (N, L_in * F).
 
@@ -76,6 +76,8 @@ def hidden_states(
     for kind, layer in zip(named, layers, strict=True):
         made = next(made for module, _, made in reversed(calls) if module is layer)
         states[kind] = made if kind == "latent" else _of_locations(made, n_windows, n_locations)
+        if kind == "features" and states[kind].dim() == 4:  # tokens (B, N, K, C)
+            states[kind] = states[kind].mean(2)
     if search:
         own = [call for call in calls if any(call[0] is head for head in heads)]
         states["features"] = _last_inputs(forecaster, own, forecast, n_windows, n_locations)

@@ -30,6 +30,7 @@ def inputs():
         ("gru", "tokens", (B, N, 6, 64)),
         ("gru", "features", (B, N, 64)),
         ("patchtst", "tokens", (B, N, 2, 64)),
+        ("patchtst", "features", (B, N, 64)),
         ("cnn", "tokens", None),
         ("dlinear", "features", (B, N, 2)),
         ("binned-rnn", "logits", (B, N, 2, 21)),

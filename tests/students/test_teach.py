@@ -323,8 +323,8 @@ def test_horizon_weights_by_hand():
         (
             "hints",
             {"terms": (Term(of="features"),)},
-            "patchtst",
-            r"\(16, 8\) per window, the teacher's \(16, 32\): give the term projection=",
+            "lowrank-linear",
+            r"\(16, 8\) per window, the teacher's \(16, 16\): give the term projection=",
         ),
         ("lstm-rnn", {"student_options": {"hidden": 4}}, "lstm", r"head.weight differs in shape"),
         ("lstm-rnn", {"initialise": ("tail",)}, "lstm", r"no such part. .*: code, head, layers"),

@@ -72,7 +72,7 @@ class PatchTSTForecaster(Forecaster):
     torch.Size([4, 3, 5])
     """
 
-    states: ClassVar[Mapping[str, str]] = {"tokens": "blocks"}
+    states: ClassVar[Mapping[str, str]] = {"tokens": "blocks", "features": "blocks"}
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import stemdist.accessor as _accessor  # noqa: F401  (registers ds.stemdist)
 
 if TYPE_CHECKING:
-    from stemdist.api import distill_series, evaluate_distilled, train
+    from stemdist.api import distill_series, evaluate_distilled, teach, train
     from stemdist.data import (
         Split,
         canonical_series,
@@ -44,11 +44,12 @@ if TYPE_CHECKING:
         TrainingSettings,
     )
     from stemdist.graph import GraphSettings, LocationClustering
+    from stemdist.students import StudentSettings, Teacher, Term
 
 __version__ = version("stemdist")
 
 _HOMES = {
-    "stemdist.api": ("distill_series", "evaluate_distilled", "train"),
+    "stemdist.api": ("distill_series", "evaluate_distilled", "teach", "train"),
     "stemdist.data": (
         "Split",
         "canonical_series",
@@ -77,6 +78,7 @@ _HOMES = {
         "TrainingSettings",
     ),
     "stemdist.graph": ("GraphSettings", "LocationClustering"),
+    "stemdist.students": ("StudentSettings", "Teacher", "Term"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -94,8 +96,11 @@ __all__ = [
     "LocationClustering",
     "Split",
     "StemdistError",
+    "StudentSettings",
     "Synthesizer",
     "TaskSettings",
+    "Teacher",
+    "Term",
     "TrainingSettings",
     "benchmark",
     "canonical_series",
@@ -107,6 +112,7 @@ __all__ = [
     "open_series",
     "rolling_tasks",
     "simulate",
+    "teach",
     "to_grid",
     "train",
 ]

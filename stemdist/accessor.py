@@ -54,6 +54,17 @@ class StemdistAccessor:
 
         return train(self._with_static(variable, options), forecaster, **options)
 
+    def teach(
+        self,
+        teachers: Any = (),
+        variable: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> FittedForecaster:
+        """Train a student on the dataset and its teachers; see :func:`stemdist.teach`."""
+        from stemdist.api import teach
+
+        return teach(self._with_static(variable, options), teachers, **options)
+
     def evaluate(self, distilled: DistilledSet, **options: Any) -> Evaluation:
         """Judge a distilled set by this dataset; see :func:`stemdist.evaluate_distilled`."""
         from stemdist.api import evaluate_distilled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,18 @@ from stemdist.forecast import (
     FittedForecaster,
     ForecastTask,
     TaskSettings,
+    TrainingSet,
     TrainingSettings,
     fit_forecaster,
 )
+from stemdist.students import (
+    ForecasterTeacher,
+    Places,
+    StudentSettings,
+    Teacher,
+    find_teacher,
+)
+from stemdist.students import teach as teach_student
 
 
 def distill_series(
@@ -107,6 +116,88 @@ def train(
         return train_on_distilled(data, forecaster, training, **how)
     task, training = _settings(options, TaskSettings, TrainingSettings)
     return fit_forecaster(_prepared(data, task), forecaster, training, **how)
+
+
+def teach(
+    data: DistilledSet | xr.Dataset | xr.DataArray,
+    teachers: FittedForecaster | Teacher | str | Sequence[FittedForecaster | Teacher | str] = (),
+    *,
+    recipe: str = "soft-labels",
+    validation: xr.Dataset | xr.DataArray | None = None,
+    cache: str | Path | None = None,
+    device: str = "cpu",
+    progress: bool | None = None,
+    **options: Any,
+) -> FittedForecaster:
+    """Train a small student on data and on what large teachers answer to them.
+
+    Parameters
+    ----------
+    data : DistilledSet, xarray.Dataset or xarray.DataArray
+        What to learn from.
+    teachers : FittedForecaster, Teacher, str, or several of them
+        Trained forecasters, pretrained models (``stemdist.students.load_teacher``), or what
+        ``--teacher`` names: folders, forecasters to train, ``"file:forecasts.nc"``. The recipe's
+        own by default.
+    recipe : str
+        A named recipe, e.g. ``"timedistill"``; options win over its settings.
+    validation : xarray.Dataset or xarray.DataArray, optional
+        With a distilled set, real data whose validation part chooses the weights and on which
+        teachers are trained.
+    cache : str or Path, optional
+        Folder for trained teachers and for answers, which are asked for once.
+    device : str
+        Where to compute.
+    progress : bool, optional
+        Show bars; None shows them on a terminal only.
+    **options
+        Fields of :class:`~stemdist.students.StudentSettings`, and of
+        :class:`~stemdist.forecast.TrainingSettings` for the student; for a series also those of
+        :class:`~stemdist.forecast.TaskSettings`.
+
+    Returns
+    -------
+    FittedForecaster
+        The student, an ordinary forecaster.
+
+    Examples
+    --------
+    >>> from stemdist.data import simulate
+    >>> raw = simulate("weather-sim", days=8, n_lat=3, n_lon=4)
+    >>> teacher = train(raw, "gru", updates=3)
+    >>> student = teach(raw, teacher, student="linear", updates=3)
+    >>> student.name, student.record["teachers"]
+    ('linear', ['gru'])
+    """
+    kinds = (TrainingSettings, StudentSettings)
+    task, training, own = _sorted(options, TaskSettings, *kinds)
+    if isinstance(data, DistilledSet):
+        if task:
+            raise InputError(
+                f"{', '.join(sorted(task))}: no use here, because a distilled set fixes what is "
+                "forecast from what: leave it out"
+            )
+        given = data.training_set()
+        real = None
+        if validation is not None:
+            real = _prepared(validation, data.settings, data.variables)
+            data.check_features(real)
+    else:
+        real = _prepared(data, TaskSettings(**task))
+        given = TrainingSet.of_task(real)
+    settings = StudentSettings.of(recipe, training=TrainingSettings(**training), **own)
+    named = (teachers,) if isinstance(teachers, FittedForecaster | Teacher | str) else teachers
+    places = Places(cache=None if cache is None else Path(cache))
+    how: dict[str, Any] = {"device": device, "progress": progress}
+    found = [
+        ForecasterTeacher(each, device)
+        if isinstance(each, FittedForecaster)
+        else find_teacher(each, settings, real, cache=places.cache, **how)
+        if isinstance(each, str)
+        else each
+        for each in named or settings.teachers
+    ]
+    return teach_student(given, found, settings, validation=real, places=places, **how)
 
 
 def evaluate_distilled(

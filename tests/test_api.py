@@ -186,3 +186,36 @@ def test_wrong_value(raw, options, message):
 def test_a_name_is_opened_first(job):
     with pytest.raises(InputError, match=r"the series is str: give .*stemdist\.open_series opens"):
         job("weather-sim")
+
+
+def test_teach_from_a_series_and_from_a_distilled_set(raw, tiny):
+    short = {"lookback": 6, "horizon": 3}
+    teacher = stemdist.train(raw, "gru", updates=2, **short)
+    student = stemdist.teach(raw, teacher, student="linear", updates=2, **short)
+    again = raw.stemdist.teach(teacher, student="linear", updates=2, **short)
+    assert student.record["teachers"] == ["gru"]
+    for one, other in zip(
+        student.forecaster.parameters(), again.forecaster.parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+    small = stemdist.teach(tiny, teacher, student="linear", updates=2, validation=raw)
+    assert small.record["trained_on"] == "distilled"
+    assert small.predict(raw).dims == ("init_time", "horizon", "lat", "lon")
+    with pytest.raises(InputError, match="horizon: no use here"):
+        stemdist.teach(tiny, teacher, horizon=3)
+    with pytest.raises(InputError, match="ask a teacher, and none is given"):
+        stemdist.teach(raw, recipe="hints")
+
+
+def test_teach_trains_the_teachers_of_a_recipe_once(raw, tmp_path):
+    how = {
+        "lookback": 6,
+        "horizon": 3,
+        "updates": 2,
+        "teacher_training": stemdist.TrainingSettings(updates=2),
+        "cache": tmp_path,
+    }
+    first = stemdist.teach(raw, recipe="gru-linear", **how)
+    second = stemdist.teach(raw, "gru", recipe="hints", **how)
+    assert first.record["teacher_hashes"] == second.record["teacher_hashes"]
+    assert len(list((tmp_path / "teachers").iterdir())) == 1

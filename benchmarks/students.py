@@ -1,0 +1,394 @@
+"""Students beside themselves untaught and beside their teachers.
+
+Run with ``STEMDIST_DATA`` naming the folder that holds ``ETTh1.csv``, ``ETTh2.csv`` and
+``los_speed.csv``; it continues where it was stopped::
+
+    python benchmarks/students.py ett --output students            # TimeDistill, DistilTS
+    python benchmarks/students.py navier-stokes --output students  # SDKD
+    python benchmarks/students.py los-loop --output students       # a perceptron of a graph network
+
+All students of a row make the same updates from the same seeds, with the learning rate that is
+best on validation for the *untaught* student; weights are chosen on validation and the test part
+is read once. Differences are paired by seed, with their 95 % t-interval.
+
+Reference figures: TimeDistill (arXiv:2502.15016) reports its student up to 18.6 % better than the
+same perceptron untaught, better than its teacher, 7 times faster, with up to 130 times fewer
+weights; DistilTS 1/150 of the weights; SDKD (arXiv:2507.02939) MSE .141 alone and .134 to .136
+taught for its U-Net on Navier-Stokes. PatchTST (ICLR 2023, table 3), lookback 336, horizon 96, MSE
+on the standard test part: ETTh1 .375, ETTh2 .274; DLinear .375 and .289.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from alone import hardware
+from torch import Tensor
+
+import stemdist
+from stemdist import ForecastTask, GraphSettings, TaskSettings, TrainingSettings
+from stemdist.cost import keep_freed_memory
+from stemdist.data import canonical_series, make_simulation
+from stemdist.evaluate.evaluation import interval
+from stemdist.evaluate.table import aligned
+from stemdist.files import hash_of, write_json
+from stemdist.forecast import FittedForecaster, TrainingSet, predict_windows
+from stemdist.students import Places, StudentSettings, find_teacher, teach
+from stemdist.students.teachers.forecaster import ForecasterTeacher
+from stemdist.students.views import split_bands
+
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One data set, its teacher, and the students that are compared.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+    task : ForecastTask
+        The data.
+    teacher : str
+        Forecaster to train.
+    teacher_options, teacher_training
+        How.
+    students : list of (recipe, student, options, changes)
+        Recipes other than ``undistilled``, which every student is compared with; changes are
+        fields of :class:`StudentSettings`.
+    training : TrainingSettings
+        Of the students; the learning rate is chosen from ``rates``.
+    measure : callable
+        Returns the errors of a forecast (M, R, N) and the truth.
+    """
+
+    name: str
+    task: ForecastTask
+    teacher: str
+    teacher_options: dict[str, Any]
+    teacher_training: TrainingSettings
+    students: Sequence[tuple[str, str, dict[str, Any], dict[str, Any]]]
+    training: TrainingSettings
+    measure: Callable[[Study, Tensor, Tensor], dict[str, float]]
+    rates: tuple[float, ...] = (2e-3, 8e-3)
+
+
+def errors_of(study: Study, forecast: Tensor, truth: Tensor) -> dict[str, float]:
+    """Return squared and absolute errors in scaled units, and those of the last quarter."""
+    wrong = forecast - truth
+    last = wrong[:, -(wrong.shape[1] // 4) :]
+    return {
+        "mse": float(wrong.square().mean(dtype=torch.float64)),
+        "mae": float(wrong.abs().mean(dtype=torch.float64)),
+        "last_quarter_mse": float(last.square().mean(dtype=torch.float64)),
+    }
+
+
+def band_errors(study: Study, forecast: Tensor, truth: Tensor) -> dict[str, float]:
+    """Return also the error of high and of low spatial frequencies (cut at .25)."""
+    height, width = (study.task.graph.cell.amax(0) + 1).tolist()
+    images = (forecast - truth).view(*forecast.shape[:2], height, width)
+    high, low = split_bands(images, 0.25)
+    bands = {"high_mse": high, "low_mse": low}
+    return {
+        **errors_of(study, forecast, truth),
+        **{name: float(band.square().mean(dtype=torch.float64)) for name, band in bands.items()},
+    }
+
+
+def measured(study: Study, fitted: FittedForecaster, part: str) -> dict[str, float]:
+    """Return the errors of a forecaster on a part, and milliseconds per window."""
+    windows = study.task.windows[part]
+    index = torch.arange(len(windows))
+    began = time.perf_counter()
+    forecast = predict_windows(
+        fitted.forecaster, windows, study.task.graph, study.task.train.profile
+    )
+    seconds = time.perf_counter() - began
+    truth = torch.cat([windows.batch(block).y for block in torch.split(index, 64)])
+    found = study.measure(study, forecast, truth)
+    return {**found, "milliseconds": 1000 * seconds / len(index)}
+
+
+def size_of(fitted: FittedForecaster) -> int:
+    """Return the number of weights."""
+    return sum(weight.numel() for weight in fitted.forecaster.parameters())
+
+
+class Runs:
+    """Runs students and keeps one row of each in a file."""
+
+    def __init__(self, study: Study, output: Path) -> None:
+        self.study, self.output = study, output
+        self.data = TrainingSet.of_task(study.task)
+        self.teacher: ForecasterTeacher | None = None
+
+    def asked(self) -> ForecasterTeacher:
+        """Return the teacher, trained once."""
+        if self.teacher is None:
+            settings = StudentSettings(
+                teacher_options=self.study.teacher_options,
+                teacher_training=self.study.teacher_training,
+            )
+            found = find_teacher(
+                self.study.teacher, settings, self.study.task, cache=self.output, progress=None
+            )
+            self.teacher = found  # type: ignore[assignment]
+        return self.teacher  # type: ignore[return-value]
+
+    def teacher_row(self) -> dict[str, Any]:
+        """Return the teacher's errors."""
+        study = self.study
+        key = [study.teacher, study.teacher_options, repr(study.teacher_training)]
+
+        def run() -> dict[str, Any]:
+            fitted = self.asked().fitted
+            return {
+                **measured(study, fitted, "test"),
+                "weights": size_of(fitted),
+                "seconds": fitted.record["seconds"],
+            }
+
+        return self._kept(key, run)
+
+    def row(
+        self,
+        recipe: str,
+        student: str,
+        options: dict[str, Any],
+        changes: dict[str, Any],
+        rate: float,
+        seed: int,
+    ) -> dict[str, Any]:
+        """Train one student and return its errors."""
+        training = replace(self.study.training, learning_rate=rate, seed=seed)
+        settings = StudentSettings.of(
+            recipe, student=student, student_options=options, training=training, **changes
+        )
+
+        def run() -> dict[str, Any]:
+            teachers = [self.asked()] if settings.active_terms else []
+            fitted = teach(
+                self.data,
+                teachers,
+                settings,
+                validation=self.study.task,
+                places=Places(cache=self.output),
+                progress=None,
+            )
+            return {
+                **measured(self.study, fitted, "test"),
+                "validation_mse": measured(self.study, fitted, "validation")["mse"],
+                "weights": size_of(fitted),
+                "seconds": fitted.record["seconds"],
+            }
+
+        asked = self.study.teacher_options if settings.active_terms else None
+        return self._kept([settings.to_json(), asked, repr(self.study.teacher_training)], run)
+
+    def _kept(self, key: Any, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        path = self.output / f"{hash_of([self.study.task.content_hash, key])}.json"
+        if not path.exists():
+            write_json(path, run())
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def rate(self, student: str, options: dict[str, Any]) -> float:
+        """Return the learning rate that is best on validation for the untaught student."""
+        tried = {
+            rate: self.row("undistilled", student, options, {}, rate, SEEDS[0])["validation_mse"]
+            for rate in self.study.rates
+        }
+        return min(tried, key=lambda rate: tried[rate])
+
+
+def report(study: Study, output: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Run a study, print its table, and return its rows."""
+    runs, rows = Runs(study, output), []
+    teacher = runs.teacher_row()
+    cells = [["", *columns, "taught - untaught", "weights", "ms / window"]]
+
+    def line(name: str, own: list[dict[str, Any]], alone: list[dict[str, Any]] | None) -> None:
+        errors = [[row[column] for row in own] for column in columns]
+        shown = [text(interval(values)) for values in errors]
+        difference = ""
+        if alone is not None:
+            pairs = [row["mse"] - other["mse"] for row, other in zip(own, alone, strict=True)]
+            difference = text(interval(pairs), sign=True)
+        costs = [f"{own[0]['weights']:,}", f"{np.median([r['milliseconds'] for r in own]):.2f}"]
+        cells.append([name, *shown, difference, *costs])
+        rows.extend({"data": study.name, "row": name, "seed": i, **r} for i, r in enumerate(own))
+
+    line(f"teacher {study.teacher}", [teacher], None)
+    for recipe, student, options, changes in study.students:
+        rate = runs.rate(student, options)
+        alone = [runs.row("undistilled", student, options, {}, rate, seed) for seed in SEEDS]
+        own = [runs.row(recipe, student, options, changes, rate, seed) for seed in SEEDS]
+        size = ", ".join(f"{k} {v}" for k, v in options.items())
+        title = f"{student} ({size})" if size else student
+        if not any(cell[0] == f"{title} untaught" for cell in cells):
+            line(f"{title} untaught", alone, None)
+        extra = ", ".join(f"{k} {v}" for k, v in changes.items() if k != "terms")
+        line(f"{title} by {recipe}{' ' + extra if extra else ''}", own, alone)
+    smallest = min(row["weights"] for row in rows)
+    fastest = min(row["milliseconds"] for row in rows)
+    print(f"\n{study.name}: {len(study.task.train)} training windows, {hardware()}")
+    print(aligned(cells))
+    print(
+        f"teacher: {teacher['weights'] / smallest:.0f} times the weights and "
+        f"{teacher['milliseconds'] / fastest:.0f} times the time of the smallest and fastest student"
+    )
+    return rows
+
+
+def text(found: dict[str, float], sign: bool = False) -> str:
+    """Return a mean and its 95 % interval."""
+    mean = f"{found['mean']:+.4f}" if sign else f"{found['mean']:.4f}"
+    return mean if np.isnan(found["half_width"]) else f"{mean} ± {found['half_width']:.4f}"
+
+
+def ett_study(name: str, lookback: int, updates: int) -> Study:
+    """Return ETTh1 or ETTh2: 12, 4 and 4 months, every variable z-scored by its training part."""
+    path = Path(os.environ["STEMDIST_DATA"]) / f"{name}.csv"
+    table = pd.read_csv(path, index_col=0, parse_dates=True).iloc[: 20 * 30 * 24]
+    train = table.iloc[: 12 * 30 * 24]
+    scaled = ((table - train.mean()) / train.std(ddof=0)).astype("float32")
+    raw = xr.Dataset(
+        {"z": (("time", "location"), scaled.values)},
+        {"time": table.index.values, "location": list(table.columns)},
+    )
+    settings = TaskSettings(lookback=lookback, horizon=96, neighbour_context=False)
+    task = ForecastTask.from_series(canonical_series(raw, variables=["z"]), settings)
+    small = {"hidden": 16, "level": "reversible"}
+    return Study(
+        name=f"{name}, {lookback} to 96 hours",
+        task=task,
+        teacher="patchtst",
+        teacher_options={
+            "hidden": 256,
+            "feed_forward": 512,
+            "layers": 3,
+            "heads": 8,
+            "dropout": 0.2,
+            "reversible": True,
+            "location_encoder": "none",
+        },
+        teacher_training=TrainingSettings(
+            updates=updates, batch_windows=8, learning_rate=3e-4, validate_every=50
+        ),
+        students=[
+            ("timedistill", "decomposition-mlp", small, {}),
+            ("distilts", "dlinear", {}, {}),
+        ],
+        training=TrainingSettings(updates=600, batch_windows=32, validate_every=50),
+        measure=errors_of,
+    )
+
+
+def navier_stokes_study(
+    viscosity: float, size: int, trajectories: int, updates: int, output: Path
+) -> Study:
+    """Return stirred turbulence, 10 frames from 10; it is simulated once."""
+    simulation = make_simulation(
+        "navier-stokes",
+        trajectories=trajectories,
+        size=size,
+        viscosity=viscosity,
+        initial_scale=6.086,
+    )
+    path = output / f"navier-stokes-{viscosity:g}-{size}-{trajectories}.nc"
+    if not path.exists():
+        simulation.write(path)
+    settings = TaskSettings(lookback=10, horizon=10, neighbour_context=False)
+    task = ForecastTask.from_series(stemdist.open_series(path), settings)
+    return Study(
+        name=f"Navier-Stokes {size} x {size}, viscosity {viscosity:g}",
+        task=task,
+        teacher="spectral-evolution",
+        teacher_options={},
+        teacher_training=TrainingSettings(
+            updates=updates, batch_windows=4, learning_rate=2e-3, validate_every=50
+        ),
+        students=[
+            ("sdkd", "unet", {"channels": 8}, {}),
+            ("sdkd", "resnet", {"hidden": 32}, {}),
+            ("sdkd", "image-mixer", {"hidden": 32}, {}),
+        ],
+        training=TrainingSettings(updates=updates, batch_windows=4, validate_every=50),
+        measure=band_errors,
+    )
+
+
+def los_loop_study(updates: int) -> Study:
+    """Return Los-loop with the time of day: a perceptron of a graph teacher."""
+    path = Path(os.environ["STEMDIST_DATA"]) / "los_speed.csv"
+    settings = TaskSettings(
+        calendar=("time_of_day",), graph=GraphSettings(method="correlation", neighbours=8)
+    )
+    task = ForecastTask.from_series(stemdist.open_series(path, recipe="los-loop"), settings)
+    return Study(
+        name="Los-loop",
+        task=task,
+        teacher="stnorm",
+        teacher_options={},
+        teacher_training=TrainingSettings(
+            updates=updates, batch_windows=8, learning_rate=8e-3, validate_every=50
+        ),
+        students=[
+            ("soft-labels", "mlp", {}, {}),
+            ("easyst", "bottleneck-mlp", {}, {}),
+            ("hints", "mlp", {}, {}),
+        ],
+        training=TrainingSettings(updates=800, batch_windows=32, validate_every=50),
+        measure=errors_of,
+    )
+
+
+def main() -> None:
+    """Run one of the studies and print its tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("study", choices=("ett", "navier-stokes", "los-loop"))
+    parser.add_argument("--output", type=Path, default=Path("students"))
+    parser.add_argument("--updates", type=int, default=300, help="of the teacher")
+    parser.add_argument("--lookbacks", type=int, nargs="+", default=(336, 720))
+    parser.add_argument("--size", type=int, default=64, help="grid points per side")
+    parser.add_argument("--trajectories", type=int, default=200)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    studies: list[Callable[[], Study]] = {
+        "ett": [
+            lambda name=name, steps=steps: ett_study(name, steps, options.updates)  # type: ignore[misc]
+            for steps in options.lookbacks
+            for name in ("ETTh1", "ETTh2")
+        ],
+        "navier-stokes": [
+            lambda nu=nu: navier_stokes_study(  # type: ignore[misc]
+                nu, options.size, options.trajectories, options.updates, options.output
+            )
+            for nu in (1e-3, 1e-5)
+        ],
+        "los-loop": [lambda: los_loop_study(options.updates)],
+    }[options.study]
+    columns = {"navier-stokes": ["mse", "high_mse", "low_mse"], "los-loop": ["mse", "mae"]}
+    shown = columns.get(options.study, ["mse", "mae", "last_quarter_mse"])
+    rows = [row for study in studies for row in report(study(), options.output, shown)]
+    pd.DataFrame(rows).to_csv(options.output / f"{options.study}.csv", index=False)
+
+
+if __name__ == "__main__":
+    main()

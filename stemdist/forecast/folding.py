@@ -38,9 +38,13 @@ def folded(program: ExportedProgram) -> GraphModule:
     >>> [node.op for node in module.graph.nodes], module(torch.zeros(2)).tolist()
     (['placeholder', 'get_attr', 'call_function', 'output'], [1.0, 2.0])
     """
-    # Decomposing nothing still turns operators that write in place into ones that do not.
-    module = program.run_decompositions({}).module()
-    graph, known = module.graph, _constants(module)
+    module = program.module()
+    known = _constants(module)
+    if any(place in known for node in module.graph.nodes for place in _written(node)):
+        # Decomposing nothing still turns operators that write in place into ones that do not.
+        module = program.run_decompositions({}).module()
+        known = _constants(module)
+    graph = module.graph
     values: dict[str, Any] = {}
     for node, value in known.items():
         if node.op == "get_attr":
@@ -62,16 +66,30 @@ def folded(program: ExportedProgram) -> GraphModule:
 
 
 @torch.no_grad()
-def _constants(module: torch.nn.Module) -> dict[Node, Any]:
+def _constants(module: GraphModule) -> dict[Node, Any]:
     """Return the value of every node that depends on no input."""
     known: dict[Node, Any] = {}
-    graph: Any = module.graph
-    for node in graph.nodes:
+    for node in module.graph.nodes:
         if node.op == "get_attr":
-            known[node] = attrgetter(node.target)(module)
-        elif node.op != "call_function" or node.is_impure():
+            known[node] = attrgetter(str(node.target))(module)
+        elif node.op != "call_function" or node.is_impure() or _written(node):
             continue
         elif all(source in known for source in node.all_input_nodes):
             args, options = map_arg((node.args, node.kwargs), known.__getitem__)
             known[node] = node.target(*args, **options)
     return known
+
+
+def _written(node: Node) -> list[Any]:
+    """Return the arguments that an operator writes to."""
+    schema = getattr(node.target, "_schema", None)
+    if node.op != "call_function" or schema is None or not schema.is_mutable:
+        return []
+    given = {
+        **dict(zip((a.name for a in schema.arguments), node.args, strict=False)),
+        **node.kwargs,
+    }
+    writes = (
+        a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write
+    )
+    return [given[name] for name in writes if name in given]

@@ -204,7 +204,7 @@ def test_teach_from_a_series_and_from_a_distilled_set(raw, tiny):
     with pytest.raises(InputError, match="horizon: no use here"):
         stemdist.teach(tiny, teacher, horizon=3)
     with pytest.raises(InputError, match="ask a teacher, and none is given"):
-        stemdist.teach(raw, recipe="hints")
+        stemdist.teach(raw, recipe="hints", **short)
 
 
 def test_teach_trains_the_teachers_of_a_recipe_once(raw, tmp_path):

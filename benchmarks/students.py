@@ -5,7 +5,8 @@ Run with ``STEMDIST_DATA`` naming the folder that holds ``ETTh1.csv``, ``ETTh2.c
 
     python benchmarks/students.py ett --output students            # TimeDistill, DistilTS
     python benchmarks/students.py navier-stokes --output students  # SDKD
-    python benchmarks/students.py los-loop --output students       # a perceptron of a graph network
+    python benchmarks/students.py los-loop --output students       # perceptrons of a graph network
+    python benchmarks/students.py tiny --output students           # learning from a distilled set
 
 All students of a row make the same updates from the same seeds. With seed 0 the learning rate is
 chosen on validation for the untaught student and kept for the taught ones, for which one factor of
@@ -42,6 +43,7 @@ from stemdist import ForecastTask, GraphSettings, TaskSettings, TrainingSettings
 from stemdist.cost import keep_freed_memory
 from stemdist.data import canonical_series
 from stemdist.data.simulate import make_simulation
+from stemdist.distill import DistilledSet, DistillSettings, distill
 from stemdist.evaluate.evaluation import interval
 from stemdist.evaluate.table import aligned
 from stemdist.files import hash_of, write_json
@@ -75,7 +77,11 @@ class Study:
     training : TrainingSettings
         Of the students; the learning rate is chosen from ``rates``.
     measure : callable
-        Returns the errors of a forecast (M, R, N) and the truth.
+        Returns the errors of a forecast (M, R, N), given truth and mask.
+    rates : tuple of float
+        Learning rates that are tried.
+    data : TrainingSet, optional
+        What students learn from; the training part of the task by default.
     """
 
     name: str
@@ -85,31 +91,38 @@ class Study:
     teacher_training: TrainingSettings
     students: Sequence[tuple[str, str, dict[str, Any], Terms | None]]
     training: TrainingSettings
-    measure: Callable[[Study, Tensor, Tensor], dict[str, float]]
+    measure: Callable[[Study, Tensor, Tensor, Tensor], dict[str, float]]
     rates: tuple[float, ...] = (2e-3, 8e-3)
+    data: TrainingSet | None = None
 
 
-def errors_of(study: Study, forecast: Tensor, truth: Tensor) -> dict[str, float]:
-    """Return squared and absolute errors in scaled units, and those of the last quarter."""
-    wrong = forecast - truth
-    last = wrong[:, -(wrong.shape[1] // 4) :]
+def errors_of(study: Study, forecast: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
+    """Return errors in scaled units, and those of the last quarter of the horizon."""
+    wrong = (forecast - truth) * mask
+    quarter = wrong.shape[1] // 4
+    mean = (truth * mask).sum(dtype=torch.float64) / mask.sum(dtype=torch.float64)
+    spread = ((truth - mean) * mask).square().sum(dtype=torch.float64)
     return {
-        "mse": float(wrong.square().mean(dtype=torch.float64)),
-        "mae": float(wrong.abs().mean(dtype=torch.float64)),
-        "last_quarter_mse": float(last.square().mean(dtype=torch.float64)),
+        "mse": _mean(wrong.square(), mask),
+        "mae": _mean(wrong.abs(), mask),
+        "last_quarter_mse": _mean(wrong[:, -quarter:].square(), mask[:, -quarter:]),
+        "relative_rmse": float((wrong.square().sum(dtype=torch.float64) / spread).sqrt()),
     }
 
 
-def band_errors(study: Study, forecast: Tensor, truth: Tensor) -> dict[str, float]:
+def band_errors(study: Study, forecast: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
     """Return also the error of high and of low spatial frequencies (cut at .25)."""
     height, width = (study.task.graph.cell.amax(0) + 1).tolist()
     images = (forecast - truth).view(*forecast.shape[:2], height, width)
-    high, low = split_bands(images, 0.25)
-    bands = {"high_mse": high, "low_mse": low}
+    bands = zip(("high_mse", "low_mse"), split_bands(images, 0.25), strict=True)
     return {
-        **errors_of(study, forecast, truth),
-        **{name: float(band.square().mean(dtype=torch.float64)) for name, band in bands.items()},
+        **errors_of(study, forecast, truth, mask),
+        **{name: float(band.square().mean(dtype=torch.float64)) for name, band in bands},
     }
+
+
+def _mean(errors: Tensor, mask: Tensor) -> float:
+    return float(errors.sum(dtype=torch.float64) / mask.sum(dtype=torch.float64))
 
 
 def measured(study: Study, fitted: FittedForecaster, part: str) -> dict[str, float]:
@@ -121,8 +134,9 @@ def measured(study: Study, fitted: FittedForecaster, part: str) -> dict[str, flo
         fitted.forecaster, windows, study.task.graph, study.task.train.profile
     )
     seconds = time.perf_counter() - began
-    truth = torch.cat([windows.batch(block).y for block in torch.split(index, 64)])
-    found = study.measure(study, forecast, truth)
+    batches = [windows.batch(block) for block in torch.split(index, 64)]
+    truth, mask = (torch.cat([getattr(b, name) for b in batches]) for name in ("y", "mask"))
+    found = study.measure(study, forecast, truth, mask)
     return {**found, "milliseconds": 1000 * seconds / len(index)}
 
 
@@ -136,7 +150,7 @@ class Runs:
 
     def __init__(self, study: Study, output: Path) -> None:
         self.study, self.output = study, output
-        self.data = TrainingSet.of_task(study.task)
+        self.data = study.data or TrainingSet.of_task(study.task)
         self.teacher: ForecasterTeacher | None = None
 
     def asked(self) -> ForecasterTeacher:
@@ -203,7 +217,7 @@ class Runs:
         return self._kept([settings.to_json(), asked, repr(self.study.teacher_training)], run)
 
     def _kept(self, key: Any, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        path = self.output / f"{hash_of([self.study.task.content_hash, key])}.json"
+        path = self.output / f"{hash_of([self.data.content_hash, key])}.json"
         if not path.exists():
             write_json(path, run())
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -352,8 +366,8 @@ def navier_stokes_study(
     )
 
 
-def los_loop_study(updates: int) -> Study:
-    """Return Los-loop with the time of day: a perceptron of a graph teacher."""
+def los_loop_study() -> Study:
+    """Return Los-loop with the time of day: perceptrons of a graph network."""
     path = Path(os.environ["STEMDIST_DATA"]) / "los_speed.csv"
     settings = TaskSettings(
         calendar=("time_of_day",), graph=GraphSettings(method="correlation", neighbours=8)
@@ -365,15 +379,33 @@ def los_loop_study(updates: int) -> Study:
         teacher="stnorm",
         teacher_options={},
         teacher_training=TrainingSettings(
-            updates=updates, batch_windows=8, learning_rate=8e-3, validate_every=50
+            updates=800, batch_windows=16, learning_rate=5e-3, validate_every=100
         ),
         students=[
             ("soft-labels", "mlp", {}, None),
-            ("easyst", "bottleneck-mlp", {}, None),
             ("hints", "mlp", {}, None),
+            ("easyst", "bottleneck-mlp", {}, None),
         ],
         training=TrainingSettings(updates=800, batch_windows=32, validate_every=50),
         measure=errors_of,
+    )
+
+
+def tiny_study(output: Path) -> Study:
+    """Return Los-loop distilled to 10 % of windows x 10 % of locations: tiny data, tiny model."""
+    whole = los_loop_study()
+    path = output / "los-loop.distilled.nc"
+    if not path.exists():
+        distill(whole.task, DistillSettings(), progress=None).save(path)
+    return replace(
+        whole,
+        name="Los-loop distilled, 10 % x 10 %",
+        data=DistilledSet.load(path).training_set(),
+        students=[
+            ("soft-labels", "mlp", {"hidden": 16}, None),
+            ("soft-labels", "linear", {}, None),
+            ("soft-labels", "gru", {"hidden": 16}, None),
+        ],
     )
 
 
@@ -382,9 +414,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("study", choices=("ett", "navier-stokes", "los-loop"))
+    parser.add_argument("study", choices=("ett", "navier-stokes", "los-loop", "tiny"))
     parser.add_argument("--output", type=Path, default=Path("students"))
-    parser.add_argument("--updates", type=int, default=300, help="of the teacher")
+    parser.add_argument("--updates", type=int, default=300, help="of the teachers, but on Los-loop")
     parser.add_argument("--lookbacks", type=int, nargs="+", default=(336, 720))
     parser.add_argument("--size", type=int, default=64, help="grid points per side")
     parser.add_argument("--trajectories", type=int, default=200)
@@ -403,9 +435,12 @@ def main() -> None:
             )
             for nu in (1e-3, 1e-5)
         ],
-        "los-loop": [lambda: los_loop_study(options.updates)],
+        "los-loop": [los_loop_study],
+        "tiny": [lambda: tiny_study(options.output)],
     }[options.study]
-    columns = {"navier-stokes": ["mse", "high_mse", "low_mse"], "los-loop": ["mse", "mae"]}
+    relative = ["relative_rmse", "mse", "mae"]
+    columns = {"navier-stokes": ["mse", "high_mse", "low_mse"], "los-loop": relative}
+    columns["tiny"] = relative
     shown = columns.get(options.study, ["mse", "mae", "last_quarter_mse"])
     rows = [row for study in studies for row in report(study(), options.output, shown)]
     pd.DataFrame(rows).to_csv(options.output / f"{options.study}.csv", index=False)

@@ -49,8 +49,8 @@ from stemdist.evaluate.table import aligned
 from stemdist.files import hash_of, write_json
 from stemdist.forecast import FittedForecaster, TrainingSet, predict_windows
 from stemdist.students import Places, StudentSettings, Term, find_teacher, teach
+from stemdist.students.spectral_views import split_bands
 from stemdist.students.teachers.forecaster import ForecasterTeacher
-from stemdist.students.views import split_bands
 
 SEEDS = (0, 1, 2)
 FACTORS = (0.5, 1.0, 2.0)

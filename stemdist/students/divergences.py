@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from stemdist.errors import unknown_name
 from stemdist.forecast.losses import LOSSES
-from stemdist.students.views import check_positive
+from stemdist.students.view import check_positive
 
 HIDDEN = frozenset({"features", "tokens", "latent"})
 

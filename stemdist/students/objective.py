@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from stemdist.forecast import Forecaster, Objective, Update
 from stemdist.forecast.hidden_states import hidden_states
 from stemdist.forecast.objective import ForecastLoss
+from stemdist.students.bins import Bins
 from stemdist.students.divergences import Divergence, Truth, make_divergence
 from stemdist.students.lessons import Lessons
 from stemdist.students.projections import PROJECTIONS, Projection
 from stemdist.students.term import Term
-from stemdist.students.views import Bins, View, make_view
+from stemdist.students.view import View
+from stemdist.students.views import make_view
 
 Answers = dict[str, Tensor]
 """The forecast (B, N, C, L_out) and hidden states of a student or teacher, columns last."""

@@ -11,7 +11,7 @@ from stemdist.errors import InputError, unknown_name
 from stemdist.forecast import FORECASTERS, TrainingSettings
 from stemdist.students.recipes import recipe_fields
 from stemdist.students.term import Term
-from stemdist.students.views import check_positive
+from stemdist.students.view import check_positive
 
 COMBINE = ("mean", "adaptive")
 

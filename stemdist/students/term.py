@@ -12,7 +12,8 @@ from stemdist.errors import InputError, unknown_name
 from stemdist.forecast.hidden_states import STATES
 from stemdist.students.divergences import Divergence, divergence_type
 from stemdist.students.projections import PROJECTIONS
-from stemdist.students.views import VIEWS, View, make_view
+from stemdist.students.view import View
+from stemdist.students.views import VIEWS, make_view
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,22 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stemdist.errors import InputError
+from stemdist.students.bins import Bins, two_hot
+from stemdist.students.spectral_views import (
+    Bands,
+    LogAmplitudes,
+    Spectrum,
+    amplitudes,
+    split_bands,
+)
 from stemdist.students.views import (
     VIEWS,
     Angles,
     Attention,
-    Bands,
-    Bins,
     Differences,
     Distances,
-    LogAmplitudes,
     Scales,
-    Spectrum,
-    amplitudes,
     make_view,
     some_rows,
-    split_bands,
-    two_hot,
 )
 
 

@@ -23,7 +23,7 @@ def simulate(
     Parameters
     ----------
     name : str
-        Simulator: traffic-sim or weather-sim, or one that a plug-in adds.
+        Simulator: traffic-sim, weather-sim or navier-stokes, or one that a plug-in adds.
     output : str, optional
         File to write, .nc or .zarr; by default NAME.nc. A file of that name is replaced.
     settings : mapping, optional
@@ -35,6 +35,7 @@ def simulate(
     --------
       stemdist simulate traffic-sim -o traffic.nc --settings days=28,n_sensors=1000,seed=1
       stemdist simulate weather-sim -o weather.zarr --settings days=365,n_lat=64,n_lon=96
+      stemdist simulate navier-stokes -o flow.nc --settings trajectories=100,viscosity=1e-4
 
     Days are simulated days; step_minutes is the time between two steps.
     """

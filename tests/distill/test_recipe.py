@@ -78,7 +78,7 @@ def test_settings_as_json(quick):
         ({"representative": "mode"}, "unknown representative"),
         ({"experts": ("mlpp",)}, "unknown forecaster 'mlpp': did you mean 'mlp'"),
         ({"experts": ()}, "experts is empty"),
-        ({"judges": ("rnn",)}, "unknown forecaster 'rnn'"),
+        ({"judges": ("rnnn",)}, "unknown forecaster 'rnnn'"),
         ({"judging": TrainingSettings(loss="quantile")}, "judging has loss='quantile'"),
         ({"judges": ("unet",)}, "'unet' cannot be a judge: it needs a regular grid"),
         ({"synthesizer": "trajectory"}, "unknown synthesizer"),

@@ -8,10 +8,10 @@ Run with ``STEMDIST_DATA`` naming the folder that holds ``ETTh1.csv``, ``ETTh2.c
     python benchmarks/students.py los-loop --output students       # perceptrons of a graph network
     python benchmarks/students.py tiny --output students           # learning from a distilled set
 
-All students make the same updates from the same seeds, with the weights of the terms that the recipe
-has. For each of them, taught or not, the learning rate is chosen on validation with seed 0 from .002
-and .008. Weights are chosen on validation and the test part is read once. Differences are paired by
-seed, with their 95 % t-interval.
+All students make the same updates from the same seeds, with the weights of the terms that the
+recipe has. For each of them, taught or not, the learning rate is chosen on validation with seed 0
+from .002 and .008. Weights are chosen on validation and the test part is read once. Differences are
+paired by seed, with their 95 % t-interval.
 
 Reference figures: TimeDistill (arXiv:2502.15016) reports its student up to 18.6 % better than the
 same perceptron untaught, better than its teacher, 7 times faster, with up to 130 times fewer

@@ -135,10 +135,10 @@ FORECASTERS = [
     ("rlinear", {}),
     ("mlp", {"hidden": 8, "location_encoder": "attention"}),
     ("gru", {"hidden": 4}),
-    ("lstm", {"hidden": 4}),
+    ("decomposition-mlp", {"hidden": 4, "kernel": 3, "level": "reversible"}),
+    ("bottleneck-mlp", {"hidden": 4}),
     ("patchtst", {"hidden": 8, "feed_forward": 8, "heads": 2, "layers": 1, "patch": 2}),
     ("unet", {"channels": 2, "levels": 2}),
-    ("dcrnn", {"hidden": 4, "walk_steps": 1, "adjacency": "sparse"}),
     (
         "module",
         {
@@ -150,7 +150,10 @@ FORECASTERS = [
     ),
 ]
 SLOW_TO_EXPORT = [  # in one format
-    ("simvp", {"channels": 4, "hidden": 8, "layers": 1}),
+    ("lstm", {"hidden": 4}),
+    ("rnn", {"hidden": 4}),
+    ("binned-rnn", {"hidden": 4}),
+    ("lowrank-linear", {"rank": 2}),
     ("graph-transformer", {"hidden": 8, "heads": 2, "layers": 1, "attention": "full"}),
     ("agcrn", {"hidden": 4, "layers": 1}),
 ]

@@ -9,12 +9,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from stemdist.data.windows import WindowSource
 from stemdist.errors import InputError
 from stemdist.forecast import (
     FittedForecaster,
@@ -35,6 +33,7 @@ from stemdist.students.objective import Aligner, Answers, TeachingObjective, ans
 from stemdist.students.settings import StudentSettings
 from stemdist.students.teacher import TEACHERS, Teacher, load_teacher
 from stemdist.students.teachers.forecaster import ForecasterTeacher
+from stemdist.students.term import Term
 
 SPREAD_WINDOWS = 256
 """Windows from which the spread of a teacher's errors is measured."""
@@ -183,6 +182,7 @@ def teach(
     )
     if settings.initialise:
         _initialise(student, teachers, settings)
+    own = _shown(student, data, terms)  # what cannot be taught fails before teachers are asked
     began = time.perf_counter()
     kinds = sorted({term.teacher_state for term in asked if term.teacher_state is not None})
     lessons = [
@@ -190,7 +190,7 @@ def teach(
         for teacher in (teachers if asked else ())
     ]
     asking = time.perf_counter() - began
-    objective = _objective(student, data, settings, lessons)
+    objective = _objective(student, data, settings, lessons, own)
     result = train_forecaster(
         student,
         data.source,
@@ -229,25 +229,27 @@ def _lessons(
 
 
 def _objective(
-    student: Forecaster, data: TrainingSet, settings: StudentSettings, lessons: list[Lessons]
+    student: Forecaster,
+    data: TrainingSet,
+    settings: StudentSettings,
+    lessons: list[Lessons],
+    own: Answers,
 ) -> TeachingObjective:
     """Build the aligners for the shapes of what student and teachers show."""
     terms = settings.active_terms
-    count = data.source.n_targets
+    asked = [term for term in terms if term.needs_teacher]
+    count, bins = data.source.n_targets, student.config.get("bins", ())
     some = evenly_spaced(len(data.source), 2)
-    own = _shown(student, data, some, terms)
-    bins = student.config.get("bins", ())
-    aligners, alone = [], []
+    spreads = any(term.loss == "gaussian-kl" for term in asked)
+    alike = torch.ones(count, data.source.horizon)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
+        aligners = []
         for each in lessons:
             answers = answers_of(*each.at(some), count)
-            spread = _spread(each, data)
-            aligners.append(
-                [Aligner(t, own, answers, spread, bins) for t in terms if t.needs_teacher]
-            )
-        nothing = torch.ones(count, data.source.horizon)
-        alone = [Aligner(t, own, own, nothing, bins) for t in terms if not t.needs_teacher]
+            spread = _spread(each, data) if spreads else alike
+            aligners.append([Aligner(term, own, answers, spread, bins) for term in asked])
+        alone = [Aligner(t, own, own, alike, bins) for t in terms if not t.needs_teacher]
     return TeachingObjective(
         ForecastLoss(settings.training.loss),
         settings.observed_weight,
@@ -260,7 +262,7 @@ def _objective(
     )
 
 
-def _shown(student: Forecaster, data: TrainingSet, index: Tensor, terms: Sequence[Any]) -> Answers:
+def _shown(student: Forecaster, data: TrainingSet, index: Tensor, terms: Sequence[Term]) -> Answers:
     """Return what the student shows for a few windows, if its weights have a part in it."""
     kinds = sorted({term.student_state for term in terms if term.student_state is not None})
     x = data.source.inputs(index)
@@ -279,7 +281,7 @@ def _shown(student: Forecaster, data: TrainingSet, index: Tensor, terms: Sequenc
 
 def _spread(lessons: Lessons, data: TrainingSet) -> Tensor:
     """Return the standard deviation (C, L_out) of the teacher's errors on some windows."""
-    source: WindowSource = data.source
+    source = data.source
     squares = torch.zeros(source.rows)
     seen = torch.zeros(source.rows)
     for index in torch.split(evenly_spaced(len(source), SPREAD_WINDOWS), 8):

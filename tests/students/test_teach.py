@@ -24,7 +24,7 @@ from stemdist.students import (
     teach,
 )
 from stemdist.students.objective import horizon_weights, shortest_combination, steps_last
-from stemdist.students.teach import _objective
+from stemdist.students.teach import _objective, _shown
 from stemdist.students.teacher import load_teacher
 
 
@@ -41,7 +41,8 @@ def objective_of(data, teachers, settings, student=None):
     )
     kinds = sorted({t.teacher_state for t in settings.active_terms} - {None})
     lessons = [OnlineLessons(teacher, data, kinds) for teacher in teachers]
-    return student, _objective(student, data, settings, lessons)
+    own = _shown(student, data, settings.active_terms)
+    return student, _objective(student, data, settings, lessons, own)
 
 
 def gradient(loss, module):
@@ -339,6 +340,22 @@ def test_what_cannot_be_taught_is_refused(
     teachers = [make_teacher(teacher)] if teacher else []
     with pytest.raises(InputError, match=message):
         teach(data, teachers, settings)
+
+
+def test_a_student_that_cannot_learn_fails_before_its_teacher_is_asked(
+    data, make_teacher, quick, tmp_path, monkeypatch
+):
+    def ask(*args, **kwargs):
+        raise AssertionError("asked for nothing")
+
+    monkeypatch.setattr("stemdist.students.teachers.forecaster.ForecasterTeacher.answer", ask)
+    with pytest.raises(InputError, match="no features of its own"):
+        teach(
+            data,
+            [make_teacher()],
+            quick("hints", student="linear"),
+            places=Places(cache=tmp_path),
+        )
 
 
 @pytest.mark.parametrize(

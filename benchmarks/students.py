@@ -252,7 +252,9 @@ def report(study: Study, output: Path, columns: Sequence[str]) -> Rows:
     line(f"teacher {study.teacher}", [teacher], None)
 
     def taught(recipe: str, student: str, options: dict[str, Any], terms: Terms) -> Rows:
-        rate = runs.best_rate(recipe, student, options, terms)
+        # With and without horizon weights at one rate, so that the weights are all that differs.
+        plain = tuple(replace(term, horizon_tau=0.0) for term in terms)
+        rate = runs.best_rate(recipe, student, options, plain if len(terms) == 1 else terms)
         changes = {"terms": terms}
         return [runs.row(recipe, student, options, changes, rate, seed) for seed in SEEDS]
 

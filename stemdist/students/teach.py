@@ -262,10 +262,10 @@ def _objective(
     )
 
 
-def _shown(student: Forecaster, data: TrainingSet, index: Tensor, terms: Sequence[Term]) -> Answers:
+def _shown(student: Forecaster, data: TrainingSet, terms: Sequence[Term]) -> Answers:
     """Return what the student shows for a few windows, if its weights have a part in it."""
     kinds = sorted({term.student_state for term in terms if term.student_state is not None})
-    x = data.source.inputs(index)
+    x = data.source.inputs(evenly_spaced(len(data.source), 2))
     rows, states = hidden_states(student.eval(), kinds, x, data.graph, data.source.profile)
     for kind, state in states.items():
         if not state.requires_grad:

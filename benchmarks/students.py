@@ -47,7 +47,7 @@ from stemdist.distill import DistilledSet, DistillSettings, distill
 from stemdist.evaluate.evaluation import interval
 from stemdist.evaluate.table import aligned
 from stemdist.files import hash_of, write_json
-from stemdist.forecast import FittedForecaster, TrainingSet, predict_windows
+from stemdist.forecast import FittedForecaster, TrainingSet, fresh_forecaster, predict_windows
 from stemdist.students import Places, StudentSettings, Term, find_teacher, teach
 from stemdist.students.spectral_views import split_bands
 from stemdist.students.teachers.forecaster import ForecasterTeacher
@@ -126,23 +126,38 @@ def _mean(errors: Tensor, mask: Tensor) -> float:
 
 
 def measured(study: Study, fitted: FittedForecaster, part: str) -> dict[str, float]:
-    """Return the errors of a forecaster on a part, and milliseconds per window."""
+    """Return the errors of a forecaster on a part."""
     windows = study.task.windows[part]
     index = torch.arange(len(windows))
-    began = time.perf_counter()
     forecast = predict_windows(
         fitted.forecaster, windows, study.task.graph, study.task.train.profile
     )
-    seconds = time.perf_counter() - began
     batches = [windows.batch(block) for block in torch.split(index, 64)]
     truth, mask = (torch.cat([getattr(b, name) for b in batches]) for name in ("y", "mask"))
-    found = study.measure(study, forecast, truth, mask)
-    return {**found, "milliseconds": 1000 * seconds / len(index)}
+    return study.measure(study, forecast, truth, mask)
 
 
 def size_of(fitted: FittedForecaster) -> int:
     """Return the number of weights."""
     return sum(weight.numel() for weight in fitted.forecaster.parameters())
+
+
+def side_by_side(study: Study, kinds: dict[str, tuple[str, dict[str, Any]]]) -> dict[str, float]:
+    """Return milliseconds per window of untrained forecasters, timed in turns: the least of 5."""
+    windows, profile = study.task.test, study.task.train.profile
+    index = torch.arange(min(32, len(windows)))
+    made = {
+        title: fresh_forecaster(name, study.task.train, 0, options)
+        for title, (name, options) in kinds.items()
+    }
+    least = dict.fromkeys(made, float("inf"))
+    for _ in range(5):
+        for title, forecaster in made.items():
+            began = time.perf_counter()
+            predict_windows(forecaster, windows, study.task.graph, profile, index=index)
+            spent = 1000 * (time.perf_counter() - began) / len(index)
+            least[title] = min(least[title], spent)
+    return least
 
 
 class Runs:
@@ -237,6 +252,9 @@ def report(study: Study, output: Path, columns: Sequence[str]) -> Rows:
     runs, rows = Runs(study, output), []
     teacher = runs.teacher_row()
     cells = [["", *columns, "taught - untaught", "weights", "ms / window"]]
+    kinds = {f"teacher {study.teacher}": (study.teacher, study.teacher_options)}
+    kinds |= {student: (student, options) for _, student, options, _ in study.students}
+    times = side_by_side(study, kinds)
 
     def line(name: str, own: Rows, alone: Rows | None) -> None:
         errors = [[row[column] for row in own] for column in columns]
@@ -245,7 +263,8 @@ def report(study: Study, output: Path, columns: Sequence[str]) -> Rows:
         if alone is not None:
             pairs = [row["mse"] - other["mse"] for row, other in zip(own, alone, strict=True)]
             difference = text(interval(pairs), sign=True)
-        costs = [f"{own[0]['weights']:,}", f"{np.median([r['milliseconds'] for r in own]):.2f}"]
+        spent = next(times[kind] for kind in times if name == kind or name.startswith(f"{kind} "))
+        costs = [f"{own[0]['weights']:,}", f"{spent:.3f}"]
         cells.append([name, *shown, difference, *costs])
         rows.extend({"data": study.name, "row": name, "seed": i, **r} for i, r in enumerate(own))
 
@@ -266,12 +285,12 @@ def report(study: Study, output: Path, columns: Sequence[str]) -> Rows:
         own = taught(recipe, student, options, given or StudentSettings.of(recipe).terms)
         line(f"{student} by {name}", own, alone)
     smallest = min(row["weights"] for row in rows)
-    fastest = min(row["milliseconds"] for row in rows)
+    slowest = times[f"teacher {study.teacher}"]
     print(f"\n{study.name}: {len(study.task.train)} training windows, {hardware(1)}")
     print(aligned(cells))
     print(
         f"the teacher has {teacher['weights'] / smallest:.0f} times the weights of the smallest "
-        f"student and takes {teacher['milliseconds'] / fastest:.0f} times the time of the fastest"
+        f"student and takes {slowest / min(times.values()):.0f} times the time of the fastest"
     )
     return rows
 

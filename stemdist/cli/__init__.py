@@ -80,7 +80,7 @@ COMMANDS = {
     ),
     "evaluate": Command(
         target="stemdist.cli.evaluate:evaluate",
-        summary="compare a distilled set with the full data and with simple choices",
+        summary="judge a distilled set, or forecasters that are trained already, on real data",
         resumes=True,
     ),
     "compare": Command(

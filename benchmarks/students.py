@@ -216,7 +216,7 @@ def report(study: Study, output: Path, columns: Sequence[str]) -> Rows:
         line(f"{student} by {name}", own, alone)
     smallest = min(row["weights"] for row in rows)
     slowest = times[f"teacher {study.teacher}"]
-    print(f"\n{study.name}: {len(study.task.train)} training windows, {hardware(1)}")
+    print(f"\n{study.name}: {len(runs.data.source)} training windows, {hardware(1)}")
     print(aligned(cells))
     print(
         f"the teacher has {teacher['weights'] / smallest:.0f} times the weights of the smallest "

@@ -12,14 +12,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
-from stemdist.forecast.base import Forecaster
+from stemdist.forecast.forecasters.grid_forecaster import GridForecaster
 from stemdist.forecast.layers.attention import FeedForward
-from stemdist.forecast.layers.grid import Grid
-from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
-from stemdist.forecast.layers.window_linear import WindowLinear
 
 
 class MixerBlock(nn.Module):
@@ -84,7 +80,7 @@ class _Mixer(nn.Module):
         return tokens.permute(0, 3, 1, 2)
 
 
-class ImageMixerForecaster(Forecaster):
+class ImageMixerForecaster(GridForecaster):
     """Mix neighbouring patches of the grid, then the channels of each, several times.
 
     Tolstikhin et al., *MLP-Mixer: An all-MLP Architecture for Vision*, NeurIPS 2021, section 2:
@@ -129,13 +125,13 @@ class ImageMixerForecaster(Forecaster):
     Examples
     --------
     >>> import torch
+    >>> from torch_geometric.data import Data
     >>> forecaster = ImageMixerForecaster(lookback=12, horizon=3, n_features=2)
     >>> graph = Data(num_nodes=6, cell=torch.cartesian_prod(torch.arange(2), torch.arange(3)))
     >>> forecaster(torch.zeros(4, 12, 6, 2), graph, torch.zeros(6, 24)).shape
     torch.Size([4, 3, 6])
     """
 
-    needs_grid = True
     states: ClassVar[Mapping[str, str]] = {"latent": "mix"}
 
     def __init__(
@@ -156,27 +152,20 @@ class ImageMixerForecaster(Forecaster):
             horizon=horizon,
             n_features=n_features,
             n_outputs=n_outputs,
-            n_targets=check_targets(n_targets, n_features, n_outputs),
+            n_targets=n_targets,
             hidden=check_count("hidden", hidden),
             layers=check_count("layers", layers),
             patch=check_count("patch", patch),
             window=check_count("window", window),
         )
         self.patch = patch
-        start = target_of_rows(n_targets, n_outputs, horizon)
-        self.linear = WindowLinear(lookback, n_features, start)
-        self.embed = nn.Conv2d(lookback * n_features + 1, hidden, patch, stride=patch)
+        self.embed = nn.Conv2d(self.image_channels, hidden, patch, stride=patch)
         self.mix = _Mixer(hidden, layers, window)
         self.end = nn.Conv2d(hidden, patch**2 * self.rows, 1)
 
-    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
-        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        grid = Grid.of(graph)
-        rows = x.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
-        own: Tensor = self.linear(rows)  # (B, N, O * L_out)
-        missing = (-grid.width % self.patch, -grid.height % self.patch)
-        images = functional.pad(grid.scatter(rows), (0, missing[0], 0, missing[1]))
+    def change(self, images: Tensor) -> Tensor:
+        """Return (B, O * L_out, P h, P w) for images (B, L_in * F + 1, H, W)."""
+        height, width = images.shape[2:]
+        images = functional.pad(images, (0, -width % self.patch, 0, -height % self.patch))
         h = self.mix(self.embed(images))  # (B, D, h, w)
-        fine = functional.pixel_shuffle(self.end(h), self.patch)  # (B, O * L_out, P h, P w)
-        change = grid.gather(fine[..., : grid.height, : grid.width])
-        return own.transpose(1, 2) + change
+        return functional.pixel_shuffle(self.end(h), self.patch)

@@ -11,18 +11,14 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
-from stemdist.forecast.base import Forecaster
-from stemdist.forecast.layers.grid import Grid
+from stemdist.forecast.forecasters.grid_forecaster import GridForecaster
 from stemdist.forecast.layers.image_conv import ImageConv
 from stemdist.forecast.layers.residual_conv import ResidualConv
-from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
-from stemdist.forecast.layers.window_linear import WindowLinear
 
 
-class ResNetForecaster(Forecaster):
+class ResNetForecaster(GridForecaster):
     """Residual blocks of convolutions at half the grid's resolution, all input steps as channels.
 
     He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016, section 3.3, the
@@ -60,13 +56,13 @@ class ResNetForecaster(Forecaster):
     Examples
     --------
     >>> import torch
+    >>> from torch_geometric.data import Data
     >>> forecaster = ResNetForecaster(lookback=12, horizon=3, n_features=2)
     >>> graph = Data(num_nodes=6, cell=torch.cartesian_prod(torch.arange(2), torch.arange(3)))
     >>> forecaster(torch.zeros(4, 12, 6, 2), graph, torch.zeros(6, 24)).shape
     torch.Size([4, 3, 6])
     """
 
-    needs_grid = True
     states: ClassVar[Mapping[str, str]] = {"latent": "blocks"}
 
     def __init__(
@@ -85,21 +81,15 @@ class ResNetForecaster(Forecaster):
             horizon=horizon,
             n_features=n_features,
             n_outputs=n_outputs,
-            n_targets=check_targets(n_targets, n_features, n_outputs),
+            n_targets=n_targets,
             hidden=check_count("hidden", hidden),
             layers=check_count("layers", layers),
         )
-        start = target_of_rows(n_targets, n_outputs, horizon)
-        self.linear = WindowLinear(lookback, n_features, start)
-        self.start = ImageConv(lookback * n_features + 1, hidden, stride=2)
+        self.start = ImageConv(self.image_channels, hidden, stride=2)
         self.blocks = nn.Sequential(*(ResidualConv(hidden) for _ in range(layers)))
         self.end = nn.Conv2d(hidden, 4 * self.rows, 1)
 
-    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
-        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        grid = Grid.of(graph)
-        rows = x.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
-        own: Tensor = self.linear(rows)  # (B, N, O * L_out)
-        h = self.blocks(self.start(grid.scatter(rows)))  # (B, D, H/2, W/2)
-        fine = functional.pixel_shuffle(self.end(h), 2)[..., : grid.height, : grid.width]
-        return own.transpose(1, 2) + grid.gather(fine)
+    def change(self, images: Tensor) -> Tensor:
+        """Return (B, O * L_out, H, W) for images (B, L_in * F + 1, H, W)."""
+        h = self.blocks(self.start(images))  # (B, D, H/2, W/2)
+        return functional.pixel_shuffle(self.end(h), 2)

@@ -13,16 +13,12 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count, unknown_name
-from stemdist.forecast.base import Forecaster
+from stemdist.forecast.forecasters.grid_forecaster import GridForecaster
 from stemdist.forecast.layers.attention import EncoderBlock, MultiHeadAttention, check_heads
-from stemdist.forecast.layers.grid import Grid
 from stemdist.forecast.layers.image_conv import ImageConv, enlarge
 from stemdist.forecast.layers.residual_conv import ResidualConv
-from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
-from stemdist.forecast.layers.window_linear import WindowLinear
 
 MODES = ("parallel", "alternating")
 """Ways for a block's two branches to meet: both read the block's input, or the second the first."""
@@ -95,7 +91,7 @@ class EvolutionBlock(nn.Module):
         return out
 
 
-class SpectralEvolutionForecaster(Forecaster):
+class SpectralEvolutionForecaster(GridForecaster):
     """Encode the images, carry them forward by convolutions and attention, decode.
 
     The teacher of Li et al., *Frequency-Aligned Knowledge Distillation for Lightweight
@@ -148,13 +144,13 @@ class SpectralEvolutionForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = SpectralEvolutionForecaster(lookback=12, horizon=3, n_features=2, hidden=8)
     >>> graph = Data(num_nodes=6, cell=torch.cartesian_prod(torch.arange(2), torch.arange(3)))
     >>> forecaster(torch.zeros(4, 12, 6, 2), graph, torch.zeros(6, 24)).shape
     torch.Size([4, 3, 6])
     """
 
-    needs_grid = True
     states: ClassVar[Mapping[str, str]] = {"latent": "evolve"}
 
     def __init__(
@@ -177,7 +173,7 @@ class SpectralEvolutionForecaster(Forecaster):
             horizon=horizon,
             n_features=n_features,
             n_outputs=n_outputs,
-            n_targets=check_targets(n_targets, n_features, n_outputs),
+            n_targets=n_targets,
             channels=check_count("channels", channels),
             hidden=check_count("hidden", hidden),
             layers=check_count("layers", layers),
@@ -187,27 +183,22 @@ class SpectralEvolutionForecaster(Forecaster):
         )
         if mode not in MODES:
             raise unknown_name("mode", mode, MODES)
-        start = target_of_rows(n_targets, n_outputs, horizon)
-        self.linear = WindowLinear(lookback, n_features, start)
         sizes = [*(channels * 2**level for level in range(levels - 1)), hidden]
-        self.start = ImageConv(lookback * n_features + 1, channels)
+        self.start = ImageConv(self.image_channels, channels)
         self.down = nn.ModuleList(ImageConv(a, b, stride=2) for a, b in pairwise(sizes))
         self.evolve = nn.Sequential(*(EvolutionBlock(hidden, heads, mode) for _ in range(layers)))
         self.up = nn.ModuleList(ImageConv(b, a) for a, b in pairwise(sizes))
         self.join = ImageConv(2 * channels, channels)
         self.end = nn.Conv2d(channels, self.rows, 1)
 
-    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
-        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        grid = Grid.of(graph)
-        rows = x.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
-        own: Tensor = self.linear(rows)  # (B, N, O * L_out)
-        levels = [self.start(grid.scatter(rows))]  # (B, C, H, W), then (B, 2C, H/2, W/2) ...
+    def change(self, images: Tensor) -> Tensor:
+        """Return (B, O * L_out, H, W) for images (B, L_in * F + 1, H, W)."""
+        levels = [self.start(images)]  # (B, C, H, W), then (B, 2C, H/2, W/2) ...
         for down in self.down:
             levels.append(down(levels[-1]))
         h = self.evolve(levels.pop())  # (B, D, h, w)
         for up, finer in zip(reversed(self.up), reversed(levels), strict=True):
             # The convolution comes first, where the image is a quarter of the finer one.
             h = enlarge(up(h), finer)
-        change = grid.gather(self.end(self.join(torch.cat([levels[0], h], dim=1))))
-        return own.transpose(1, 2) + change
+        joined: Tensor = self.end(self.join(torch.cat([levels[0], h], dim=1)))
+        return joined

@@ -10,17 +10,13 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
-from stemdist.forecast.base import Forecaster
-from stemdist.forecast.layers.grid import Grid
+from stemdist.forecast.forecasters.grid_forecaster import GridForecaster
 from stemdist.forecast.layers.image_conv import ImageConv, enlarge
-from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
-from stemdist.forecast.layers.window_linear import WindowLinear
 
 
-class UNetForecaster(Forecaster):
+class UNetForecaster(GridForecaster):
     """Convolutions at several resolutions of the grid, with all input steps as channels.
 
     Ronneberger et al., *U-Net*, MICCAI 2015, section 2: two convolutions per level, twice the
@@ -57,13 +53,12 @@ class UNetForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = UNetForecaster(lookback=12, horizon=3, n_features=2)
     >>> graph = Data(num_nodes=6, cell=torch.cartesian_prod(torch.arange(2), torch.arange(3)))
     >>> forecaster(torch.zeros(4, 12, 6, 2), graph, torch.zeros(6, 24)).shape
     torch.Size([4, 3, 6])
     """
-
-    needs_grid = True
 
     def __init__(
         self,
@@ -81,38 +76,32 @@ class UNetForecaster(Forecaster):
             horizon=horizon,
             n_features=n_features,
             n_outputs=n_outputs,
-            n_targets=check_targets(n_targets, n_features, n_outputs),
+            n_targets=n_targets,
             channels=check_count("channels", channels),
             levels=check_count("levels", levels),
         )
-        width = lookback * n_features
         sizes = [channels * 2**level for level in range(levels)]
-        self.start = _double(width + 1, channels)
+        self.start = _double(self.image_channels, channels)
         self.down = nn.ModuleList(_double(a, b, stride=2) for a, b in pairwise(sizes))
         self.up = nn.ModuleList(_double(a + b, a) for a, b in pairwise(sizes))
         self.end = nn.Conv2d(channels, self.rows, 1)
-        start = target_of_rows(n_targets, n_outputs, horizon)
-        self.linear = WindowLinear(lookback, n_features, start)
 
     @property
     def states(self) -> dict[str, str]:  # type: ignore[override]
         """The image of the coarsest level, the finest where there is one level, is latent."""
         return {"latent": f"down.{len(self.down) - 1}" if self.down else "start"}
 
-    def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
-        """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        grid = Grid.of(graph)
-        rows = x.transpose(1, 2).flatten(2)  # (B, N, L_in * F)
-        levels = [self.start(grid.scatter(rows))]  # (B, C, H, W), then (B, 2C, H/2, W/2) ...
+    def change(self, images: Tensor) -> Tensor:
+        """Return (B, O * L_out, H, W) for images (B, L_in * F + 1, H, W)."""
+        levels = [self.start(images)]  # (B, C, H, W), then (B, 2C, H/2, W/2) ...
         for down in self.down:
             levels.append(down(levels[-1]))
         h = levels.pop()
         for up in reversed(self.up):
             fine = levels.pop()
             h = up(torch.cat([fine, enlarge(h, fine)], dim=1))
-        change = grid.gather(self.end(h))  # (B, O * L_out, N)
-        own: Tensor = self.linear(rows)  # (B, N, O * L_out)
-        return own.transpose(1, 2) + change
+        joined: Tensor = self.end(h)
+        return joined
 
 
 def _double(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:

@@ -224,7 +224,8 @@ def shortest_combination(gradients: Tensor, steps: int = 100) -> Tensor:
     """Return the shares, at least 0 and of sum 1, with which vectors sum to the shortest one.
 
     Du et al., *Agree to Disagree: Adaptive Ensemble Knowledge Distillation in Gradient Space*
-    (AEKD), NeurIPS 2020, equation 5, solved by the method of Frank and Wolfe with exact steps.
+    (AEKD), NeurIPS 2020, equation 5, solved by moving share from the worst vector that has one to
+    the best (pairwise Frank-Wolfe; Lacoste-Julien & Jaggi, NeurIPS 2015), with exact steps.
 
     Parameters
     ----------
@@ -249,12 +250,13 @@ def shortest_combination(gradients: Tensor, steps: int = 100) -> Tensor:
     for _ in range(steps):
         slope = gram @ shares
         best = int(slope.argmin())
-        # along the way to the best vertex, the squared length is a parabola
-        gain = shares @ slope - slope[best]
-        curve = shares @ slope - 2 * slope[best] + gram[best, best]
+        worst = int(torch.where(shares > 0, slope, -torch.inf).argmax())
+        gain = slope[worst] - slope[best]
+        curve = gram[worst, worst] + gram[best, best] - 2 * gram[worst, best]
         if gain <= 1e-12 * gram.diagonal().max() or curve <= 0:
             break
-        step = (gain / curve).clamp(0, 1)
-        shares = shares * (1 - step)
-        shares[best] = shares[best] + step
+        # the squared length is a parabola along the way from one vertex to the other
+        step = torch.minimum(gain / curve, shares[worst])
+        shares[worst] -= step
+        shares[best] += step
     return shares

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 
 from stemdist.data import canonical_series, simulate
@@ -28,6 +29,12 @@ SMALL = {
     **{name: {"hidden": 8} for name in ("lstm", "gru", "rnn", "binned-rnn", "mlp")},
     "cnn": {"channels": 8},
 }
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Draw the same numbers in every run."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -182,13 +182,14 @@ def test_shortest_combination_of_two_is_that_of_the_formula():
 
 
 def test_shortest_combination_of_three_has_no_descent_left():
-    vectors = torch.randn(3, 5, dtype=torch.float64) + 1
-    shares = shortest_combination(vectors, steps=2000)
-    assert shares.sum().item() == pytest.approx(1)
-    assert (shares >= 0).all()
-    total = shares @ vectors
-    # at the minimum no vertex is nearer to the origin along the sum
-    assert (vectors @ total).min() >= total @ total - 1e-3
+    for _ in range(20):
+        vectors = torch.randn(3, 5, dtype=torch.float64) + 1
+        shares = shortest_combination(vectors)
+        assert shares.sum().item() == pytest.approx(1)
+        assert (shares >= 0).all()
+        total = shares @ vectors
+        # at the minimum no vertex is nearer to the origin along the sum
+        assert (vectors @ total).min() >= total @ total - 1e-6
 
 
 def test_adaptive_weights_shorten_the_gradient(data, make_teacher, quick):

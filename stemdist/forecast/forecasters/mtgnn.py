@@ -15,7 +15,7 @@ from stemdist.errors import InputError, check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.inception import KERNELS, DilatedInception
-from stemdist.forecast.layers.learned_graph import learned_adjacency
+from stemdist.forecast.layers.learned_graph import alike_together, learned_adjacency
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.mix_hop import MixHop
 from stemdist.forecast.layers.products import Product, check_adjacency, formulation
@@ -185,21 +185,28 @@ class MTGNNForecaster(Forecaster):
             nn.Linear(end_channels, self.rows),
         )
 
-    def learned_graph(self, profile: Tensor) -> tuple[Product, Product]:
+    def codes(self, profile: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the source and the target code (N, R) of each location, in (-1, 1)."""
+        source = torch.tanh(self.saturation * self.source_encoder(profile))
+        target = torch.tanh(self.saturation * self.target_encoder(profile))
+        return source, target
+
+    def learned_graph(self, source: Tensor, target: Tensor) -> tuple[Product, Product]:
         """Return the products with the learned graph, along and against its edges."""
-        source = torch.tanh(self.saturation * self.source_encoder(profile))  # (N, R)
-        target = torch.tanh(self.saturation * self.target_encoder(profile))  # (N, R)
-        product = formulation(self.adjacency, len(profile))
+        product = formulation(self.adjacency, len(source))
         return learned_adjacency(source, target, self.neighbours, self.saturation, product)
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        along, against = self.learned_graph(profile)
+        source, target = self.codes(profile)
         if x.device.type != "cpu" or torch.compiler.is_compiling():
-            return self._forecast(x, along, against)
+            return self._forecast(x, *self.learned_graph(source, target))
+        order = alike_together(source, target)
+        along, against = self.learned_graph(source[order], target[order])
         at_once = max(1, _PART_ROWS // len(profile))
         parts = torch.split(x, at_once)
-        return torch.cat([self._forecast(part, along, against) for part in parts])
+        forecasts = [self._forecast(part[:, :, order], along, against) for part in parts]
+        return torch.cat(forecasts)[:, :, torch.argsort(order)]
 
     def _forecast(self, x: Tensor, along: Product, against: Product) -> Tensor:
         x = x.transpose(1, 2)  # (B, N, L_in, F)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stemdist.errors import InputError
+from stemdist.forecast.layers.temporal_conv import gated
 
 KERNELS = (2, 3, 6, 7)
 """Widths of the parallel convolutions over time (MTGNN section 4.4)."""
@@ -58,9 +59,9 @@ class DilatedInception(nn.Module):
         weight, bias = self._joined()
         if h.shape[2] == KERNELS[-1]:  # one step is left: a linear map of all inputs
             by_step = weight.squeeze(2).transpose(1, 2).flatten(1)  # (2 C_out, 7 C_in)
-            return _gated(functional.linear(h.flatten(2), by_step, bias).unsqueeze(2))
+            return gated(functional.linear(h.flatten(2), by_step, bias).unsqueeze(2))
         both = functional.conv2d(h.permute(0, 3, 1, 2), weight, bias)  # (B, 2 C_out, N, T - 6)
-        return _gated(both.permute(0, 2, 3, 1))
+        return gated(both.permute(0, 2, 3, 1))
 
     def after(self, linear: nn.Linear, x: Tensor) -> Tensor:
         """Return ``self(linear(x))`` for (B, N, T, F), without the C_in channels in between.
@@ -72,7 +73,7 @@ class DilatedInception(nn.Module):
         joined = torch.einsum("ock,cf->ofk", weight, linear.weight)
         bias = bias + weight.sum(-1) @ linear.bias
         spans = x.unfold(2, KERNELS[-1], 1).flatten(3)  # (B, N, T - 6, 7 F)
-        return _gated(functional.linear(spans, joined.flatten(1), bias))
+        return gated(functional.linear(spans, joined.flatten(1), bias))
 
     def _joined(self) -> tuple[Tensor, Tensor]:
         """Return one kernel (2 C_out, C_in, 1, 7), filters before gates, and its bias."""
@@ -84,9 +85,3 @@ class DilatedInception(nn.Module):
         ]
         biases = [bias.view(2, self.share) for bias in self.biases]
         return torch.cat(weights, dim=1).flatten(0, 1), torch.cat(biases, dim=1).flatten()
-
-
-def _gated(both: Tensor) -> Tensor:
-    """Return tanh of the first half of the channels times sigmoid of the second."""
-    signal, gate = both.chunk(2, dim=-1)
-    return torch.tanh(signal) * torch.sigmoid(gate)

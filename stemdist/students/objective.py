@@ -17,7 +17,7 @@ from stemdist.forecast.objective import ForecastLoss
 from stemdist.students.bins import Bins
 from stemdist.students.divergences import Divergence, Truth, make_divergence
 from stemdist.students.lessons import Lessons
-from stemdist.students.projections import PROJECTIONS, Projection
+from stemdist.students.projections import PROJECTIONS, Projection, resized
 from stemdist.students.term import Term
 from stemdist.students.view import View
 from stemdist.students.views import make_view
@@ -82,9 +82,12 @@ class Aligner(nn.Module):
         more = {"spread": spread} if term.loss == "gaussian-kl" else {}
         self.loss: Divergence = make_divergence(term.loss, {**term.loss_options, **more})
         self.project: Projection | None = None
-        if term.teacher_state is not None and self.view.per_location:
-            own = student[str(term.student_state)].shape[1:]
-            self.project = PROJECTIONS[term.projection](own, teacher[term.of].shape[1:])
+        if term.teacher_state is not None:
+            own, other = student[str(term.student_state)].shape[1:], teacher[term.of].shape[1:]
+            if self.view.per_location:
+                self.project = PROJECTIONS[term.projection](own, other)
+            elif term.of != "latent":  # images are resized
+                self.view.check_positions(own, other)
         weights = None
         if term.horizon_tau:
             horizon = spread.shape[1]
@@ -121,6 +124,8 @@ class Aligner(nn.Module):
         other = teacher[self.term.teacher_state or "forecast"]
         if self.project is not None:
             own, other = self.project(own, other)
+        elif self.term.of == "latent":
+            own = resized(own, other)
         return list(zip(self.view(own), self.view(other), self.view.weights, strict=True))
 
     def _mean(self, errors: Tensor, weight: Tensor) -> Tensor:

@@ -51,10 +51,14 @@ class StudentProjection(Projection):
 
     def __init__(self, student: torch.Size, teacher: torch.Size) -> None:
         super().__init__()
-        self.map = nn.Linear(student[-1], teacher[-1])
+        self.cells = _cells_per_cell(student, teacher)
+        self.map = nn.Linear(student[-1] * self.cells**2, teacher[-1])
 
     def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mapped state, and the teacher's."""
+        if self.cells > 1:
+            tiles = functional.pixel_unshuffle(student.movedim(-1, 1), self.cells)
+            student = tiles.movedim(1, -1)  # (B, h, w, D cells**2)
         return resized(self.map(student), teacher), teacher
 
 
@@ -98,6 +102,17 @@ class FactorisedProjection(Projection):
         """Return tokens (B, N, K, H_t) made of features (B, N, H_s), and the teacher's."""
         made = self.inner(student).unsqueeze(-2) * self.tokens  # (B, N, K, width)
         return self.outer(functional.gelu(made)), teacher
+
+
+def _cells_per_cell(student: torch.Size, teacher: torch.Size) -> int:
+    """Return how many of a student's cells lie along a side of one of the teacher's; 1 if odd."""
+    if len(student) < 3:
+        return 1
+    factors = {
+        own // other if own % other == 0 else 1
+        for own, other in zip(student[:2], teacher[:2], strict=True)
+    }
+    return factors.pop() if len(factors) == 1 else 1
 
 
 def resized(images: Tensor, like: Tensor) -> Tensor:

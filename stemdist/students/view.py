@@ -41,6 +41,12 @@ class View(nn.Module, ABC):
         """Return which steps of the horizon the last axis of a part holds."""
         return torch.arange(horizon)
 
+    def check_positions(self, student: torch.Size, teacher: torch.Size) -> None:
+        """Raise :class:`InputError` if states of these shapes per window cannot be compared.
+
+        Only of views that are not :attr:`per_location`; those of relations compare any.
+        """
+
     @abstractmethod
     def forward(self, values: Tensor) -> tuple[Tensor, ...]:
         """Return the parts of values (B, N, ..., L), or of images (B, h, w, D)."""

@@ -130,6 +130,14 @@ class Attention(View):
     per_location = False
     of = frozenset({"features", "tokens", "latent"})
 
+    def check_positions(self, student: torch.Size, teacher: torch.Size) -> None:
+        """Raise :class:`InputError` unless both have as many tokens."""
+        if student[:-1] != teacher[:-1]:
+            raise InputError(
+                f"the student has {student[-2]} tokens per location, the teacher {teacher[-2]}: "
+                "give both the same patches, or compare 'distances' or 'angles'"
+            )
+
     def forward(self, values: Tensor) -> tuple[Tensor, ...]:
         """Return (B, positions)."""
         energy = values.square().mean(-1).flatten(1)

@@ -24,6 +24,7 @@ from stemdist.students import (
     teach,
 )
 from stemdist.students.objective import horizon_weights, shortest_combination, steps_last
+from stemdist.students.projections import PROJECTIONS
 from stemdist.students.teach import _objective, _shown
 from stemdist.students.teacher import load_teacher
 
@@ -404,3 +405,47 @@ def test_an_objective_without_teachers_is_the_error_alone(data, quick):
     update = update_of(data)
     expected = ForecastLoss()(student, update)["forecast"]
     torch.testing.assert_close(objective(student, update)["observed"], expected)
+
+
+# --- hidden states of different sizes ----------------
+
+
+def terms_of(data, teacher, settings):
+    student, objective = objective_of(data, [teacher], settings)
+    return student, objective(student, update_of(data))
+
+
+BANDS = Term(of="latent", view="bands", projection="student")
+
+
+@pytest.mark.parametrize(
+    ("student", "levels", "term"),
+    [  # cells of the latent images of 4 x 4 points: student's, teacher's
+        ("resnet", 3, BANDS),  # 2 x 2, 1 x 1
+        ("resnet", 3, Term(of="latent", projection="teacher")),
+        ("image-mixer", 2, BANDS),  # 1 x 1, 2 x 2
+        ("image-mixer", 2, Term(of="latent", view="attention")),
+    ],
+)
+def test_latent_images_of_any_resolution_are_compared(data, make_teacher, student, levels, term):
+    settings = StudentSettings.of("sdkd", student=student, terms=(term,))
+    teacher = make_teacher("spectral-evolution", levels=levels)
+    forecaster, terms = terms_of(data, teacher, settings)
+    assert gradient(terms[term.label], forecaster).isfinite().all()
+
+
+def test_every_cell_of_a_finer_image_reaches_the_teachers_cell():
+    project = PROJECTIONS["student"](torch.Size((4, 6, 3)), torch.Size((2, 3, 5)))
+    fine = torch.randn(2, 4, 6, 3, requires_grad=True)
+    made, _ = project(fine, torch.zeros(2, 2, 3, 5))
+    assert made.shape == (2, 2, 3, 5)
+    (slope,) = torch.autograd.grad(made[0, 1, 2].sum(), fine)
+    reached = slope[0].abs().sum(-1) > 0
+    assert reached.nonzero().tolist() == [[2, 4], [2, 5], [3, 4], [3, 5]]
+
+
+def test_tokens_of_different_patches_have_no_common_attention(data, make_teacher):
+    options = {"hidden": 8, "feed_forward": 8, "heads": 2, "layers": 1, "patch": 6, "stride": 6}
+    settings = StudentSettings.of("transformer-layer", student_options=options, initialise=())
+    with pytest.raises(InputError, match="the student has 3 tokens per location, the teacher 4"):
+        terms_of(data, make_teacher("patchtst"), settings)

@@ -29,6 +29,7 @@ from stemdist.data.series import (
     time_varying_variables,
 )
 from stemdist.data.source import find_recipe
+from stemdist.data.windows import gapless_starts
 from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
 from stemdist.forecast import TaskSettings
@@ -200,14 +201,15 @@ def _print_training(series: xr.Dataset, settings: TaskSettings) -> None:
     bounds = settings.split.boundaries(n_steps)
     n_features = len(series.data_vars) + int(settings.neighbour_context)
     span = settings.lookback * n_features + settings.horizon
-    windows = bounds["train"][1] - settings.lookback - settings.horizon + 1
+    steps = settings.lookback + settings.horizon
+    windows = len(gapless_starts(*bounds["train"], steps, gap_positions(series)))
     kept = 4 * n_steps * n_locations * n_features
-    copied = 4 * max(windows, 0) * n_locations * span
+    copied = 4 * windows * n_locations * span
     parts = ", ".join(f"{name} {end - begin}" for name, (begin, end) in bounds.items())
     if windows < 1:
         counted = f"none fits: lookback {settings.lookback} + horizon {settings.horizon} steps"
     else:
-        counted = f"about {windows} of {settings.lookback} + {settings.horizon} steps"
+        counted = f"{windows} of {settings.lookback} + {settings.horizon} steps"
     print_fields(
         "training",
         [

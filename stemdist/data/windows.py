@@ -295,6 +295,27 @@ def materialise(
     )
 
 
+def gapless_starts(begin: int, end: int, span: int, gaps: np.ndarray) -> np.ndarray:
+    """Return the first step of every run of ``span`` steps inside [begin, end) without a gap.
+
+    Parameters
+    ----------
+    begin, end, span : int
+        Steps.
+    gaps : numpy.ndarray
+        Each i where time i to i+1 is not the usual step.
+
+    Examples
+    --------
+    >>> gapless_starts(0, 10, 4, np.array([4]))
+    array([0, 1, 5, 6])
+    """
+    starts = np.arange(begin, max(end - span + 1, begin))
+    crossed = np.searchsorted(gaps, starts + span - 1) - np.searchsorted(gaps, starts)
+    inside: np.ndarray = starts[crossed == 0]
+    return inside
+
+
 def window_starts(
     begin: int, end: int, lookback: int, horizon: int, gaps: np.ndarray, part: str = "series"
 ) -> Tensor:
@@ -327,9 +348,7 @@ def window_starts(
     tensor([0, 1, 5, 6])
     """
     span = lookback + horizon
-    starts = np.arange(begin, max(end - span + 1, begin))
-    inside = np.searchsorted(gaps, starts + span - 1) - np.searchsorted(gaps, starts)
-    starts = starts[inside == 0]
+    starts = gapless_starts(begin, end, span, gaps)
     if not len(starts):
         cause = f" without crossing one of its {len(gaps)} time gaps" if len(gaps) else ""
         raise InputError(

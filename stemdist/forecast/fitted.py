@@ -22,6 +22,7 @@ from torch import Tensor
 
 from stemdist.data.scaling import Scaler
 from stemdist.data.series import canonical_series, gap_positions, step_seconds, to_grid
+from stemdist.data.windows import gapless_starts
 from stemdist.errors import InputError, unknown_name
 from stemdist.files import atomic_path
 from stemdist.forecast.base import Forecaster, make_forecaster
@@ -167,11 +168,8 @@ class FittedForecaster:
         n_steps, lookback = series.sizes["time"], self.settings.lookback
         # Variables known ahead of time must be there for the whole horizon.
         span = lookback + self.settings.horizon if self.settings.future else lookback
-        starts = np.arange(max(n_steps - span + 1, 0))
         gaps = gap_positions(series)
-        if len(gaps):
-            crossed = np.searchsorted(gaps, starts + span - 1) - np.searchsorted(gaps, starts)
-            starts = starts[crossed == 0]
+        starts = gapless_starts(0, n_steps, span, gaps)
         test_begin, _ = self.settings.split.boundaries(n_steps)["test"]
         chosen = _INIT_TIMES[init_times](starts, test_begin)
         if not len(chosen):

@@ -293,6 +293,7 @@ def test_info_counts_missing_values_and_gaps(run: Run) -> None:
     data.to_netcdf("w.nc")
     outcome = run("info w.nc")
     assert "1: after 2020-01-01 09:00:00" in outcome.out
+    assert "33 of 12 + 12 steps" in outcome.out  # of steps 10 to 65
     assert "missing 10 %" in outcome.out
     assert "stemdist distill w.nc --time-ratio 0.1" in outcome.out
 

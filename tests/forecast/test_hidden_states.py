@@ -80,3 +80,20 @@ def test_states_that_are_not_there():
     ):
         check_states(build("mlp"), ["tokens"])
     assert set(STATES) == {"features", "tokens", "latent", "logits", "bottleneck"}
+
+
+@pytest.mark.parametrize("name", ["resnet", "image-mixer", "unet", "spectral-evolution"])
+def test_a_latent_image_is_decoded_by_more_than_a_linear_map(name):
+    """Read out linearly it would be the forecast itself, not what leads to it."""
+    forecaster = build(name)
+    graph = Data(num_nodes=64, cell=torch.cartesian_prod(torch.arange(8), torch.arange(8)))
+    x, profile = torch.randn(2, 6, 64, 2), torch.zeros(64, 12)
+
+    def forecast(scale):
+        inside = forecaster.get_submodule(forecaster.states["latent"])
+        with inside.register_forward_hook(lambda _module, _inputs, output: scale * output):
+            return forecaster(x, graph, profile)
+
+    up, down = forecast(2.0) - forecast(1.0), forecast(1.0) - forecast(0.0)
+    assert down.abs().max() > 0
+    assert (up - down).abs().max() > 0.01 * down.abs().max()

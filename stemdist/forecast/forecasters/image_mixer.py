@@ -65,18 +65,14 @@ class MixerBlock(nn.Module):
         return mixed[:, shift : shift + height, shift : shift + width]
 
 
-class _Mixer(nn.Module):
-    """Blocks whose windows lie alternately at the image's corner and half a window before it."""
-
-    def __init__(self, hidden: int, layers: int, window: int) -> None:
-        super().__init__()
-        shifts = [window // 2 * (layer % 2) for layer in range(layers)]
-        self.blocks = nn.Sequential(*(MixerBlock(hidden, window, shift) for shift in shifts))
-        self.norm = nn.LayerNorm(hidden)
+class _OverTokens(nn.Sequential):
+    """Layers that take tokens (B, h, w, D), applied to an image."""
 
     def forward(self, h: Tensor) -> Tensor:
         """Return (B, D, h, w) for (B, D, h, w)."""
-        tokens: Tensor = self.norm(self.blocks(h.permute(0, 2, 3, 1)))  # (B, h, w, D)
+        tokens = h.permute(0, 2, 3, 1)  # (B, h, w, D)
+        for layer in self:
+            tokens = layer(tokens)
         return tokens.permute(0, 3, 1, 2)
 
 
@@ -93,8 +89,9 @@ class ImageMixerForecaster(GridForecaster):
     (pixel shuffle). Its result is added to an affine map of each location's own window, shared
     by all, which alone is the linear forecaster.
 
-    Its hidden state ``latent`` is the image (B, D, h, w) of the last tokens; the last row and
-    column of patches are filled up with zeros.
+    Its hidden state ``latent`` is the image (B, D, h, w) of the tokens after the first half of
+    the blocks, which the others decode; the last row and column of patches are filled up with
+    zeros.
 
     Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
     channel says so. The two ends of a grid that goes round the earth are not joined. The edges
@@ -132,7 +129,7 @@ class ImageMixerForecaster(GridForecaster):
     torch.Size([4, 3, 6])
     """
 
-    states: ClassVar[Mapping[str, str]] = {"latent": "mix"}
+    states: ClassVar[Mapping[str, str]] = {"latent": "encode"}
 
     def __init__(
         self,
@@ -160,12 +157,17 @@ class ImageMixerForecaster(GridForecaster):
         )
         self.patch = patch
         self.embed = nn.Conv2d(self.image_channels, hidden, patch, stride=patch)
-        self.mix = _Mixer(hidden, layers, window)
+        # Windows lie alternately at the image's corner and half a window before it.
+        shifts = [window // 2 * (layer % 2) for layer in range(layers)]
+        blocks = [MixerBlock(hidden, window, shift) for shift in shifts]
+        half = -(-layers // 2)
+        self.encode = _OverTokens(*blocks[:half])
+        self.decode = _OverTokens(*blocks[half:], nn.LayerNorm(hidden))
         self.end = nn.Conv2d(hidden, patch**2 * self.rows, 1)
 
     def change(self, images: Tensor) -> Tensor:
         """Return (B, O * L_out, P h, P w) for images (B, L_in * F + 1, H, W)."""
         height, width = images.shape[2:]
         images = functional.pad(images, (0, -width % self.patch, 0, -height % self.patch))
-        h = self.mix(self.embed(images))  # (B, D, h, w)
+        h = self.decode(self.encode(self.embed(images)))  # (B, D, h, w)
         return functional.pixel_shuffle(self.end(h), self.patch)

@@ -28,8 +28,8 @@ class ResNetForecaster(GridForecaster):
     2 x 2 cells of each pixel (pixel shuffle). Its result is added to an affine map of each
     location's own window, shared by all, which alone is the linear forecaster.
 
-    Its hidden state ``latent`` is the image (B, D, H/2, W/2) that the blocks return; odd
-    numbers of rows and columns are rounded up.
+    Its hidden state ``latent`` is the image (B, D, H/2, W/2) after the first half of the blocks,
+    which the others decode; odd numbers of rows and columns are rounded up.
 
     Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
     channel says so. The two ends of a grid that goes round the earth are not joined. The edges
@@ -63,7 +63,7 @@ class ResNetForecaster(GridForecaster):
     torch.Size([4, 3, 6])
     """
 
-    states: ClassVar[Mapping[str, str]] = {"latent": "blocks"}
+    states: ClassVar[Mapping[str, str]] = {"latent": "encode"}
 
     def __init__(
         self,
@@ -86,10 +86,12 @@ class ResNetForecaster(GridForecaster):
             layers=check_count("layers", layers),
         )
         self.start = ImageConv(self.image_channels, hidden, stride=2)
-        self.blocks = nn.Sequential(*(ResidualConv(hidden) for _ in range(layers)))
+        half = -(-layers // 2)
+        self.encode = nn.Sequential(*(ResidualConv(hidden) for _ in range(half)))
+        self.decode = nn.Sequential(*(ResidualConv(hidden) for _ in range(layers - half)))
         self.end = nn.Conv2d(hidden, 4 * self.rows, 1)
 
     def change(self, images: Tensor) -> Tensor:
         """Return (B, O * L_out, H, W) for images (B, L_in * F + 1, H, W)."""
-        h = self.blocks(self.start(images))  # (B, D, H/2, W/2)
+        h = self.decode(self.encode(self.start(images)))  # (B, D, H/2, W/2)
         return functional.pixel_shuffle(self.end(h), 2)

@@ -123,7 +123,7 @@ def test_moving_the_weather_by_a_window_moves_the_forecast():
 def test_patches_are_cut_and_put_back_in_place():
     """Each of a patch's four cells is made a channel of its own, and nothing is mixed."""
     forecaster = build(lookback=1, horizon=1, n_features=1, hidden=4)
-    forecaster.mix = nn.Identity()
+    forecaster.encode = forecaster.decode = nn.Identity()
     for parameter in (forecaster.linear.weight, forecaster.embed.bias, forecaster.end.bias):
         nn.init.zeros_(parameter)
     values = torch.eye(4).view(4, 1, 2, 2)

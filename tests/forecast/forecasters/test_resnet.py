@@ -65,7 +65,7 @@ def test_the_forecaster_is_the_written_out_one():
     rows = x.permute(0, 2, 1, 3).reshape(2, 15, 6)
     images = torch.cat([rows.mT.reshape(2, 6, 3, 5), torch.ones(2, 1, 3, 5)], dim=1)
     h = forecaster.start(images)
-    for block in forecaster.blocks:
+    for block in (*forecaster.encode, *forecaster.decode):
         h = block(h)
     made = forecaster.end(h)  # (2, 4 * 4, 2, 3)
     forecast = forecaster(x, graph, profile) - forecaster.linear(rows).mT

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +19,6 @@ from stemdist.files import hash_of
 from stemdist.forecast import FittedForecaster, TrainingSet
 from stemdist.forecast.device import check_device
 from stemdist.forecast.hidden_states import hidden_states
-from stemdist.forecast.predict import physical_quantiles
 from stemdist.students.teacher import Teacher
 
 
@@ -111,12 +110,6 @@ class ForecasterTeacher(Teacher):
         levels = self.fitted.quantiles
         if not levels:
             return rows
-        neutral = replace(
-            self.fitted.scaler,
-            mean=(0.0,) * len(self.fitted.scaler.mean),
-            scale=(1.0,) * len(self.fitted.scaler.scale),
-        )
-        count = self.fitted.settings.n_targets
-        ordered = physical_quantiles(rows, neutral, count, len(levels))
+        ordered = torch.unflatten(rows, 1, (len(levels), -1)).sort(dim=1).values
         middle = min(range(len(levels)), key=lambda i: abs(levels[i] - 0.5))
         return ordered[:, middle]

@@ -51,7 +51,6 @@ from stemdist.forecast import FittedForecaster, TrainingSet, fresh_forecaster, p
 from stemdist.students import Places, StudentSettings, find_teacher, teach
 from stemdist.students.teachers.forecaster import ForecasterTeacher
 
-SEEDS = (0, 1, 2)
 Rows = list[dict[str, Any]]
 
 
@@ -171,13 +170,13 @@ class Runs:
     def best_rate(self, recipe: str, student: str, options: dict[str, Any], terms: Terms) -> float:
         """Return the learning rate that is best on validation with seed 0."""
         rows = {
-            rate: self.row(recipe, student, options, {"terms": terms}, rate, SEEDS[0])
+            rate: self.row(recipe, student, options, {"terms": terms}, rate, 0)
             for rate in self.study.rates
         }
         return min(rows, key=lambda rate: float(rows[rate]["validation_mse"]))
 
 
-def report(study: Study, output: Path, columns: Sequence[str]) -> Rows:
+def report(study: Study, output: Path, columns: Sequence[str], seeds: int) -> Rows:
     """Run a study, print its table, and return its rows."""
     runs, rows = Runs(study, output), []
     teacher = runs.teacher_row()
@@ -205,7 +204,7 @@ def report(study: Study, output: Path, columns: Sequence[str]) -> Rows:
         plain = tuple(replace(term, horizon_tau=0.0) for term in terms)
         rate = runs.best_rate(recipe, student, options, plain if len(terms) == 1 else terms)
         changes = {"terms": terms}
-        return [runs.row(recipe, student, options, changes, rate, seed) for seed in SEEDS]
+        return [runs.row(recipe, student, options, changes, rate, seed) for seed in range(seeds)]
 
     for name, student, options, given in study.students:
         alone = taught("undistilled", student, options, ())
@@ -240,6 +239,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("students"))
     parser.add_argument("--updates", type=int, default=300, help="of the teachers, but on Los-loop")
     parser.add_argument("--lookbacks", type=int, nargs="+", default=(336, 720))
+    parser.add_argument("--seeds", type=int, default=3, help="of every student")
     parser.add_argument("--size", type=int, default=64, help="grid points per side")
     parser.add_argument("--trajectories", type=int, default=200)
     options = parser.parse_args()
@@ -264,7 +264,9 @@ def main() -> None:
     columns = {"navier-stokes": ["mse", "high_mse", "low_mse"], "los-loop": relative}
     columns["tiny"] = relative
     shown = columns.get(options.study, ["mse", "mae", "last_quarter_mse"])
-    rows = [row for study in studies for row in report(study(), options.output, shown)]
+    rows = [
+        row for study in studies for row in report(study(), options.output, shown, options.seeds)
+    ]
     pd.DataFrame(rows).to_csv(options.output / f"{options.study}.csv", index=False)
 
 

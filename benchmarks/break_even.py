@@ -1,0 +1,79 @@
+"""What distilling costs beside the trainings that it makes cheap, and when it has paid.
+
+Run ``STEMDIST_DATA=... python benchmarks/break_even.py`` (ten minutes): ERA5 temperatures at 1,617
+points, 10 % of the windows x 10 % of the locations, everything as the command line does it when
+nothing is asked for. Distilling is measured whole: clustering, experts, synthesis and judging.
+A training is 800 updates of 32 windows of all locations with 8 validations; an eighth of it is
+measured, one validation included, and counted eight times. Trainings on the distilled set validate
+on the real locations, as ``stemdist evaluate`` has them do.
+
+``pays after`` is the number of trainings from which distilling and training on the result take less
+time than training on the full data. Seconds are processor seconds of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from alone import Alone, hardware
+
+import stemdist
+from stemdist.cost import measure
+from stemdist.distill import DistillSettings, distill
+from stemdist.forecast import ForecastTask, TrainingSet, TrainingSettings, fit_windows, held_out
+
+WANTED = 2  # trainings after which distilling should have paid
+FILE = "era5-2mt-2019-03-uk.nc"
+
+
+def prepare(path: Path, ratio: float) -> float:
+    """Distil, keep task and set in this process, and return the seconds of distilling."""
+    global TASK, SET
+    TASK = ForecastTask.from_series(stemdist.open_series(path, variables=["t2m"]))
+    with measure() as cost:
+        made = distill(TASK, DistillSettings(time_ratio=ratio, space_ratio=ratio))
+    SET = made.training_set()
+    return cost.cpu_seconds
+
+
+def training(forecaster: str, full: bool) -> float:
+    """Return the seconds of a training with default settings, an eighth of which is made."""
+    data = TrainingSet.of_task(TASK) if full else SET
+    settings = TrainingSettings()
+    part = replace(settings, updates=settings.validate_every)
+    fit_windows(forecaster, data.source, data.graph, replace(settings, updates=1))  # warms up
+    validation = held_out(TASK)
+    with measure() as cost:
+        fit_windows(forecaster, data.source, data.graph, part, validation=validation)
+    return cost.cpu_seconds * settings.updates / part.updates
+
+
+def main() -> None:
+    """Distil once, train every forecaster on both, and print what it costs."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--forecasters", default="linear,mlp,gru,patchtst,graph-transformer")
+    parser.add_argument("--ratio", type=float, default=0.1)
+    arguments = parser.parse_args()
+    path = Path(os.environ["STEMDIST_DATA"]) / FILE
+    print(hardware(1))
+    with Alone(1, keep_memory=True) as process:
+        distilling = process(prepare, path, arguments.ratio)
+        print(f"distilling: {distilling:.0f} s (asked: at most one training of an MLP)")
+        print("forecaster            full s  distilled s  distilling / full  pays after")
+        for name in arguments.forecasters.split(","):
+            full, small = (process(training, name, side) for side in (True, False))
+            saved = full - small
+            pays = f"{math.ceil(distilling / saved)}" if saved > 0 else "never"
+            print(
+                f"{name:18s} {full:9.1f} {small:12.1f} {distilling / full:18.2f} {pays:>11s}",
+                flush=True,
+            )
+    print(f"asked: pays after at most {WANTED} trainings")
+
+
+if __name__ == "__main__":
+    main()

@@ -71,7 +71,7 @@ class DistillSettings:
     experts: tuple[str, ...] = ("mlp",)
     expert_seeds: int = 2
     expert_training: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(updates=1200, locations_per_update=256)
+        default_factory=lambda: TrainingSettings(updates=1200, locations_per_update=128)
     )
     synthesizer: str = "kernel-ridge"
     synthesizer_options: Mapping[str, Any] = field(default_factory=dict)

@@ -153,20 +153,35 @@ def exponents(rows: list[Row], axis: str) -> None:
 
 
 def draw(groups: dict[tuple[str, str], list[Row]]) -> Figure:
-    """Draw seconds and peak memory against locations and steps."""
+    """Draw seconds and peak memory against locations and steps, beside linear growth."""
     figure = Figure(figsize=(9, 6.4), dpi=100, layout="constrained")
     panels = figure.subplots(2, 2, sharey="row")
     for number, ((axis, sizes), rows) in enumerate(groups.items()):
         column = ("locations", "steps").index(axis)
         style = {"color": SERIES[number % 2], "marker": MARKERS[number % 2], "label": sizes}
-        at = [float(row[axis]) for row in rows]
+        at = np.array([float(row[axis]) for row in rows])
         for line, name in enumerate(("total", "peak_gib")):
-            panels[line][column].plot(at, [float(row[name]) for row in rows], **style)
-            panels[line][column].set(xscale="log", yscale="log", xlabel=axis)
-            panels[line][column].grid(alpha=0.3)
-            panels[line][column].legend(fontsize=8)
-    panels[0][0].set_ylabel("processor seconds")
-    panels[1][0].set_ylabel("peak resident memory (GiB)")
+            panel, values = panels[line][column], np.array([float(row[name]) for row in rows])
+            panel.plot(at, values, **style)
+            if number % 2 == 0:
+                guide = values[-1] * at / at[-1]
+                shown = guide > values[0] / 2  # the rest would squeeze the curves
+                panel.plot(at[shown], guide[shown], ":", color="0.35", label="linear")
+            panel.set(xscale="log", yscale="log", xlabel=axis)
+            panel.set_xticks(at, [f"{value:,.0f}" for value in at])
+            panel.minorticks_off()
+            panel.grid(alpha=0.3)
+            panel.legend(fontsize=8)
+    for line, (label, ticks) in enumerate(
+        (
+            ("processor seconds", (25, 50, 100, 200, 400, 800)),
+            ("peak resident memory (GiB)", (0.5, 1, 2, 4, 8)),
+        )
+    ):
+        low, high = panels[line][0].get_ylim()
+        kept = [tick for tick in ticks if low <= tick <= high]
+        panels[line][0].set_yticks(kept, [f"{tick:g}" for tick in kept])
+        panels[line][0].set_ylabel(label)
     return figure
 
 

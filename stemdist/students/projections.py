@@ -46,7 +46,8 @@ class NoProjection(Projection):
 class StudentProjection(Projection):
     """A linear map of the student's columns to the teacher's (FitNets; Romero et al., ICLR 2015).
 
-    Images (B, h, w, D) of another resolution are brought to the teacher's.
+    Images (B, h, w, D) of another resolution are brought to the teacher's: where several cells of
+    the student's make one of the teacher's, the columns of all are mapped together.
     """
 
     def __init__(self, student: torch.Size, teacher: torch.Size) -> None:
@@ -105,7 +106,7 @@ class FactorisedProjection(Projection):
 
 
 def _cells_per_cell(student: torch.Size, teacher: torch.Size) -> int:
-    """Return how many of a student's cells lie along a side of one of the teacher's; 1 if odd."""
+    """Return how many of a student's cells make a side of one of the teacher's; 1 if none fit."""
     if len(student) < 3:
         return 1
     factors = {

@@ -377,7 +377,7 @@ def test_distillations_of_the_grid():
     assert (options["steps"], options["iterations"], options["surrogate"]) == (9, 1, "mlp")
     assert options["batch_windows"] == 64  # the method's own
     assert long.expert_training.updates == 5
-    assert long.expert_training.locations_per_update == 256  # others stay as they are
+    assert long.expert_training.locations_per_update == 128  # others stay as they are
     assert options["surrogate_options"] == {}  # the method's own, mtgnn, has some
     assert json.loads(json.dumps(grid.to_json()))["distill"]["judging"]["updates"] == 3
     judging = grid.evaluation(("distilled",), first_seed=4)

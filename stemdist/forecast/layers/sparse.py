@@ -7,7 +7,7 @@ The two products are each other's derivatives, so their backward passes call one
 - ``spmm``: ``out[b, i] = sum over pairs (i, j) of values[ij] * dense[b, j]``;
 - ``sddmm``: ``out[ij] = sum over b of <left[b, i], right[b, j]>``.
 
-Both take a window after the other: a window's (N, D) block is contiguous and small enough for the
+Both take one window after the other: its (N, D) block is contiguous and small enough for the
 cache, and no (E, D) or (N, N) tensor ever exists.
 """
 

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from alone import Alone, hardware, peak_gib
 from matplotlib.figure import Figure
+from scaling import draw_slopes
 
 import stemdist
 from stemdist.cost import measure
@@ -50,6 +51,12 @@ COLUMNS = ("loading", *PHASES, "matching", "saving", "total")
 LOCATIONS, STEPS = "500,2000,8600,20000,50000", "3400,10000,34000,100000"
 HOURS, PLACES = 3400, 200
 FIXED_WINDOWS, FIXED_CLUSTERS = 50, 50
+
+AXES = ("locations", "steps")
+QUANTITIES = {  # label and ticks of what is drawn
+    "total": ("processor seconds", (25, 50, 100, 200, 400, 800)),
+    "peak_gib": ("peak resident memory (GiB)", (0.5, 1, 2, 4, 8)),
+}
 
 Row = dict[str, float | str]
 
@@ -157,31 +164,26 @@ def draw(groups: dict[tuple[str, str], list[Row]]) -> Figure:
     figure = Figure(figsize=(9, 6.4), dpi=100, layout="constrained")
     panels = figure.subplots(2, 2, sharey="row")
     for number, ((axis, sizes), rows) in enumerate(groups.items()):
-        column = ("locations", "steps").index(axis)
+        column = AXES.index(axis)
         style = {"color": SERIES[number % 2], "marker": MARKERS[number % 2], "label": sizes}
-        at = np.array([float(row[axis]) for row in rows])
-        for line, name in enumerate(("total", "peak_gib")):
-            panel, values = panels[line][column], np.array([float(row[name]) for row in rows])
-            panel.plot(at, values, **style)
-            if number % 2 == 0:
-                guide = values[-1] * at / at[-1]
-                shown = guide > values[0] / 2  # the rest would squeeze the curves
-                panel.plot(at[shown], guide[shown], ":", color="0.35", label="linear")
-            panel.set(xscale="log", yscale="log", xlabel=axis)
-            panel.set_xticks(at, [f"{value:,.0f}" for value in at])
-            panel.minorticks_off()
-            panel.grid(alpha=0.3)
-            panel.legend(fontsize=8)
-    for line, (label, ticks) in enumerate(
-        (
-            ("processor seconds", (25, 50, 100, 200, 400, 800)),
-            ("peak resident memory (GiB)", (0.5, 1, 2, 4, 8)),
-        )
-    ):
-        low, high = panels[line][0].get_ylim()
+        at = [float(row[axis]) for row in rows]
+        for line, name in enumerate(QUANTITIES):
+            panels[line][column].plot(at, [float(row[name]) for row in rows], **style)
+    for line, (label, ticks) in zip(panels, QUANTITIES.values(), strict=True):
+        for axes, axis in zip(line, AXES, strict=True):
+            if not axes.lines:
+                continue  # no case along this axis was asked for
+            at = sorted({float(value) for curve in axes.lines for value in curve.get_xdata()})
+            draw_slopes(axes, {axis: 1})
+            axes.set(xscale="log", yscale="log", xlabel=axis)
+            axes.set_xticks(at, [f"{value:,.0f}" for value in at])
+            axes.minorticks_off()
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize=8)
+        low, high = line[0].get_ylim()
         kept = [tick for tick in ticks if low <= tick <= high]
-        panels[line][0].set_yticks(kept, [f"{tick:g}" for tick in kept])
-        panels[line][0].set_ylabel(label)
+        line[0].set_yticks(kept, [f"{tick:g}" for tick in kept])
+        line[0].set_ylabel(label)
     return figure
 
 

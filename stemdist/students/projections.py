@@ -109,11 +109,9 @@ def _cells_per_cell(student: torch.Size, teacher: torch.Size) -> int:
     """Return how many of a student's cells make a side of one of the teacher's; 1 if none fit."""
     if len(student) < 3:
         return 1
-    factors = {
-        own // other if own % other == 0 else 1
-        for own, other in zip(student[:2], teacher[:2], strict=True)
-    }
-    return factors.pop() if len(factors) == 1 else 1
+    rows, columns = teacher[:2]
+    cells = student[0] // rows
+    return cells if student[:2] == (cells * rows, cells * columns) else 1
 
 
 def resized(images: Tensor, like: Tensor) -> Tensor:

@@ -248,7 +248,7 @@ def quality(iterations: int, results: str | None) -> None:
     series = series_of_the_case()
     distilled = stemdist.distill_series(
         series,
-        "stemdist",
+        method="stemdist",
         neighbour_context=False,
         synthesizer_options={"iterations": iterations},
         work=None if results is None else Path(results) / "work",

@@ -200,12 +200,11 @@ class DistilledSet:
         return {"y": (dims, each.numpy()), "target": ("target", names)}
 
     def _stored_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Split the inputs: learned ones, those equal at all clusters, those equal at all times."""
-        n_static = len(self.settings.static)
-        n_series = len(self.feature_names) - len(self.settings.calendar_names) - n_static
+        """Split the inputs: each cluster's own, those equal at all clusters or at all times."""
         x = self.scaler.inverse_features(self.windows.x)
-        shared = x[..., n_series : x.shape[-1] - n_static]
-        return x[..., :n_series], shared[:, :, 0], x[0, 0, :, x.shape[-1] - n_static :]
+        own = features_of_clusters(self.windows, self.settings)
+        static = x.shape[-1] - len(self.settings.static)
+        return x[..., :own], x[:, :, 0, own:static], x[0, 0, :, static:]
 
     def _cluster_positions(self) -> dict[str, Any]:
         """Return the mean position of each cluster's locations, where positions are known."""
@@ -330,28 +329,41 @@ def with_shared_features(x: Tensor, calendar: Tensor, static: Tensor) -> Tensor:
     return torch.cat([x, shared, static.expand(m, lookback, k, -1)], dim=-1)
 
 
-def stored_bytes(distilled: TensorWindows, n_learned: int, n_numbers: int | None = None) -> int:
+def features_of_clusters(windows: TensorWindows, settings: TaskSettings) -> int:
+    """Return how many leading features each cluster has values of its own for at each time.
+
+    Static features have none. Calendar features are equal at all clusters, until a synthesizer
+    has learned them.
+    """
+    n_varying = windows.n_features - len(settings.static)
+    n_series = n_varying - len(settings.calendar_names)
+    calendar = windows.x[..., n_series:n_varying]
+    return n_series if torch.equal(calendar, calendar[:, :, :1].expand_as(calendar)) else n_varying
+
+
+def stored_bytes(distilled: TensorWindows, n_own: int, n_numbers: int | None = None) -> int:
     """Return the bytes of windows in single precision, shared features included once.
 
     Parameters
     ----------
     distilled : TensorWindows
         M_S windows over K clusters.
-    n_learned : int
-        Features stored per window and cluster; the others are shared by clusters or by times.
+    n_own : int
+        Features stored per window and cluster, see :func:`features_of_clusters`; the others are
+        shared by clusters or by times.
     n_numbers : int, optional
         Numbers that stand for learned features and targets; by default all of them.
     """
     m, k = len(distilled), distilled.n_locations
     if n_numbers is None:
-        n_numbers = m * k * (distilled.lookback * n_learned + distilled.rows)
-    shared = (m * distilled.lookback + k) * (distilled.n_features - n_learned)
+        n_numbers = m * k * (distilled.lookback * n_own + distilled.rows)
+    shared = (m * distilled.lookback + k) * (distilled.n_features - n_own)
     return 4 * (n_numbers + shared)
 
 
 def compression_ratios(
     distilled: TensorWindows,
-    n_learned: int,
+    n_own: int,
     n_windows: int,
     n_locations: int,
     series_bytes: int,
@@ -363,8 +375,8 @@ def compression_ratios(
     ----------
     distilled : TensorWindows
         M_S windows over K clusters.
-    n_learned : int
-        Features stored per window and cluster; the others are shared and hardly weigh.
+    n_own : int
+        Features stored per window and cluster, see :func:`features_of_clusters`.
     n_windows, n_locations : int
         M and N of the real training part.
     series_bytes : int
@@ -382,5 +394,5 @@ def compression_ratios(
     return {
         "window_ratio": (m / n_windows) * (k / n_locations),
         "training_ratio": (m * k) / (n_windows * n_locations),
-        "byte_ratio": stored_bytes(distilled, n_learned, n_numbers) / series_bytes,
+        "byte_ratio": stored_bytes(distilled, n_own, n_numbers) / series_bytes,
     }

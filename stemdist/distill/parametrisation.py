@@ -33,6 +33,9 @@ PARAMETRISATIONS: Registry[type[Parametrisation]] = Registry(
 class Parametrisation(ABC):
     """Learned tensors, and the windows they stand for.
 
+    A subclass chooses which leading features it learns, at least the series; the problem puts
+    those of the start behind them.
+
     A subclass encodes the windows of ``problem.start`` when it is made.
 
     Attributes
@@ -59,8 +62,8 @@ class Parametrisation(ABC):
         """Change the tensors such that the targets are ``y``, or as near to it as they can be."""
 
     @property
-    def n_numbers(self) -> int:
-        """How many numbers are stored for ``x`` and ``y``."""
+    def n_numbers(self) -> int | None:
+        """How many numbers stand for ``x`` and ``y``; None for as many as they have."""
         return sum(tensor.numel() for tensor in self.tensors)
 
 
@@ -81,6 +84,10 @@ class FreeWindows(Parametrisation):
         """Return the two tensors."""
         x, y = self.tensors
         return x, y
+
+    @property
+    def n_numbers(self) -> None:
+        """None: the windows themselves are stored."""
 
     def relabel(self, y: Tensor) -> None:
         """Replace the targets."""

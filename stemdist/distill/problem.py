@@ -50,8 +50,10 @@ class DistillationProblem:
         How they are trained.
     judge_seeds : int
         Forecasters per judge.
+    n_series : int
+        Leading features that vary in time and space; those of the calendar and static ones follow.
     n_learned : int
-        Leading features that are learned; calendar and static features stay as they are.
+        Leading features that may be learned: the series, or those of the calendar too.
     answer : callable, optional
         The experts' answer (B, R, K) to the inputs of any windows, so that labels follow the
         inputs while they move; without it ``y`` is learned freely.
@@ -68,6 +70,7 @@ class DistillationProblem:
     judges: Sequence[str]
     judging: TrainingSettings
     judge_seeds: int
+    n_series: int
     n_learned: int
     answer: Callable[[WindowSource], Tensor] | None = None
     parametrisation: str = "tensor"
@@ -112,7 +115,7 @@ class DistillationProblem:
 
     def inputs(self, x: Tensor) -> Tensor:
         """Return learned inputs with the fixed features behind them, (M_S, L_in, K, F)."""
-        fixed = self.start.x[..., self.n_learned :]
+        fixed = self.start.x[..., x.shape[-1] :]
         return torch.cat([x, fixed], dim=-1) if fixed.shape[-1] else x
 
     def candidate(self, x: Tensor, y: Tensor) -> TensorWindows:

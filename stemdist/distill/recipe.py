@@ -24,7 +24,7 @@ from stemdist.distill.clusters import (
     cluster_locations,
     cluster_windows,
 )
-from stemdist.distill.distilled import DistilledSet, compression_ratios
+from stemdist.distill.distilled import DistilledSet, compression_ratios, features_of_clusters
 from stemdist.distill.experts import Expert, expert_answers, mean_answer, train_experts
 from stemdist.distill.labels import RelabelledWindows, expert_share
 from stemdist.distill.problem import DistillationProblem
@@ -33,6 +33,10 @@ from stemdist.distill.settings import DistillSettings
 from stemdist.distill.synthesizer import Synthesizer, make_synthesizer
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask, Locations
+from stemdist.forecast.train import evenly_spaced
+
+CALENDARS = 512
+"""Windows from which the dimensions of the calendar are told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,11 +151,30 @@ def problem_of(
         judges=settings.judges,
         judging=settings.judging,
         judge_seeds=settings.judge_seeds,
-        n_learned=task.n_series_features,
+        n_series=task.n_series_features,
+        n_learned=n_learned(task, start),
         answer=start.answer,
         parametrisation=settings.parametrisation,
         parametrisation_options=settings.parametrisation_options,
     )
+
+
+def n_learned(task: ForecastTask, start: StartingPoint) -> int:
+    """Return how many leading features are learned: the series, and maybe the calendar.
+
+    The calendar of a window is equal at all clusters. Where the windows are no more than the
+    dimensions in which calendars vary, no answers to them can tell what the calendar does, and
+    each cluster learns one of its own. Static features stay what they are.
+    """
+    n_series = task.n_series_features
+    n_varying = len(task.feature_names) - len(task.settings.static)
+    index = evenly_spaced(len(start.real), CALENDARS)
+    one = start.real.inputs(index, torch.zeros(1, dtype=torch.int64))
+    calendars = one[..., n_series:n_varying].flatten(1)
+    if not calendars.shape[1]:
+        return n_series
+    rank = int(torch.linalg.matrix_rank(calendars - calendars.mean(0), rtol=1e-3))
+    return n_series if len(start.windows) > rank else n_varying
 
 
 def distill(
@@ -208,7 +231,7 @@ def distill(
         start = starting_point(task, settings, cache=cache, progress=progress)
         problem = problem_of(task, settings, start)
         synthesizer = make_synthesizer(settings.synthesizer, **settings.synthesizer_options)
-        key = hash_of([task.content_hash, settings.to_json()])
+        key = hash_of([task.content_hash, settings.to_json(), synthesizer.get_params()])
         state = None if work is None else Path(work) / f"{key}.state"
         synthesizer.fit(problem, seed=settings.seed, state=state, cache=cache, progress=progress)
     return DistilledSet(
@@ -258,7 +281,7 @@ def _record(
         "stored_numbers": synthesizer.n_numbers_,
         "ratios": compression_ratios(
             synthesizer.windows_,
-            task.n_series_features,
+            features_of_clusters(synthesizer.windows_, task.settings),
             len(task.train),
             task.n_locations,
             series_bytes,

@@ -9,7 +9,8 @@ import inspect
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,24 @@ class Variables:
         The learned tensors and the windows they stand for.
     optimizer : torch.optim.Optimizer
         Over the learned tensors.
+    average : float
+        Share of what it was that a running mean of the tensors keeps in each step, in [0, 1);
+        0 for no mean.
+
+    Attributes
+    ----------
+    averaged : Parametrisation
+        With the running mean of the tensors (Polyak and Juditsky, 1992); the parametrisation
+        itself where there is none.
     """
 
     parametrisation: Parametrisation
     optimizer: torch.optim.Optimizer
+    average: float = 0.0
+    averaged: Parametrisation = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.averaged = deepcopy(self.parametrisation) if self.average else self.parametrisation
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -82,6 +97,10 @@ class Variables:
         for tensor, gradient in zip(self.tensors, gradients, strict=True):
             tensor.grad = gradient
         self.optimizer.step()
+        if self.averaged is not self.parametrisation:
+            with torch.no_grad():
+                for mean, tensor in zip(self.averaged.tensors, self.tensors, strict=True):
+                    mean.lerp_(tensor, 1 - self.average)
         return True
 
 
@@ -98,11 +117,16 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     relabel : float
         Share of the experts' answer to the moved inputs that enters ``y`` after each iteration:
         0 leaves ``y`` as learned, 1 replaces it (CondTSF's value term is what lies between).
+    average : float
+        Iterates are running means of the learned tensors, which keep this share in every step;
+        0 takes the tensors as they are.
+    patience : int or None
+        Iterations without a better iterate after which it stops; None goes through all.
     windows_ : TensorWindows
         The best iterate, never worse on validation than the start as its parametrisation can
         write it.
-    n_numbers_ : int
-        How many numbers are stored for ``x`` and ``y`` of ``windows_``.
+    n_numbers_ : int or None
+        How many numbers stand for ``x`` and ``y`` of ``windows_``; None for as many as they have.
     history_ : list of dict
         Per iteration: ``iteration``, ``loss`` and ``validation`` (relative squared error).
     earlier_seconds_ : float
@@ -113,8 +137,10 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
 
     iterations: int
     relabel: float = 1.0
+    average: float = 0.0
+    patience: int | None = None
     windows_: TensorWindows
-    n_numbers_: int
+    n_numbers_: int | None
     best_: float
     history_: list[dict[str, float]]
     earlier_seconds_: float
@@ -177,7 +203,8 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         began, self.earlier_seconds_ = time.perf_counter(), 0.0
         parametrisation = problem.encode()
         self.n_numbers_ = parametrisation.n_numbers
-        variables = Variables(parametrisation, self.optimizer(parametrisation.tensors))
+        optimizer = self.optimizer(parametrisation.tensors)
+        variables = Variables(parametrisation, optimizer, self.average)
         self.prepare(problem, seed=seed, cache=cache)
         done = self._resume(state, variables, problem)
         if done:
@@ -192,6 +219,8 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             leave=False,
         )
         for iteration in bar:
+            if self._out_of_patience():
+                break
             generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
             loss = self.improve(problem, variables, generator)
             candidate = self._candidate(problem, variables)
@@ -203,12 +232,11 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     @torch.no_grad()
     def _candidate(self, problem: DistillationProblem, variables: Variables) -> TensorWindows:
         """Return the windows as they are now, with labels that follow the inputs."""
-        candidate = problem.candidate(*variables.windows())
-        if problem.answer is None or not self.relabel > 0:
-            return candidate
-        answer = problem.answer(candidate)
-        variables.parametrisation.relabel(torch.lerp(candidate.y, answer, self.relabel))
-        return problem.candidate(*variables.windows())
+        if problem.answer is not None and self.relabel > 0:
+            for each in {variables.parametrisation, variables.averaged}:  # often one and the same
+                windows = problem.candidate(*each.windows())
+                each.relabel(torch.lerp(windows.y, problem.answer(windows), self.relabel))
+        return problem.candidate(*variables.averaged.windows())
 
     def _judge(
         self, problem: DistillationProblem, candidate: TensorWindows, iteration: int, loss: float
@@ -217,6 +245,11 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         if score < self.best_:
             self.best_, self.windows_ = score, candidate
         self.history_.append({"iteration": iteration, "loss": loss, "validation": score})
+
+    def _out_of_patience(self) -> bool:
+        errors = [row["validation"] for row in self.history_]
+        stale = len(errors) - 1 - errors.index(min(errors))
+        return self.patience is not None and stale >= self.patience
 
     def _begin(self, variables: Variables, problem: DistillationProblem) -> None:
         with torch.no_grad():
@@ -229,6 +262,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             return
         content = {
             "tensors": [tensor.detach() for tensor in variables.tensors],
+            "averages": [tensor.detach() for tensor in variables.averaged.tensors],
             "memory": self.memory(),
             "optimizer": variables.optimizer.state_dict(),
             "best": (self.best_, self.windows_.x, self.windows_.y),
@@ -247,8 +281,10 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             return 0
         content = torch.load(state, weights_only=True)
         with torch.no_grad():
-            for tensor, kept in zip(variables.tensors, content["tensors"], strict=True):
-                tensor.copy_(kept)
+            tensors = [*variables.tensors, *variables.averaged.tensors]
+            kept = [*content["tensors"], *content["averages"]]
+            for tensor, earlier in zip(tensors, kept, strict=True):
+                tensor.copy_(earlier)
         self.remember(content["memory"])
         variables.optimizer.load_state_dict(content["optimizer"])
         self.best_, x, y = content["best"]

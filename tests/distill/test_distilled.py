@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from stemdist.distill import DistilledSet, DistillSettings, distill, train_on_distilled
-from stemdist.distill.distilled import compression_ratios
+from stemdist.distill.distilled import compression_ratios, features_of_clusters
 from stemdist.errors import InputError, OutputError
 from stemdist.forecast import ForecastTask, TrainingSettings
 
@@ -93,6 +93,21 @@ def test_ratios_by_hand(distilled):
     assert ratios["byte_ratio"] == pytest.approx((14 * 4 * 15 + 14 * 6 * 2 + 4 * 2) / (144 * 12))
     with_more = compression_ratios(distilled.windows, 4, 136, 12, 4 * 144 * 12)
     assert with_more["byte_ratio"] > ratios["byte_ratio"]
+
+
+def test_learned_calendars_are_stored_by_cluster(distilled, tmp_path):
+    x = distilled.windows.x + torch.arange(4.0)[:, None] / 10  # of 4 clusters
+    learned = replace(distilled, windows=replace(distilled.windows, x=x))
+    path = learned.save(tmp_path / "learned.nc")
+    with xr.open_dataset(path) as stored:
+        assert list(stored["feature"].values) == list(learned.feature_names)
+        assert stored.sizes["calendar_feature"] == 0
+    again = DistilledSet.load(path)
+    assert torch.allclose(again.windows.x, x, atol=1e-5)
+    ratios = compression_ratios(
+        again.windows, features_of_clusters(again.windows, again.settings), 136, 12, 4 * 144 * 12
+    )
+    assert ratios["byte_ratio"] == pytest.approx(14 * 4 * (6 * 4 + 3) / (144 * 12))
 
 
 def test_other_views(distilled):

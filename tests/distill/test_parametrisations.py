@@ -12,7 +12,7 @@ from stemdist.distill import (
     recipe,
     starting_point,
 )
-from stemdist.distill.distilled import stored_bytes
+from stemdist.distill.distilled import features_of_clusters, stored_bytes
 from stemdist.distill.parametrisation import PARAMETRISATIONS
 from stemdist.distill.parametrisations.series import SeriesCuts
 from stemdist.distill.parametrisations.spectral import SpectralWindows, spatial_modes
@@ -53,7 +53,7 @@ def by_hand(problem, x, y, mask=None, *, targets=1) -> DistillationProblem:
         weight=torch.ones(x.shape[2]),
         targets=targets,
     )
-    return replace(problem, start=start, real=start, n_learned=x.shape[3])
+    return replace(problem, start=start, real=start, n_series=x.shape[3], n_learned=x.shape[3])
 
 
 def cuts(series, starts, length):
@@ -64,7 +64,7 @@ def test_series_gives_back_the_observed_windows(problem):
     x, y = SeriesCuts(problem).windows()
     start = problem.start
     assert (start.mask == 0).any()
-    assert torch.equal(x, start.x[..., : problem.n_learned])
+    assert torch.equal(x, start.x[..., : problem.n_series])
     assert torch.allclose(y, start.y, atol=1e-6)
 
 
@@ -132,7 +132,7 @@ def test_gradients_reach_every_number(problem):
 def test_spectral_round_trip_at_share_one(problem):
     made = SpectralWindows(problem, time_share=1.0, space_share=1.0)
     x, y = made.windows()
-    assert torch.allclose(x, problem.start.x[..., : problem.n_learned], atol=1e-5)
+    assert torch.allclose(x, problem.start.x[..., : problem.n_series], atol=1e-5)
     assert torch.allclose(y, problem.start.y, atol=1e-5)
 
 
@@ -199,7 +199,8 @@ def test_every_parametrisation_distils(task, cut, name, labels):
     distilled = distill(task, settings)
     assert torch.isfinite(distilled.windows.x).all()
     problem = problem_of(task, settings)
-    stored = stored_bytes(distilled.windows, task.n_series_features, problem.encode().n_numbers)
+    own = features_of_clusters(distilled.windows, task.settings)
+    stored = stored_bytes(distilled.windows, own, problem.encode().n_numbers)
     series_bytes = 4 * 144 * 12
     assert distilled.record["ratios"]["byte_ratio"] == pytest.approx(stored / series_bytes)
     assert distilled.record["stored_numbers"] == problem.encode().n_numbers
@@ -283,7 +284,7 @@ def test_condtsf_learns_a_series(task, quick):
     seen = []
     made._judge = lambda problem, candidate, *rest: seen.append(candidate)
     made.fit(problem, seed=0)
-    x, before = (windows.x[..., : problem.n_learned] for windows in (seen[0], problem.start))
+    x, before = (windows.x[..., : problem.n_series] for windows in (seen[0], problem.start))
     assert not torch.equal(x, before)
     joined = (before[1:, :-1] == before[:-1, 1:]).flatten(1).all(1)
     assert joined.sum() >= 14 - 3  # at most three segments

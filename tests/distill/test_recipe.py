@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stemdist.distill import DistillSettings, distill
+from stemdist.distill import DistillSettings, distill, starting_point
+from stemdist.distill.recipe import problem_of
 from stemdist.errors import InputError
 from stemdist.forecast import ForecastTask, TrainingSettings
 
@@ -89,3 +90,11 @@ def test_settings_as_json(quick):
 def test_wrong_settings(options, message):
     with pytest.raises(InputError, match=message):
         DistillSettings(**options)
+
+
+@pytest.mark.parametrize(("windows", "learned"), [(1, 4), (2, 4), (3, 2), (27, 2)])
+def test_few_windows_learn_their_calendar(task, quick, windows, learned):
+    # sine and cosine of the hour over a window span a plane: three windows tell what they do
+    settings = replace(quick, labels="observed", time_ratio=windows / len(task.train))
+    problem = problem_of(task, settings, starting_point(task, settings))
+    assert (problem.n_series, problem.n_learned) == (2, learned)

@@ -61,6 +61,49 @@ def test_labels_follow_the_inputs_by_a_share(problem, share):
     assert torch.allclose(seen[0].y, expected)
 
 
+class Count(Spoil):
+    """Adds 1 to every input in each of two steps of an iteration."""
+
+    relabel = 0.0
+
+    def improve(self, problem, variables, generator):
+        down = [-torch.ones_like(tensor) for tensor in variables.tensors]
+        down[1].zero_()
+        assert all(variables.step(down) for _ in range(2))
+        return 1.0
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_iterates_are_running_means(problem, share):
+    counted, seen = Count(iterations=2), []
+    counted.average, counted.relabel = 0.75, share
+    counted._judge = lambda problem, candidate, iteration, loss: seen.append(candidate)
+    counted.fit(problem, seed=1)
+    start, n = problem.start, problem.n_learned
+    # the mean of 1, of 1 and 2, ..., each new one with a quarter, begun at 0
+    for candidate, mean in zip(seen, (0.6875, 1.94921875), strict=True):
+        assert torch.allclose(candidate.x[..., :n], start.x[..., :n] + mean, atol=1e-5)
+        expected = problem.answer(candidate) if share else start.y
+        assert torch.allclose(candidate.y, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("patience", "errors", "made"),
+    [(2, [5, 4, 6, 6, 1], 3), (3, [5, 4, 6, 6, 1], 4), (1, [5, 6, 1], 1), (None, [5, 6, 7, 8], 3)],
+)
+def test_patience(problem, tmp_path, monkeypatch, patience, errors, made):
+    scores = iter(errors)
+    monkeypatch.setattr(type(problem), "score", lambda problem, candidate: next(scores))
+    spoilt = Spoil(iterations=len(errors) - 1)
+    spoilt.patience = patience
+    spoilt.fit(problem, state=tmp_path / "run.state")
+    assert [row["validation"] for row in spoilt.history_] == errors[: made + 1]
+    again = Spoil(iterations=len(errors) - 1)
+    again.patience = patience
+    again.fit(problem, state=tmp_path / "run.state")  # it is finished: nothing is judged again
+    assert again.history_[1:] == spoilt.history_[1:]
+
+
 @pytest.mark.parametrize("stop_after", [1, 2])
 def test_continues_exactly_where_it_was_stopped(problem, tmp_path, monkeypatch, stop_after):
     whole = make_synthesizer("gradient-matching", **OPTIONS).fit(problem, seed=5)

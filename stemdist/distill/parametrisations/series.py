@@ -46,8 +46,8 @@ class SeriesCuts(Parametrisation):
     selection: ClassVar[str | None] = "contiguous"
 
     def __init__(self, problem: DistillationProblem) -> None:
-        start, n_learned = problem.start, problem.n_learned
-        x = start.x[..., :n_learned]
+        start, n_series = problem.start, problem.n_series
+        x = start.x[..., :n_series]
         self._mask = start.mask
         self._n_targets = start.n_targets
         lookback, span = start.lookback, start.lookback + start.horizon
@@ -65,9 +65,9 @@ class SeriesCuts(Parametrisation):
         targets = x.new_zeros(int(rows.max()) + 1, start.n_locations, n_targets)
         targets[self._before] = x[..., :n_targets]
         self.tensors = [targets]
-        if n_learned > n_targets:
+        if n_series > n_targets:
             others = x.new_zeros(
-                int(self._inputs.max()) + 1, start.n_locations, n_learned - n_targets
+                int(self._inputs.max()) + 1, start.n_locations, n_series - n_targets
             )
             others[self._inputs] = x[..., n_targets:]
             self.tensors.append(others)

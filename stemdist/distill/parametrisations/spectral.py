@@ -59,8 +59,8 @@ class SpectralWindows(Parametrisation):
         self._past = cosines(start.lookback, _kept(time_share, start.lookback))
         self._future = cosines(start.horizon, _kept(time_share, start.horizon))
         kept = _kept(space_share, start.n_locations)
-        self._modes = spatial_modes(problem.real, problem.n_learned, kept)  # (F_l, K, Q)
-        x = start.x[..., : problem.n_learned]
+        self._modes = spatial_modes(problem.real, problem.n_series, kept)  # (F_l, K, Q)
+        x = start.x[..., : problem.n_series]
         past = torch.einsum("pl,mlkf,fkq->mpqf", self._past, x, self._modes)
         self.tensors = [past.requires_grad_(), self._transform(start.y).requires_grad_()]
 
@@ -73,7 +73,7 @@ class SpectralWindows(Parametrisation):
     @property
     def n_numbers(self) -> int:
         """How many numbers are stored: coefficients, and the modes; cosines are known."""
-        return super().n_numbers + self._modes.numel()
+        return sum(part.numel() for part in (*self.tensors, self._modes))
 
     def windows(self) -> tuple[Tensor, Tensor]:
         """Transform back; targets that do not count are 0."""

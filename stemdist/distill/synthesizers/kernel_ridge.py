@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
+from stemdist.data.windows import TensorWindows, materialise
 from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
 from stemdist.distill.synthesizers.samples import check_rates, random_part, sample_rows
-from stemdist.errors import check_count
+from stemdist.errors import InputError, check_count
 from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
 from stemdist.forecast.hidden_states import penultimate_features
 from stemdist.graph import subgraph
@@ -148,24 +150,31 @@ class KernelRidge(Synthesizer):
         Synthetic samples of a step or an update, at most; a random part where there are more.
     relabel : float
         Share of the experts' answer that enters ``y`` after each iteration.
+    average : float
+        Share that the running mean of the windows keeps in each step, in [0, 1); iterates are
+        that mean, 0 takes the windows themselves.
+    patience : int, optional
+        Iterations without a better iterate after which it stops.
     """
 
     def __init__(
         self,
         *,
-        iterations: int = 8,
-        steps: int = 40,
+        iterations: int = 16,
+        steps: int = 200,
         surrogate: str = "mlp",
         networks: int = 8,
-        updates: int = 10,
+        updates: int = 5,
         longest: int = 400,
-        ridge: float = 1e-3,
+        ridge: float = 0.03,
         learning_rate: float = 1e-2,
         surrogate_learning_rate: float = 1e-3,
-        batch_windows: int = 64,
-        batch_locations: int = 64,
+        batch_windows: int = 32,
+        batch_locations: int = 32,
         synthetic_samples: int = 1024,
         relabel: float = 0.0,
+        average: float = 0.998,
+        patience: int | None = 4,
     ) -> None:
         self.iterations = iterations
         self.steps = steps
@@ -180,6 +189,8 @@ class KernelRidge(Synthesizer):
         self.batch_locations = batch_locations
         self.synthetic_samples = synthetic_samples
         self.relabel = relabel
+        self.average = average
+        self.patience = patience
 
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
         """Return Adam over the learned tensors, after checking the parameters."""
@@ -187,6 +198,10 @@ class KernelRidge(Synthesizer):
         for name in ("steps", "networks", "updates", "longest", *sizes):
             check_count(name, getattr(self, name))
         check_count("iterations", self.iterations, minimum=0)
+        if self.patience is not None:
+            check_count("patience", self.patience)
+        if not 0 <= self.average < 1:
+            raise InputError(f"average is {self.average!r}: it must be at least 0 and below 1")
         rates = ("ridge", "learning_rate", "surrogate_learning_rate")
         check_rates({name: getattr(self, name) for name in rates}, self.relabel)
         check_on_clusters("surrogate", self._families)
@@ -282,23 +297,15 @@ class KernelRidge(Synthesizer):
         generator: torch.Generator,
     ) -> Tensor:
         """Return the error of ridge regression from synthetic samples on a real batch."""
-        start = problem.start
-        windows, part = self._part(problem, generator)
-        x, y = variables.windows()
-        features = penultimate_features(
-            forecaster,
-            problem.inputs(x)[windows][:, :, part],
-            subgraph(problem.graph, part),
-            start.profile[part],
-        )
-        share = sample_rows(start.mask[windows][:, :, part] * start.weight[part])
+        known, part_graph = self._part(problem, variables, generator)
+        features = penultimate_features(forecaster, known.x, part_graph, known.profile)
         batch, graph = problem.real_batch(self.batch_windows, self.batch_locations, generator)
         with torch.no_grad():
             queries = penultimate_features(forecaster, batch.x, graph, batch.profile)
         answers = ridge_answers(
             features.flatten(0, 1),
-            sample_rows(y[windows][:, :, part]),
-            share,
+            sample_rows(known.y),
+            sample_rows(known.mask * known.weight),
             queries.flatten(0, 1),
             self.ridge,
         )
@@ -306,10 +313,18 @@ class KernelRidge(Synthesizer):
         return weighted_mean((forecast - batch.y) ** 2, batch.mask, batch.weight)
 
     def _part(
-        self, problem: DistillationProblem, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        start = problem.start
-        return random_part(len(start), start.n_locations, self.synthetic_samples, generator)
+        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+    ) -> tuple[TensorWindows, Data]:
+        """Return the synthetic windows, or a random part of them, and their graph."""
+        x, y = variables.windows()
+        start, graph = problem.start, problem.graph
+        windows = replace(start, x=problem.inputs(x), y=y, given_profile=start.profile)
+        if len(windows) * windows.n_locations <= self.synthetic_samples:
+            return windows, graph
+        index, part = random_part(
+            len(windows), windows.n_locations, self.synthetic_samples, generator
+        )
+        return materialise(windows, index, part), subgraph(graph, part)
 
     def _train(
         self,
@@ -319,18 +334,12 @@ class KernelRidge(Synthesizer):
         generator: torch.Generator,
     ) -> None:
         """Train a network on the synthetic windows for ``updates`` updates."""
-        start = problem.start
-        with torch.no_grad():
-            x, y = variables.windows()
-            x = problem.inputs(x)
+        known, graph = self._part(problem, variables, generator)
+        x, y = known.x.detach(), known.y.detach()
         network.forecaster.train()
         for _ in range(self.updates):
-            windows, part = self._part(problem, generator)
-            graph = subgraph(problem.graph, part)
-            forecast = network.forecaster(x[windows][:, :, part], graph, start.profile[part])
-            errors = (forecast - y[windows][:, :, part]) ** 2
-            mask = start.mask[windows][:, :, part]
-            loss = weighted_mean(errors, mask, start.weight[part])
+            errors = (network.forecaster(x, graph, known.profile) - y) ** 2
+            loss = weighted_mean(errors, known.mask, known.weight)
             network.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             network.optimizer.step()

@@ -152,6 +152,7 @@ def test_the_error_falls(problem, surrogate):
         longest=100,
         learning_rate=0.05,
         batch_windows=16,
+        ridge=1e-3,
     )
     variables = variables_of(case, synthesizer)
     synthesizer.prepare(case, seed=0, cache=None)

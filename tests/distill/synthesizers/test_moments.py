@@ -41,6 +41,7 @@ def problem_of(task, quick, real, n_chosen) -> DistillationProblem:
         judges=("linear",),
         judging=quick.judging,
         judge_seeds=1,
+        n_series=1,
         n_learned=1,
     )
 

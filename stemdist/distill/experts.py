@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 
 from stemdist.data.windows import WindowSource
 from stemdist.distill.clusters import Clusters, cluster_windows
+from stemdist.distill.problem import validating_within_reason
 from stemdist.errors import InputError
 from stemdist.forecast import (
     Forecaster,
@@ -83,6 +84,7 @@ def train_experts(
     progress : bool, optional
         As in :func:`~stemdist.forecast.train_forecaster`.
     """
+    training = validating_within_reason(training, task)
     jobs = [
         (family, replace(training, seed=training.seed + seed))
         for family in families

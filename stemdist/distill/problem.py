@@ -25,9 +25,9 @@ from stemdist.forecast import (
 from stemdist.forecast.train import evenly_spaced
 from stemdist.graph import subgraph
 
-JUDGED_SERIES = 2**18
+JUDGED_SERIES = 2**16
 FEWEST_JUDGED_WINDOWS = 8
-"""Window-locations on which a candidate is judged, beyond which more say little more."""
+"""Window-locations on which forecasters are judged, beyond which more say little more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +154,8 @@ class DistillationProblem:
 
     @property
     def _validation_index(self) -> Tensor:
-        enough = max(FEWEST_JUDGED_WINDOWS, JUDGED_SERIES // self.task.n_locations)
-        at_most = min(self.judging.validation_windows, enough)
-        return evenly_spaced(len(self.task.validation), at_most)
+        judging = validating_within_reason(self.judging, self.task)
+        return evenly_spaced(len(self.task.validation), judging.validation_windows)
 
     @cached_property
     def _variance(self) -> float:
@@ -168,3 +167,9 @@ class DistillationProblem:
             count += float(mask.sum(dtype=torch.float64))
         count = max(count, 1.0)
         return max(square / count - (total / count) ** 2, 1e-12)
+
+
+def validating_within_reason(training: TrainingSettings, task: ForecastTask) -> TrainingSettings:
+    """Return the settings with fewer validation windows where there are many locations."""
+    enough = max(FEWEST_JUDGED_WINDOWS, JUDGED_SERIES // task.n_locations)
+    return replace(training, validation_windows=min(training.validation_windows, enough))

@@ -79,7 +79,7 @@ class DistillSettings:
     parametrisation_options: Mapping[str, Any] = field(default_factory=dict)
     judges: tuple[str, ...] = ("mlp",)
     judging: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(updates=300, locations_per_update=64)
+        default_factory=lambda: TrainingSettings(updates=300, locations_per_update=32)
     )
     judge_seeds: int = 2
     seed: int = 0

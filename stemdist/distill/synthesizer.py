@@ -121,7 +121,10 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         Iterates are running means of the learned tensors, which keep this share in every step;
         0 takes the tensors as they are.
     patience : int or None
-        Iterations without a better iterate after which it stops; None goes through all.
+        Iterations after which it stops, if no error is lower than the lowest one before them by
+        the share ``tolerance``; None goes through all.
+    tolerance : float
+        See ``patience``.
     windows_ : TensorWindows
         The best iterate, never worse on validation than the start as its parametrisation can
         write it.
@@ -139,6 +142,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     relabel: float = 1.0
     average: float = 0.0
     patience: int | None = None
+    tolerance: float = 0.0
     windows_: TensorWindows
     n_numbers_: int | None
     best_: float
@@ -247,8 +251,10 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         self.history_.append({"iteration": iteration, "loss": loss, "validation": score})
 
     def _out_of_patience(self) -> bool:
-        errors = [row["validation"] for row in self.history_]
-        stale = len(errors) - 1 - errors.index(min(errors))
+        best, stale = float("inf"), 0
+        for row in self.history_:
+            better = row["validation"] < best * (1 - self.tolerance)
+            best, stale = (row["validation"], 0) if better else (best, stale + 1)
         return self.patience is not None and stale >= self.patience
 
     def _begin(self, variables: Variables, problem: DistillationProblem) -> None:

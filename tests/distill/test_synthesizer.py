@@ -89,17 +89,23 @@ def test_iterates_are_running_means(problem, share):
 
 @pytest.mark.parametrize(
     ("patience", "errors", "made"),
-    [(2, [5, 4, 6, 6, 1], 3), (3, [5, 4, 6, 6, 1], 4), (1, [5, 6, 1], 1), (None, [5, 6, 7, 8], 3)],
+    [
+        (2, [5, 4, 6, 6, 1], 3),
+        (3, [5, 4, 6, 6, 1], 4),
+        (1, [5, 6, 1], 1),
+        (2, [5.0, 4.9, 4.4, 4.3, 4.2, 1.0], 4),  # 4.9 is no tenth lower than 5, 4.4 is
+        (None, [5, 6, 7, 8], 3),
+    ],
 )
 def test_patience(problem, tmp_path, monkeypatch, patience, errors, made):
     scores = iter(errors)
     monkeypatch.setattr(type(problem), "score", lambda problem, candidate: next(scores))
     spoilt = Spoil(iterations=len(errors) - 1)
-    spoilt.patience = patience
+    spoilt.patience, spoilt.tolerance = patience, 0.1
     spoilt.fit(problem, state=tmp_path / "run.state")
     assert [row["validation"] for row in spoilt.history_] == errors[: made + 1]
     again = Spoil(iterations=len(errors) - 1)
-    again.patience = patience
+    again.patience, again.tolerance = patience, 0.1
     again.fit(problem, state=tmp_path / "run.state")  # it is finished: nothing is judged again
     assert again.history_[1:] == spoilt.history_[1:]
 

@@ -154,15 +154,17 @@ class KernelRidge(Synthesizer):
         Share that the running mean of the windows keeps in each step, in [0, 1); iterates are
         that mean, 0 takes the windows themselves.
     patience : int, optional
-        Iterations without a better iterate after which it stops.
+        Iterations without a better iterate after which it stops; None goes through all.
+    tolerance : float
+        Share by which the error of a better iterate is lower, to ``patience``.
     """
 
     def __init__(
         self,
         *,
-        iterations: int = 16,
+        iterations: int = 32,
         steps: int = 200,
-        surrogate: str = "mlp",
+        surrogate: str = "mlp,linear",
         networks: int = 8,
         updates: int = 5,
         longest: int = 400,
@@ -174,7 +176,8 @@ class KernelRidge(Synthesizer):
         synthetic_samples: int = 1024,
         relabel: float = 0.0,
         average: float = 0.998,
-        patience: int | None = 4,
+        patience: int | None = 3,
+        tolerance: float = 0.005,
     ) -> None:
         self.iterations = iterations
         self.steps = steps
@@ -191,6 +194,7 @@ class KernelRidge(Synthesizer):
         self.relabel = relabel
         self.average = average
         self.patience = patience
+        self.tolerance = tolerance
 
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
         """Return Adam over the learned tensors, after checking the parameters."""
@@ -200,8 +204,10 @@ class KernelRidge(Synthesizer):
         check_count("iterations", self.iterations, minimum=0)
         if self.patience is not None:
             check_count("patience", self.patience)
-        if not 0 <= self.average < 1:
-            raise InputError(f"average is {self.average!r}: it must be at least 0 and below 1")
+        for name in ("average", "tolerance"):
+            if not 0 <= getattr(self, name) < 1:
+                value = getattr(self, name)
+                raise InputError(f"{name} is {value!r}: it must be at least 0 and below 1")
         rates = ("ridge", "learning_rate", "surrogate_learning_rate")
         check_rates({name: getattr(self, name) for name in rates}, self.relabel)
         check_on_clusters("surrogate", self._families)

@@ -115,7 +115,7 @@ def run(path: str, fixed: bool, iterations: int, updates: int) -> Row:
             }
         settings = DistillSettings(
             synthesizer_options={"iterations": iterations},
-            expert_training=TrainingSettings(updates=updates, locations_per_update=256),
+            expert_training=TrainingSettings(updates=updates, locations_per_update=128),
             **shares,
         )
         with phase(row, "matching"):

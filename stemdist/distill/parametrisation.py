@@ -33,10 +33,8 @@ PARAMETRISATIONS: Registry[type[Parametrisation]] = Registry(
 class Parametrisation(ABC):
     """Learned tensors, and the windows they stand for.
 
-    A subclass chooses which leading features it learns, at least the series; the problem puts
-    those of the start behind them.
-
-    A subclass encodes the windows of ``problem.start`` when it is made.
+    A subclass encodes the windows of ``problem.start`` when it is made. It learns leading
+    features, at least the series; the problem puts the others of the start behind them.
 
     Attributes
     ----------

@@ -25,7 +25,7 @@ from stemdist.forecast import (
 from stemdist.forecast.train import evenly_spaced
 from stemdist.graph import subgraph
 
-JUDGED_SERIES = 2**16
+JUDGED_SERIES = 2**15
 FEWEST_JUDGED_WINDOWS = 8
 """Window-locations on which forecasters are judged, beyond which more say little more."""
 

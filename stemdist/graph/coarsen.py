@@ -101,10 +101,10 @@ def subgraph(graph: Data, index: Tensor) -> Data:
             f"index reaches from {int(index.min())} to {int(index.max())}, but the graph has the "
             f"locations 0 to {size - 1}"
         )
-    if len(torch.unique(index)) != len(index):
-        raise InputError("index names a location twice: name each location once")
     number = torch.full((size,), -1, dtype=torch.int64, device=device)
     number[index] = torch.arange(len(index), device=device)
+    if int((number >= 0).sum()) != len(index):
+        raise InputError("index names a location twice: name each location once")
     edges = number[graph.edge_index]  # (2, E), -1 outside
     kept = (edges >= 0).all(dim=0)
     part = Data(

@@ -341,20 +341,22 @@ def features_of_clusters(windows: TensorWindows, settings: TaskSettings) -> int:
     return n_series if torch.equal(calendar, calendar[:, :, :1].expand_as(calendar)) else n_varying
 
 
-def stored_bytes(distilled: TensorWindows, n_own: int, n_numbers: int | None = None) -> int:
+def stored_bytes(
+    distilled: TensorWindows, settings: TaskSettings, n_numbers: int | None = None
+) -> int:
     """Return the bytes of windows in single precision, shared features included once.
 
     Parameters
     ----------
     distilled : TensorWindows
         M_S windows over K clusters.
-    n_own : int
-        Features stored per window and cluster, see :func:`features_of_clusters`; the others are
-        shared by clusters or by times.
+    settings : TaskSettings
+        They say which features are of the calendar or static, and so shared by clusters or times.
     n_numbers : int, optional
         Numbers that stand for learned features and targets; by default all of them.
     """
     m, k = len(distilled), distilled.n_locations
+    n_own = features_of_clusters(distilled, settings)
     if n_numbers is None:
         n_numbers = m * k * (distilled.lookback * n_own + distilled.rows)
     shared = (m * distilled.lookback + k) * (distilled.n_features - n_own)
@@ -363,7 +365,7 @@ def stored_bytes(distilled: TensorWindows, n_own: int, n_numbers: int | None = N
 
 def compression_ratios(
     distilled: TensorWindows,
-    n_own: int,
+    settings: TaskSettings,
     n_windows: int,
     n_locations: int,
     series_bytes: int,
@@ -375,8 +377,8 @@ def compression_ratios(
     ----------
     distilled : TensorWindows
         M_S windows over K clusters.
-    n_own : int
-        Features stored per window and cluster, see :func:`features_of_clusters`.
+    settings : TaskSettings
+        As in :func:`stored_bytes`.
     n_windows, n_locations : int
         M and N of the real training part.
     series_bytes : int
@@ -394,5 +396,5 @@ def compression_ratios(
     return {
         "window_ratio": (m / n_windows) * (k / n_locations),
         "training_ratio": (m * k) / (n_windows * n_locations),
-        "byte_ratio": stored_bytes(distilled, n_own, n_numbers) / series_bytes,
+        "byte_ratio": stored_bytes(distilled, settings, n_numbers) / series_bytes,
     }

@@ -24,7 +24,7 @@ from stemdist.distill.clusters import (
     cluster_locations,
     cluster_windows,
 )
-from stemdist.distill.distilled import DistilledSet, compression_ratios, features_of_clusters
+from stemdist.distill.distilled import DistilledSet, compression_ratios
 from stemdist.distill.experts import Expert, expert_answers, mean_answer, train_experts
 from stemdist.distill.labels import RelabelledWindows, expert_share
 from stemdist.distill.problem import DistillationProblem
@@ -168,11 +168,11 @@ def n_learned(task: ForecastTask, start: StartingPoint) -> int:
     """
     n_series = task.n_series_features
     n_varying = len(task.feature_names) - len(task.settings.static)
+    if n_varying == n_series:
+        return n_series
     index = evenly_spaced(len(start.real), CALENDARS)
     one = start.real.inputs(index, torch.zeros(1, dtype=torch.int64))
     calendars = one[..., n_series:n_varying].flatten(1)
-    if not calendars.shape[1]:
-        return n_series
     rank = int(torch.linalg.matrix_rank(calendars - calendars.mean(0), rtol=1e-3))
     return n_series if len(start.windows) > rank else n_varying
 
@@ -281,7 +281,7 @@ def _record(
         "stored_numbers": synthesizer.n_numbers_,
         "ratios": compression_ratios(
             synthesizer.windows_,
-            features_of_clusters(synthesizer.windows_, task.settings),
+            task.settings,
             len(task.train),
             task.n_locations,
             series_bytes,

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from stemdist.cost import measure
 from stemdist.data.windows import TensorWindows
-from stemdist.distill.distilled import compression_ratios, features_of_clusters
+from stemdist.distill.distilled import compression_ratios
 from stemdist.errors import InputError
 from stemdist.evaluate.methods import TrainingData
 from stemdist.evaluate.metrics import ErrorSums
@@ -199,9 +199,8 @@ def ratios(task: ForecastTask, data: TrainingData) -> dict[str, float]:
     _, end = task.split_boundaries["train"]
     series_bytes = 4 * end * task.n_locations * len(task.series.data_vars)
     if isinstance(source, TensorWindows):
-        own = features_of_clusters(source, task.settings)
-        sizes = (own, len(task.train), task.n_locations)
-        return compression_ratios(source, *sizes, series_bytes, numbers)
+        sizes = (len(task.train), task.n_locations)
+        return compression_ratios(source, task.settings, *sizes, series_bytes, numbers)
     locations = source.n_locations / task.n_locations  # a series, not windows, is what is stored
     share = len(source) / len(task.train) * locations
     stored = locations if numbers is None else 4 * numbers / series_bytes

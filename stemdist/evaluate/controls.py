@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stemdist.data.windows import WindowSource
 from stemdist.distill.clusters import Clusters, cluster_locations, cluster_windows
-from stemdist.distill.distilled import features_of_clusters, stored_bytes
+from stemdist.distill.distilled import stored_bytes
 from stemdist.distill.experts import Expert, expert_answers, mean_answer
 from stemdist.distill.labels import RelabelledWindows
 from stemdist.errors import InputError
@@ -299,5 +299,4 @@ def _series_numbers(task: ForecastTask, n_locations: int, n_features: int) -> in
 def _allowed_numbers(budget: Budget) -> int:
     """Return how many numbers take the bytes of the distilled set."""
     given = budget.given
-    own = features_of_clusters(given.windows, given.settings)
-    return stored_bytes(given.windows, own, given.record.get("stored_numbers")) // 4
+    return stored_bytes(given.windows, given.settings, given.record.get("stored_numbers")) // 4

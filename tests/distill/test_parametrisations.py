@@ -12,7 +12,7 @@ from stemdist.distill import (
     recipe,
     starting_point,
 )
-from stemdist.distill.distilled import features_of_clusters, stored_bytes
+from stemdist.distill.distilled import stored_bytes
 from stemdist.distill.parametrisation import PARAMETRISATIONS
 from stemdist.distill.parametrisations.series import SeriesCuts
 from stemdist.distill.parametrisations.spectral import SpectralWindows, spatial_modes
@@ -199,8 +199,7 @@ def test_every_parametrisation_distils(task, cut, name, labels):
     distilled = distill(task, settings)
     assert torch.isfinite(distilled.windows.x).all()
     problem = problem_of(task, settings)
-    own = features_of_clusters(distilled.windows, task.settings)
-    stored = stored_bytes(distilled.windows, own, problem.encode().n_numbers)
+    stored = stored_bytes(distilled.windows, task.settings, problem.encode().n_numbers)
     series_bytes = 4 * 144 * 12
     assert distilled.record["ratios"]["byte_ratio"] == pytest.approx(stored / series_bytes)
     assert distilled.record["stored_numbers"] == problem.encode().n_numbers

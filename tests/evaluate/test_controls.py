@@ -96,7 +96,7 @@ def test_room_for_everything_is_the_full_data(budget):
 def test_compressed_takes_no_more_bytes(budget, numbers):
     few = smaller(budget, numbers)
     data = METHODS.get("compressed")().data(few)
-    allowed = stored_bytes(few.given.windows, 2, numbers) // 4
+    allowed = stored_bytes(few.given.windows, few.given.settings, numbers) // 4
     steps = budget.task.settings.split.boundaries(len(budget.task.train.values))["train"][1]
     assert data.stored_numbers <= allowed
     assert ratios(budget.task, data)["byte_ratio"] == pytest.approx(

@@ -6,8 +6,8 @@ Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
     python benchmarks/flagship.py --output flagship --jobs 2               # hours on two cores
     python benchmarks/flagship.py --output flagship --methods default --ratios 0.01x0.1
 
-Five families of forecasters are trained with the same updates and the same small grid of learning
-rates, chosen on validation, on: Los-loop (speeds alone) and traffic-sim, three distillations each,
+Five families of forecasters are trained with the same updates and the same small grid (learning
+rates; shuffled locations, where a forecaster mixes them), chosen on validation, on: Los-loop (speeds alone) and traffic-sim, three distillations each,
 and ERA5-UK (every third point) in three time splits. A killed run goes on where it was when it is
 started again; a larger one reuses what is there.
 """
@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> Benchmark:
             seeds=1 if name == "era5-uk" else arguments.seeds,
             forecasters=tuple(arguments.forecasters.split(",")),
             learning_rates=(5e-3, 2e-3),
+            shuffles=("never", "always"),
             updates=400,
             batch_windows=8,
             validate_every=80,

@@ -38,6 +38,9 @@ class WindowSource(ABC):
 
     lookback: int
     horizon: int
+    pointwise: bool = False
+    """True if the targets of a location follow from its own windows alone, as answers of
+    forecasters that look at each location alone do: then windows may be combined freely."""
 
     @property
     def n_targets(self) -> int:
@@ -208,6 +211,8 @@ class TensorWindows(WindowSource):
     given_profile : Tensor, optional
         (N, L_in * F) profile to use instead of the mean of these windows, which may be too few
         or too selected to stand for their locations.
+    pointwise : bool
+        As in :class:`WindowSource`.
     """
 
     x: Tensor
@@ -216,6 +221,7 @@ class TensorWindows(WindowSource):
     weight: Tensor
     targets: int = 1
     given_profile: Tensor | None = None
+    pointwise: bool = False
 
     def __post_init__(self) -> None:
         m, _, n, _ = self.x.shape
@@ -291,7 +297,13 @@ def materialise(
     if locations is not None:
         weight, profile = weight[locations], profile[locations]
     return TensorWindows(
-        x=x, y=y, mask=mask, weight=weight, targets=source.n_targets, given_profile=profile
+        x=x,
+        y=y,
+        mask=mask,
+        weight=weight,
+        targets=source.n_targets,
+        given_profile=profile,
+        pointwise=source.pointwise,
     )
 
 

@@ -106,12 +106,14 @@ class DistilledSet:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over the windows, their weights and the cluster graph."""
+        """SHA-256 over the windows, their weights, what is known of them and the cluster graph."""
         windows, graph = self.windows, self.cluster_graph
         parts = (windows.x, windows.y, windows.mask, windows.weight, windows.profile)
         digest = hashlib.sha256()
         for tensor in (*parts, graph.edge_index, graph.edge_weight):
             digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+        if windows.pointwise:
+            digest.update(b"pointwise")
         return digest.hexdigest()
 
     def training_set(self) -> TrainingSet:
@@ -183,6 +185,7 @@ class DistilledSet:
             Conventions="CF-1.11",
             stemdist_format=FORMAT,
             y_kind=self.y_kind,
+            y_pointwise=int(self.windows.pointwise),
             variables=json.dumps(self.variables),
             units=self.units,
             task=json.dumps(self.settings.to_json()),
@@ -299,6 +302,7 @@ class DistilledSet:
                 weight=sizes / sizes.mean(),
                 targets=settings.n_targets,
                 given_profile=tensor("cluster_profile"),
+                pointwise=bool(dataset.attrs.get("y_pointwise", 0)),
             ),
             cluster_graph=Data(
                 edge_index=ends, edge_weight=tensor("edge_weight"), num_nodes=n_clusters

@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 
 from stemdist.data.windows import WindowSource
 from stemdist.distill.clusters import Clusters, cluster_windows
+from stemdist.distill.labels import RelabelledWindows
 from stemdist.distill.problem import validating_within_reason
 from stemdist.errors import InputError
 from stemdist.forecast import (
@@ -143,13 +144,26 @@ def expert_answers(
         (M', L_out, K) in scaled units.
     """
     reduced = cluster_windows(task.train, clusters)
-    if all(expert.forecaster.pointwise for expert in experts):
+    if all_pointwise(experts):
         return mean_answer(experts, reduced, graph=task.graph, index=index)
     parts = [
         clusters.reduce(mean_answer(experts, task.train, graph=task.graph, index=block))
         for block in torch.split(index, 64)  # (64, L_out, N) at once, not (M', L_out, N)
     ]
     return torch.cat(parts)
+
+
+def all_pointwise(experts: Sequence[Expert]) -> bool:
+    """Say whether every expert looks at each location alone."""
+    return all(expert.forecaster.pointwise for expert in experts)
+
+
+def relabelled(
+    source: WindowSource, answers: Tensor, experts: Sequence[Expert], share: float = 1.0
+) -> RelabelledWindows:
+    """Return windows with targets moved towards the answers (M, L_out, K) of these experts."""
+    pointwise = share == 1 and all_pointwise(experts)
+    return RelabelledWindows(source=source, answers=answers, share=share, pointwise=pointwise)
 
 
 def mean_answer(

@@ -35,11 +35,15 @@ class RelabelledWindows(WindowSource):
         (M, L_out, K) an expert's forecasts for all windows of ``source``, scaled units.
     share : float
         Share of the answer in the target, in (0, 1].
+    pointwise : bool
+        Whether targets follow from each location's own windows, as in
+        :class:`~stemdist.data.windows.WindowSource`.
     """
 
     source: WindowSource
     answers: Tensor
     share: float
+    pointwise: bool = False
 
     def __post_init__(self) -> None:
         expected = (len(self.source), self.source.rows, self.source.n_locations)

@@ -25,8 +25,15 @@ from stemdist.distill.clusters import (
     cluster_windows,
 )
 from stemdist.distill.distilled import DistilledSet, compression_ratios
-from stemdist.distill.experts import Expert, expert_answers, mean_answer, train_experts
-from stemdist.distill.labels import RelabelledWindows, expert_share
+from stemdist.distill.experts import (
+    Expert,
+    all_pointwise,
+    expert_answers,
+    mean_answer,
+    relabelled,
+    train_experts,
+)
+from stemdist.distill.labels import expert_share
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.selection import select_windows
 from stemdist.distill.settings import DistillSettings
@@ -72,8 +79,7 @@ class StartingPoint:
 
         Experts that look at all real locations at once cannot answer for a few clusters.
         """
-        pointwise = all(expert.forecaster.pointwise for expert in self.experts)
-        if self.labels not in ("expert", "incremental") or not pointwise:
+        if self.labels not in ("expert", "incremental") or not all_pointwise(self.experts):
             return None
         return partial(mean_answer, self.experts, graph=self.graph)
 
@@ -127,7 +133,7 @@ def starting_point(
         experts = experts_of(task, settings, cache=cache, progress=progress)
     if share > 0:
         answers = expert_answers(experts, task, clusters, torch.arange(len(task.train)))
-        real = RelabelledWindows(source=real, answers=answers, share=share)
+        real = relabelled(real, answers, experts, share)
     windows = materialise(real, chosen)
     return StartingPoint(
         windows=windows,

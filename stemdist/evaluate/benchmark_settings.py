@@ -49,6 +49,10 @@ class BenchmarkSettings:
     learning_rates : tuple of float
         Highest learning rates to try; one is chosen for each set and forecaster by the
         validation error of its first training.
+    shuffles : tuple of str
+        Whether forecasters that mix locations train with ``shuffle_locations``: ``always``,
+        ``never``, or ``auto`` as in :class:`~stemdist.forecast.TrainingSettings`; one of several
+        is chosen together with the learning rate.
     updates : int
         Optimizer updates of every training run, the full-data reference included.
     batch_windows : int
@@ -89,6 +93,7 @@ class BenchmarkSettings:
     trainings: int = 1
     forecasters: tuple[str, ...] = ("linear", "mlp", "mtgnn")
     learning_rates: tuple[float, ...] = (5e-3, 1e-3)
+    shuffles: tuple[str, ...] = ("auto",)
     updates: int = 600
     batch_windows: int = 32
     locations_per_update: int | None = 64

@@ -10,7 +10,7 @@ import pandas as pd
 
 from stemdist.evaluate.benchmark_result import Benchmark
 from stemdist.evaluate.methods import METHODS
-from stemdist.evaluate.table import MIB, Rows, aligned, check_error
+from stemdist.evaluate.table import MIB, Rows, aligned, check_error, tuning_text
 
 Grid = Mapping[tuple[Any, ...], Mapping[str, float]]
 
@@ -77,14 +77,13 @@ def heading(benchmark: Benchmark, column: str) -> str:
     """Return lines that say what was compared and how."""
     settings = benchmark.facts["settings"]
     places = benchmark.facts["tasks"]
-    rates = ", ".join(f"{rate:g}" for rate in settings["learning_rates"])
     return "\n".join(
         [
             f"Test {column} on real data, lower is better; {len(places)} "
             f"task{'s' if len(places) > 1 else ''} (data x split), {settings['seeds']} "
             f"distillations each, {settings['trainings']} training per set and forecaster",
             f"{settings['updates']} updates of {settings['batch_windows']} windows for every "
-            f"method; learning rate chosen on validation from {rates}",
+            f"method; chosen on validation: {tuning_text(settings)}",
             "excess: error over that of the same forecaster on full data, less 1; +- is the 95 % "
             "interval over sets",
         ]

@@ -41,12 +41,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One training run: a method's data, a forecaster, a seed and a learning rate."""
+    """One training run: a method's data, a forecaster, a seed and how it is tuned."""
 
     method: str
     forecaster: str
     seed: int
     learning_rate: float
+    shuffle: str
     identity: str
     """Hash of all that the method's data depend on besides the task."""
 
@@ -174,10 +175,16 @@ class Bench:
         levels = self.settings.quantiles
         return fresh_forecaster(cell.forecaster, self.task.train, cell.seed, options, levels)
 
+    def mixes_locations(self, family: str) -> bool:
+        """Return whether a forecaster lets one location's windows act on another's forecast."""
+        options, levels = self.settings.options.get(family), self.settings.quantiles
+        return not fresh_forecaster(family, self.task.train, 0, options, levels).pointwise
+
     def _training(self, cell: Cell, forecaster: Forecaster) -> TrainingSettings:
         return self.settings.training(
             seed=cell.seed,
             learning_rate=cell.learning_rate,
+            shuffle=cell.shuffle,
             all_locations=forecaster.pointwise or forecaster.needs_grid,
         )
 

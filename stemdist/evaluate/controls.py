@@ -16,8 +16,7 @@ from torch import Tensor
 from stemdist.data.windows import WindowSource
 from stemdist.distill.clusters import Clusters, cluster_locations, cluster_windows
 from stemdist.distill.distilled import stored_bytes
-from stemdist.distill.experts import Expert, expert_answers, mean_answer
-from stemdist.distill.labels import RelabelledWindows
+from stemdist.distill.experts import Expert, expert_answers, mean_answer, relabelled
 from stemdist.errors import InputError
 from stemdist.evaluate.methods import (
     Budget,
@@ -57,7 +56,7 @@ class FullExpertData(Method):
             If the answers to all windows would take more than 1 GiB.
         """
         task, experts = budget.task, recorded_experts(budget)
-        source = RelabelledWindows(source=task.train, answers=all_answers(experts, task), share=1.0)
+        source = relabelled(task.train, all_answers(experts, task), experts)
         return TrainingData(
             source=source,
             graph=task.graph,
@@ -107,7 +106,7 @@ class ClusteredExpertSeries(Method):
         answers = expert_answers(experts, task, given_clusters(budget), everything)
         return replace(
             observed,
-            source=RelabelledWindows(source=observed.source, answers=answers, share=1.0),
+            source=relabelled(observed.source, answers, experts),
             recorded_seconds=sum(expert.seconds for expert in experts),
             stored_numbers=(observed.stored_numbers or 0) + answers.numel(),
         )

@@ -17,8 +17,7 @@ from torch_geometric.data import Data
 from stemdist.data.windows import WindowSource, materialise
 from stemdist.distill.clusters import Clusters, cluster_graph
 from stemdist.distill.distilled import DistilledSet
-from stemdist.distill.experts import Expert, expert_answers
-from stemdist.distill.labels import RelabelledWindows
+from stemdist.distill.experts import Expert, expert_answers, relabelled
 from stemdist.distill.recipe import experts_of, starting_point
 from stemdist.distill.settings import DistillSettings
 from stemdist.errors import InputError
@@ -156,7 +155,7 @@ class RandomExpertWindows(Method):
         drawn = Clusters(labels=parts, medoids=locations)
         observed = RandomWindows().data(budget)
         answers = expert_answers(experts, task, drawn, index)
-        labelled = RelabelledWindows(source=observed.source, answers=answers, share=1.0)
+        labelled = relabelled(observed.source, answers, experts)
         return TrainingData(
             source=materialise(labelled, torch.arange(len(index))),
             graph=observed.graph,

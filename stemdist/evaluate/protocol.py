@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ from stemdist.evaluate.yardstick import Yardstick
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask
 
+Tuning = tuple[float, str]
+"""Learning rate, and whether locations are shuffled, by its name in ``SHUFFLES``."""
 FIRST_COLUMNS = (
-    *("method", "forecaster", "seed", "learning_rate"),
+    *("method", "forecaster", "seed", "learning_rate", "shuffle"),
     *METRICS,
     *("validation_relative_rmse", "updates", "train_seconds", "data_seconds"),
 )
@@ -130,53 +133,60 @@ class _Comparison:
     n_jobs: int | None
     progress: bool | None
 
-    def search(self) -> tuple[list[tuple[Cell, Row]], dict[tuple[str, str], float]]:
-        """Train the first seed with every learning rate and choose one by validation error."""
+    def search(self) -> tuple[list[tuple[Cell, Row]], dict[tuple[str, str], Tuning]]:
+        """Train the first seed in every way of the grid and choose one by validation error."""
         settings = self.bench.settings
         pairs = [(m, f) for m in settings.methods for f in settings.forecasters]
+        grids = {family: self._grid(family) for family in settings.forecasters}
         rows = self._train(
-            self._cell(m, f, settings.first_seed, rate)
-            for m, f in pairs
-            for rate in settings.learning_rates
+            self._cell(m, f, settings.first_seed, tuning) for m, f in pairs for tuning in grids[f]
         )
         chosen = {}
         for pair in pairs:
             own = [row for cell, row in rows if (cell.method, cell.forecaster) == pair]
             best = min(own, key=lambda row: float(row["validation_relative_rmse"]))
-            chosen[pair] = float(best["learning_rate"])
+            chosen[pair] = (float(best["learning_rate"]), best["shuffle"])
         return rows, chosen
 
-    def train_others(self, chosen: dict[tuple[str, str], float]) -> list[tuple[Cell, Row]]:
-        """Train the other seeds with the chosen rates."""
+    def _grid(self, family: str) -> list[Tuning]:
+        """Return the ways in which a forecaster is tuned; to shuffle matters to some only."""
+        settings = self.bench.settings
+        shuffles = settings.shuffles if self.bench.mixes_locations(family) else ("auto",)
+        return list(product(settings.learning_rates, shuffles))
+
+    def train_others(self, chosen: dict[tuple[str, str], Tuning]) -> list[tuple[Cell, Row]]:
+        """Train the other seeds as chosen."""
         first, seeds = self.bench.settings.first_seed, self.bench.settings.seeds
         return self._train(
-            self._cell(method, forecaster, seed, rate)
-            for (method, forecaster), rate in chosen.items()
+            self._cell(method, forecaster, seed, tuning)
+            for (method, forecaster), tuning in chosen.items()
             for seed in range(first + 1, first + seeds)
         )
 
     def test(
-        self, trained: list[tuple[Cell, Row]], chosen: dict[tuple[str, str], float]
+        self, trained: list[tuple[Cell, Row]], chosen: dict[tuple[str, str], Tuning]
     ) -> list[tuple[Row, Row]]:
-        """Read the test part, once, for references and cells with a chosen learning rate."""
+        """Read the test part, once, for references and cells tuned as chosen."""
         bench = self.bench
         ruler = bench.ruler(bench.task.test, bench.settings.test_windows)
         jobs = [
             delayed(_test)(bench, cell, row, ruler)
-            for pair, rate in chosen.items()
+            for pair, tuning in chosen.items()
             for cell, row in trained
-            if (cell.method, cell.forecaster) == pair and cell.learning_rate == rate
+            if (cell.method, cell.forecaster) == pair
+            and (cell.learning_rate, cell.shuffle) == tuning
         ]
         references = [_reference_row(bench, name, ruler) for name in REFERENCES]
         return [*self._parallel(jobs, "test"), *references]
 
-    def _cell(self, method: str, forecaster: str, seed: int, rate: float) -> Cell:
+    def _cell(self, method: str, forecaster: str, seed: int, tuning: Tuning) -> Cell:
         kind, budget = self._method(method, seed)
         return Cell(
             method=method,
             forecaster=forecaster,
             seed=seed,
-            learning_rate=rate,
+            learning_rate=tuning[0],
+            shuffle=tuning[1],
             identity=hash_of(kind.identity(budget)),
         )
 
@@ -216,7 +226,8 @@ def _test(bench: Bench, cell: Cell, row: Row, ruler: Yardstick) -> tuple[Row, Ro
 
 def _reference_row(bench: Bench, name: str, ruler: Yardstick) -> tuple[Row, Row]:
     tested = bench.test_reference(name, lambda: ruler.errors(REFERENCES[name](bench.task)))
-    return {"method": name, "forecaster": "", "seed": 0, "learning_rate": math.nan}, tested
+    untrained = {"learning_rate": math.nan, "shuffle": ""}
+    return {"method": name, "forecaster": "", "seed": 0, **untrained}, tested
 
 
 @contextmanager

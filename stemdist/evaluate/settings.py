@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stemdist.errors import InputError, check_count
+from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.evaluate.methods import METHODS
 from stemdist.forecast import FORECASTERS, TrainingSettings
+
+SHUFFLES = {"auto": None, "always": True, "never": False}
+"""Values of ``TrainingSettings.shuffle_locations`` by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,10 @@ class EvaluationSettings:
     learning_rates : tuple of float
         Grid. The rate is chosen for each method and forecaster by the validation error of
         the first seed, and used for its other seeds.
+    shuffles : tuple of str
+        Whether forecasters that mix locations train with ``shuffle_locations``: ``always``,
+        ``never``, or ``auto`` as in :class:`~stemdist.forecast.TrainingSettings`; one of several
+        is chosen together with the learning rate.
     updates : int
         Optimizer updates of every training run, the full-data reference included.
     batch_windows : int
@@ -70,6 +77,7 @@ class EvaluationSettings:
     seeds: int = 3
     first_seed: int = 0
     learning_rates: tuple[float, ...] = (5e-3, 1e-3)
+    shuffles: tuple[str, ...] = ("auto",)
     updates: int = 600
     batch_windows: int = 32
     locations_per_update: int | None = 64
@@ -83,7 +91,7 @@ class EvaluationSettings:
     area_weighted: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("forecasters", "methods", "learning_rates"):
+        for name in ("forecasters", "methods", "learning_rates", "shuffles"):
             object.__setattr__(self, name, _distinct(name, getattr(self, name)))
         for kind, registry in (("forecasters", FORECASTERS), ("methods", METHODS)):
             for name in getattr(self, kind):
@@ -103,10 +111,18 @@ class EvaluationSettings:
         for rate in self.learning_rates:
             if not (math.isfinite(rate) and rate > 0):
                 raise InputError(f"learning_rates has {rate!r}: every rate must be above 0")
+        for name in self.shuffles:
+            if name not in SHUFFLES:
+                raise unknown_name("way to shuffle", name, SHUFFLES)
         self.training(seed=0, learning_rate=self.learning_rates[0])
 
     def training(
-        self, *, seed: int, learning_rate: float, all_locations: bool = False
+        self,
+        *,
+        seed: int,
+        learning_rate: float,
+        shuffle: str = "auto",
+        all_locations: bool = False,
     ) -> TrainingSettings:
         """Return the settings of one training run; equal for all methods."""
         return TrainingSettings(
@@ -114,6 +130,7 @@ class EvaluationSettings:
             batch_windows=self.batch_windows,
             learning_rate=learning_rate,
             locations_per_update=None if all_locations else self.locations_per_update,
+            shuffle_locations=SHUFFLES[shuffle],
             validate_every=self.validate_every,
             validation_windows=self.validation_windows,
             loss="quantile" if self.quantiles else "mse",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from stemdist.errors import unknown_name
 from stemdist.evaluate.evaluation import Evaluation, records
@@ -109,6 +110,13 @@ def _interval_text(row: dict[str, float]) -> str:
     return f"{digits(row['mean'])}{width}"
 
 
+def tuning_text(settings: Mapping[str, Any]) -> str:
+    """Say what is chosen on validation for each method and forecaster."""
+    rates = ", ".join(f"{rate:g}" for rate in settings["learning_rates"])
+    more = "; whether locations are shuffled" if len(settings["shuffles"]) > 1 else ""
+    return f"learning rate from {rates}{more}"
+
+
 def heading(
     evaluation: Evaluation, column: str, shown: str = "mean +- 95 % interval, * lowest"
 ) -> str:
@@ -119,7 +127,6 @@ def heading(
         sizes += f"; distilled M_S = {facts['synthetic_windows']}, K = {facts['clusters']}"
     parts = facts["split_boundaries"].items()
     split = ", ".join(f"{part} {begin}-{end - 1}" for part, (begin, end) in parts if end > begin)
-    rates = ", ".join(f"{rate:g}" for rate in settings["learning_rates"])
     some = settings["locations_per_update"]
     used = f" ({some} locations per update where they mix)" if some else ""
     updates = sorted(set(evaluation.search["updates"]))
@@ -130,8 +137,8 @@ def heading(
             f"{sizes}; {facts['test_windows']} test windows",
             f"split (time steps): {split}",
             f"{' / '.join(map(str, updates))} updates of {settings['batch_windows']} windows{used} "
-            f"for every method; {settings['seeds']} seeds; learning rate chosen on validation "
-            f"with seed {settings['first_seed']} from {rates}",
+            f"for every method; {settings['seeds']} seeds; on validation with seed "
+            f"{settings['first_seed']} chosen: {tuning_text(settings)}",
         ]
     )
 

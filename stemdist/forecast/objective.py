@@ -31,7 +31,7 @@ class Update(NamedTuple):
     weight: Tensor
     """(N,) location weights, mean 1."""
     windows: Tensor
-    """(B,) numbers of the windows in their source."""
+    """(B,) numbers of the windows in their source; not their order where it is shuffled."""
     locations: Tensor | None
     """(N,) numbers of the locations in their source; None where they are all of them."""
 
@@ -42,6 +42,11 @@ class Objective(nn.Module, ABC):
     Parameters of an objective (adapters between layers, for example) are trained together with
     the forecaster, and kept in its checkpoint.
     """
+
+    @property
+    def needs_windows(self) -> bool:
+        """True if terms depend on which windows the update has, by their numbers."""
+        return False
 
     @abstractmethod
     def identity(self) -> Any:

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch_geometric.data import Data
 from tqdm.auto import tqdm
 
-from stemdist.data.windows import WindowSource
+from stemdist.data.windows import Batch, WindowSource
 from stemdist.errors import InputError
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast.base import Forecaster
@@ -153,6 +153,7 @@ class _Run:
         self.weight = source.location_weight.to(device)
         self.validation, self.device = validation, device
         self.parameters = [*forecaster.parameters(), *objective.parameters()]
+        self.shuffle = self._shuffle()
         self.optimizer: Optimizer = torch.optim.AdamW(
             self.parameters,
             settings.learning_rate,
@@ -194,20 +195,38 @@ class _Run:
         self.scheduler.step()
         self.terms = {name: term.detach() for name, term in terms.items()}
 
+    def _shuffle(self) -> bool:
+        """Return whether locations are shuffled, which an objective may not allow."""
+        wanted = self.settings.shuffle_locations
+        if wanted and self.objective.needs_windows:
+            raise InputError(
+                "shuffle_locations is on, and teachers have answered the windows as they are: "
+                "leave it out, or train without teachers"
+            )
+        if wanted is None:
+            return self.source.pointwise and not self.objective.needs_windows
+        return wanted
+
     def _inputs(self) -> Update:
         index = batch_index(
             len(self.source), self.settings.batch_windows, self.update, self.settings.seed
         )
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.update)
         size = self.settings.locations_per_update
         if size is None or size >= self.source.n_locations:
-            x, y, mask = (part.to(self.device) for part in self.source.batch(index))
+            x, y, mask = self._batch(index, None, generator)
             return Update(x, y, mask, self.graph, self.profile, self.weight, index, None)
-        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.update)
         chosen = torch.randperm(self.source.n_locations, generator=generator)[:size].sort().values
-        x, y, mask = (part.to(self.device) for part in self.source.batch(index, chosen))
+        x, y, mask = self._batch(index, chosen, generator)
         there = chosen.to(self.device)
         graph = subgraph(self.graph, there)
         return Update(x, y, mask, graph, self.profile[there], self.weight[there], index, chosen)
+
+    def _batch(self, index: Tensor, chosen: Tensor | None, generator: torch.Generator) -> Batch:
+        batch = self.source.batch(index, chosen)
+        if self.shuffle:
+            batch = shuffled_locations(batch, generator)
+        return Batch(*(part.to(self.device) for part in batch))
 
     def record(self) -> None:
         """Add a row to the history and remember the best weights."""
@@ -250,7 +269,12 @@ class _Run:
         shape = [len(self.source), self.source.n_locations, self.source.n_features]
         some = self.source.batch(evenly_spaced(len(self.source), 4))
         data = [hashlib.sha256(part.detach().cpu().numpy().tobytes()).hexdigest() for part in some]
-        what = [asdict(self.settings), self.objective.identity(), self.forecaster.config]
+        what = [
+            asdict(self.settings),
+            self.shuffle,
+            self.objective.identity(),
+            self.forecaster.config,
+        ]
         return hash_of([*what, shape, data])
 
     def save(self, checkpoint: str | Path | None) -> None:
@@ -305,6 +329,26 @@ class _Run:
             validation_seconds=self.validating,
             best_validation_error=self.best if self.best_weights is not None else math.nan,
         )
+
+
+def shuffled_locations(batch: Batch, generator: torch.Generator) -> Batch:
+    """Return the windows of a batch in an order of its own at each location.
+
+    Every window of every location is still there once, beside others.
+
+    Examples
+    --------
+    >>> y = torch.arange(8.0).view(4, 1, 2)  # 4 windows of 2 locations
+    >>> batch = Batch(x=torch.zeros(4, 3, 2, 1), y=y, mask=torch.ones_like(y))
+    >>> mixed = shuffled_locations(batch, torch.Generator().manual_seed(0)).y
+    >>> mixed.sort(0).values.equal(y), mixed.equal(y)
+    (True, False)
+    """
+    n_windows, _, n_locations, _ = batch.x.shape
+    order = torch.rand(n_windows, n_locations, generator=generator).argsort(0)[:, None]
+    x = batch.x.gather(0, order[..., None].expand_as(batch.x))
+    y, mask = (part.gather(0, order.expand_as(part)) for part in (batch.y, batch.mask))
+    return Batch(x, y, mask)
 
 
 def batch_index(n_windows: int, batch_windows: int, update: int, seed: int) -> Tensor:

@@ -47,6 +47,12 @@ class TrainingSettings:
         Levels to forecast; 0.1, 0.25, 0.5, 0.75 and 0.9 for ``loss="quantile"`` by default.
     locations_per_update : int, optional
         Train each update on this many random locations, so that its cost does not grow with N.
+    shuffle_locations : bool, optional
+        Give every location the windows of an update in an order of its own, so that its
+        neighbours show now this and now that beside it. Forecasters that mix locations then learn
+        from a few windows what does not depend on the neighbours, and nothing of what does; others
+        learn the same. By default where the targets follow from each location's own windows (a
+        set with answers of pointwise experts), and nowhere else.
     validate_every : int
         Updates between validations, where validation windows are given.
     validation_windows : int
@@ -54,7 +60,7 @@ class TrainingSettings:
     patience : int, optional
         Stop after this many validations without improvement.
     seed : int
-        Of the order of windows, the location subsets and dropout.
+        Of the order of windows (at each location), the location subsets and dropout.
     """
 
     updates: int = 800
@@ -66,6 +72,7 @@ class TrainingSettings:
     loss: str = "mse"
     quantiles: tuple[float, ...] = ()
     locations_per_update: int | None = None
+    shuffle_locations: bool | None = None
     validate_every: int = 100
     validation_windows: int = 128
     patience: int | None = None

@@ -182,6 +182,11 @@ class TeachingObjective(Objective):
         states = (term.student_state for term in self.terms)
         self.kinds = sorted({state for state in states if state is not None})
 
+    @property
+    def needs_windows(self) -> bool:
+        """True where teachers have answered the windows."""
+        return bool(self.lessons)
+
     def identity(self) -> Any:
         """Return the terms, and which teachers answered which windows."""
         what = [self.observed.identity(), self.observed_weight, self.adaptive]

@@ -33,6 +33,21 @@ def test_round_trip(distilled, tmp_path, suffix):
     assert DistillSettings.from_json(again.record["settings"]).time_ratio == 0.1
 
 
+def test_targets_of_pointwise_experts_are_known_as_such(distilled, task, quick, tmp_path):
+    def known(labels):
+        settings = replace(quick, labels=labels, synthesizer="selection", synthesizer_options={})
+        return distill(task, settings).windows.pointwise
+
+    again = DistilledSet.load(distilled.save(tmp_path / "a.nc"))
+    assert distilled.windows.pointwise
+    assert again.training_set().source.pointwise
+    assert not known("observed")
+    assert not known("mixed")
+    other = replace(distilled, windows=replace(distilled.windows, pointwise=False))
+    assert other.content_hash != distilled.content_hash  # it is trained on in another way
+    assert not DistilledSet.load(other.save(tmp_path / "b.nc")).windows.pointwise
+
+
 def test_readable_with_xarray_alone(distilled, task, tmp_path):
     with xr.open_dataset(distilled.save(tmp_path / "a.nc")) as plain:
         assert dict(plain["x"].sizes) == {"window": 14, "lookback": 6, "cluster": 4, "feature": 2}

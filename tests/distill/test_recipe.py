@@ -47,6 +47,12 @@ def test_every_kind_of_label_and_representative(task, quick, labels, representat
     assert torch.isfinite(distill(task, settings).windows.x).all()
 
 
+def test_targets_of_experts_who_see_all_locations_are_not_pointwise(task, quick):
+    settings = replace(quick, experts=("stgcn",), synthesizer="selection", synthesizer_options={})
+    assert not starting_point(task, settings).windows.pointwise
+    assert starting_point(task, replace(settings, experts=("linear",))).windows.pointwise
+
+
 def test_cached_experts_do_not_look_free(task, quick, tmp_path):
     first = distill(task, quick, experts=tmp_path)
     again = distill(task, quick, experts=tmp_path)

@@ -86,6 +86,26 @@ def test_learning_rate_is_the_best_of_seed_zero_on_validation(evaluation):
         assert set(table.loc[pair, "learning_rate"]) == {best}
 
 
+def test_shuffling_is_chosen_on_validation_where_locations_are_mixed(distilled, task, small):
+    settings = dataclasses.replace(
+        small,
+        forecasters=("linear", "stgcn"),
+        methods=("full", "distilled"),
+        learning_rates=(5e-3,),
+        shuffles=("always", "never"),
+        options={},
+    )
+    found = evaluate(distilled, task, settings)
+    tried = found.search.groupby(["method", "forecaster"])["shuffle"].agg(sorted)
+    assert tried["full", "linear"] == ["auto"]  # it makes no difference
+    assert tried["distilled", "stgcn"] == ["always", "never"]
+    table = found.table.set_index(["method", "forecaster"]).sort_index()
+    for pair, rows in found.search.query("forecaster == 'stgcn'").groupby(["method", "forecaster"]):
+        assert rows["validation_relative_rmse"].nunique() == 2
+        best = rows.loc[rows["validation_relative_rmse"].idxmin(), "shuffle"]
+        assert set(table.loc[pair, "shuffle"]) == {best}
+
+
 def test_distilled_row_is_what_one_trains_by_hand(evaluation, distilled, task, small):
     row = evaluation.table.query("method == 'distilled' and forecaster == 'linear' and seed == 1")
     torch.manual_seed(1)
@@ -220,6 +240,8 @@ def test_messages(distilled, task, series, task_of, small, tmp_path):
         EvaluationSettings(forecasters=("mtgn",))
     with pytest.raises(InputError, match="give at least one, and each only once"):
         EvaluationSettings(methods=())
+    with pytest.raises(InputError, match="unknown way to shuffle 'alway': did you mean 'always'"):
+        EvaluationSettings(shuffles=("alway",))
     with pytest.raises(InputError, match="learning_rates has -1: every rate must be above 0"):
         EvaluationSettings(learning_rates=(-1,))
     with pytest.raises(InputError, match="updates is 0: it must be a whole number"):

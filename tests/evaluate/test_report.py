@@ -388,7 +388,8 @@ def benchmark():
     task = {"split": "", "content_hash": "0123456789abcdef", "target": "speed", "units": "km h-1"}
     sizes = {"locations": 8, "training_windows": 300, "test_windows": 90}
     settings = {
-        "learning_rates": [0.005], "seeds": 2, "trainings": 1, "updates": 9, "batch_windows": 8,
+        "learning_rates": [0.005], "shuffles": ["auto"], "seeds": 2, "trainings": 1,
+        "updates": 9, "batch_windows": 8,
     }  # fmt: skip
     facts = {
         "stemdist_version": "0.1.0",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 from stemdist.data import TensorWindows
+from stemdist.data.windows import Batch
 from stemdist.errors import InputError
 from stemdist.forecast import (
     Objective,
@@ -22,7 +23,8 @@ from stemdist.forecast import (
 )
 from stemdist.forecast import train as train_module
 from stemdist.forecast.losses import LOSSES
-from stemdist.forecast.train import batch_index, evenly_spaced
+from stemdist.forecast.objective import ForecastLoss
+from stemdist.forecast.train import batch_index, evenly_spaced, shuffled_locations
 
 M, N, LOOKBACK, HORIZON = 12, 5, 3, 2
 
@@ -294,6 +296,49 @@ def test_all_locations_are_all_locations():
     everything, _ = train(short())
     at_least, _ = train(short(locations_per_update=N + 3))
     assert same_weights(everything, at_least)
+
+
+# --- locations in an order of their own -----------------------------
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 100))
+def test_shuffled_windows_stay_whole(n_windows, n_locations, seed):
+    number = torch.arange(float(n_windows * n_locations)).view(n_windows, 1, n_locations)
+    batch = Batch(x=number[..., None].expand(-1, 3, -1, 2), y=number, mask=-number)
+    x, y, mask = shuffled_locations(batch, torch.Generator().manual_seed(seed))
+    assert y.sort(0).values.equal(number)  # every location has its own windows, each once
+    assert x.equal(y[..., None].expand(-1, 3, -1, 2))
+    assert mask.equal(-y)
+
+
+@pytest.mark.parametrize("some", [None, 3])
+def test_the_order_at_a_location_is_nothing_to_forecasters_that_see_it_alone(some):
+    settings = short(locations_per_update=some)
+    plain, _ = train(settings, name="linear")
+    mixed, _ = train(replace(settings, shuffle_locations=True), name="linear")
+    for one, other in zip(plain.parameters(), mixed.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    plain, _ = train(settings, name="mtgnn")
+    mixed, _ = train(replace(settings, shuffle_locations=True), name="mtgnn")
+    assert not same_weights(plain, mixed)
+
+
+def test_by_default_locations_are_shuffled_where_targets_are_pointwise():
+    alone = replace(windows(), pointwise=True)
+    plain, shuffled = (train(short(shuffle_locations=s), name="mtgnn")[0] for s in (False, True))
+    assert same_weights(train(short(), name="mtgnn")[0], plain)
+    assert same_weights(train(short(), source=alone, name="mtgnn")[0], shuffled)
+    assert same_weights(train(short(shuffle_locations=False), source=alone, name="mtgnn")[0], plain)
+
+
+def test_an_objective_that_knows_windows_by_number_keeps_them(monkeypatch):
+    alone = replace(windows(), pointwise=True)
+    plain, _ = train(short(), name="mtgnn")
+    monkeypatch.setattr(ForecastLoss, "needs_windows", True)
+    kept, _ = train(short(), source=alone, name="mtgnn")
+    assert same_weights(plain, kept)
+    with pytest.raises(InputError, match="shuffle_locations is on, and teachers have answered"):
+        train(short(shuffle_locations=True))
 
 
 def test_a_loss_that_is_not_finite():

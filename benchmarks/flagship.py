@@ -6,10 +6,11 @@ Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
     python benchmarks/flagship.py --output flagship --jobs 2               # hours on two cores
     python benchmarks/flagship.py --output flagship --methods default --ratios 0.01x0.1
 
-Five families of forecasters are trained with the same updates and the same small grid (learning
-rates; shuffled locations, where a forecaster mixes them), chosen on validation, on: Los-loop (speeds alone) and traffic-sim, three distillations each,
-and ERA5-UK (every third point) in three time splits. A killed run goes on where it was when it is
-started again; a larger one reuses what is there.
+Five families of forecasters are trained with the same updates and the same small grid, from which
+validation chooses (learning rates, and shuffled locations for forecasters that mix them), on:
+Los-loop (speeds alone) and traffic-sim, three distillations each, and ERA5-UK (every third point)
+in three time splits. A killed run goes on where it was when it is started again; a larger one
+reuses what is there.
 """
 
 from __future__ import annotations

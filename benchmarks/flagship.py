@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> Benchmark:
             surrogates=tuple(filter(None, arguments.surrogates.split(","))),
             seeds=1 if name == "era5-uk" else arguments.seeds,
             forecasters=tuple(arguments.forecasters.split(",")),
-            learning_rates=(5e-3, 2e-3),
+            learning_rates=(2e-2, 5e-3, 2e-3),
             shuffles=("never", "always"),
             updates=400,
             batch_windows=8,

@@ -74,7 +74,7 @@ class Bench:
         done = self.trained(cell)
         if done is not None:
             return done
-        forecaster, state = self._fresh(cell), self._path(cell, "state")
+        forecaster, state = self._fresh(cell.forecaster, cell.seed), self._path(cell, "state")
         with measure(self.device) as cost:
             result = train_forecaster(
                 forecaster,
@@ -117,7 +117,7 @@ class Bench:
         """Test a trained cell at all N locations, unless that is done."""
 
         def errors() -> list[ErrorSums]:
-            forecaster = self._fresh(cell)
+            forecaster = self._fresh(cell.forecaster, cell.seed)
             forecaster.load_state_dict(load_file(self._path(cell, "safetensors")))
             return self._errors(forecaster, ruler)
 
@@ -169,16 +169,14 @@ class Bench:
             self.settings.quantiles,
         )
 
-    def _fresh(self, cell: Cell) -> Forecaster:
-        """Return the forecaster with initial weights that depend on the seed only."""
-        options = self.settings.options.get(cell.forecaster)
-        levels = self.settings.quantiles
-        return fresh_forecaster(cell.forecaster, self.task.train, cell.seed, options, levels)
+    def _fresh(self, family: str, seed: int) -> Forecaster:
+        """Return a forecaster with initial weights that depend on the seed only."""
+        options, levels = self.settings.options.get(family), self.settings.quantiles
+        return fresh_forecaster(family, self.task.train, seed, options, levels)
 
     def mixes_locations(self, family: str) -> bool:
         """Return whether a forecaster lets one location's windows act on another's forecast."""
-        options, levels = self.settings.options.get(family), self.settings.quantiles
-        return not fresh_forecaster(family, self.task.train, 0, options, levels).pointwise
+        return not self._fresh(family, 0).pointwise
 
     def _training(self, cell: Cell, forecaster: Forecaster) -> TrainingSettings:
         return self.settings.training(
@@ -190,7 +188,7 @@ class Bench:
 
     def _key(self, cell: Cell) -> str:
         """Return a hash of everything the trained weights depend on."""
-        forecaster = self._fresh(cell)
+        forecaster = self._fresh(cell.forecaster, cell.seed)
         training = self._training(cell, forecaster)
         content = [version("stemdist"), self.task.content_hash, cell.method, cell.identity]
         score = self.settings.area_weighted  # the validation error depends on it

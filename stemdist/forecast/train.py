@@ -203,6 +203,8 @@ class _Run:
                 "shuffle_locations is on, and teachers have answered the windows as they are: "
                 "leave it out, or train without teachers"
             )
+        if self.forecaster.pointwise:  # the order at each location is nothing to it
+            return False
         if wanted is None:
             return self.source.pointwise and not self.objective.needs_windows
         return wanted

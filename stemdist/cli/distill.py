@@ -110,10 +110,7 @@ def _quoted(path: str | Path) -> str:
 
 def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:
     record = distilled.record
-    ratios, history = record["ratios"], record["history"]
-    start = float(history[0]["validation"])
-    best = min(float(row["validation"]) for row in history)
-    kept = " (the start: nothing was better)" if len(history) > 1 and best == start else ""
+    ratios = record["ratios"]
     n_locations = len(distilled.locations)
     windows = distilled.windows
     return [
@@ -126,11 +123,32 @@ def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:
         ("window ratio", f"{share_text(ratios['window_ratio'])} (share of windows x locations)"),
         ("training ratio", f"{share_text(ratios['training_ratio'])} (location-windows per epoch)"),
         ("byte ratio", f"{share_text(ratios['byte_ratio'])} (bytes of the un-windowed series)"),
-        ("validation", f"relative RMSE {start**0.5:.4f} of the real windows at the start"),
-        ("", f"relative RMSE {best**0.5:.4f} of the result{kept}"),
+        *_errors(record["history"]),
         ("time", duration_text(float(record["seconds"]))),
         ("peak memory", bytes_text(float(record["peak_memory_bytes"]))),
     ]
+
+
+def _errors(history: list[dict[str, float]]) -> list[tuple[str, str]]:
+    """Say by how much each round lowered the validation error of its judges."""
+    first, last = ([row for row in history if row.get("round", 1) == n] for n in (1, 2))
+    start, best = _start_and_best(first)
+    what = "after the first round" if last else "of the result"
+    kept = " (the start: nothing was better)" if len(first) > 1 and best == start else ""
+    lines = [
+        ("validation", f"relative RMSE {start:.4f} of the real windows at the start"),
+        ("", f"relative RMSE {best:.4f} {what}{kept}"),
+    ]
+    if last:
+        start, best = _start_and_best(last)
+        kept = " (left out: it was not better)" if best == start else ""
+        lines.append(("", f"last round, with more families: {start:.4f} -> {best:.4f}{kept}"))
+    return lines
+
+
+def _start_and_best(rows: list[dict[str, float]]) -> tuple[float, float]:
+    errors = [float(row["validation"]) ** 0.5 for row in rows]
+    return errors[0], min(errors)
 
 
 def _size(path: Path) -> int:

@@ -247,6 +247,19 @@ def test_continues_exactly_where_it_was_stopped(task, cut, tmp_path, monkeypatch
     assert whole.history_[1]["loss"] != whole.history_[3]["loss"]
 
 
+@pytest.mark.parametrize("name", ["tensor", "series", "spectral"])
+def test_a_last_round_starts_where_the_first_ended(task, cut, name):
+    problem = problem_of(task, replace(cut, labels="expert", expert_seeds=1))  # no gaps
+    problem = replace(problem, parametrisation=name)
+    options = {"iterations": 2, "steps": 3, "networks": 2, "surrogate": "linear"}
+    best = make_synthesizer("kernel-ridge", **options).fit(problem, seed=3).windows_
+    again = replace(problem, start=best)
+    x, y = again.encode().windows()
+    torch.testing.assert_close(again.inputs(x), best.x, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(y, best.y, rtol=1e-5, atol=1e-5)
+    assert again.encode().n_numbers == problem.encode().n_numbers
+
+
 @pytest.mark.parametrize("method", sorted(RECIPES))
 def test_every_method_has_valid_settings(method):
     assert DistillSettings.from_json(DistillSettings.of(method).to_json()) == DistillSettings.of(

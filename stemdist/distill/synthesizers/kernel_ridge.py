@@ -29,6 +29,9 @@ from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
 from stemdist.forecast.hidden_states import penultimate_features
 from stemdist.graph import subgraph
 
+JUDGED_TOGETHER = 8
+"""Windows of an update of the judges of the last round, whose updates are dear."""
+
 
 def ridge_answers(
     features: Tensor, targets: Tensor, share: Tensor, queries: Tensor, ridge: float
@@ -122,6 +125,10 @@ class KernelRidge(Synthesizer):
     once it has had its share of them, which is drawn between 1 and ``longest``, a fresh one
     takes its place.
 
+    Families that are dear join at the end only: the best windows are where a last round starts,
+    with a fresh pool of all families. The judges are joined by those families, and say whether
+    what came of it is better.
+
     Parameters
     ----------
     iterations : int
@@ -130,8 +137,12 @@ class KernelRidge(Synthesizer):
         Steps per iteration.
     surrogate : str
         Forecaster whose features are used; several with commas between take turns in the pool.
-        With one that is linear in its inputs, this is
-        kernel ridge regression with the linear kernel.
+        With one that is linear in its inputs, this is kernel ridge regression with the linear
+        kernel. Those behind a ``+`` join for the last round; without it there is none.
+    last_iterations : int
+        Iterations of the last round, which are judged at their end.
+    last_samples : int
+        Synthetic samples of its steps and updates, at most.
     networks : int
         Networks in the pool.
     updates : int
@@ -164,7 +175,9 @@ class KernelRidge(Synthesizer):
         *,
         iterations: int = 32,
         steps: int = 200,
-        surrogate: str = "mlp,linear",
+        surrogate: str = "mlp,linear+gru,patchtst",
+        last_iterations: int = 3,
+        last_samples: int = 256,
         networks: int = 8,
         updates: int = 5,
         longest: int = 400,
@@ -182,6 +195,8 @@ class KernelRidge(Synthesizer):
         self.iterations = iterations
         self.steps = steps
         self.surrogate = surrogate
+        self.last_iterations = last_iterations
+        self.last_samples = last_samples
         self.networks = networks
         self.updates = updates
         self.longest = longest
@@ -199,7 +214,8 @@ class KernelRidge(Synthesizer):
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
         """Return Adam over the learned tensors, after checking the parameters."""
         sizes = ("batch_windows", "batch_locations", "synthetic_samples")
-        for name in ("steps", "networks", "updates", "longest", *sizes):
+        counts = ("steps", "last_iterations", "last_samples", "networks", "updates", "longest")
+        for name in (*counts, *sizes):
             check_count(name, getattr(self, name))
         check_count("iterations", self.iterations, minimum=0)
         if self.patience is not None:
@@ -210,8 +226,59 @@ class KernelRidge(Synthesizer):
                 raise InputError(f"{name} is {value!r}: it must be at least 0 and below 1")
         rates = ("ridge", "learning_rate", "surrogate_learning_rate")
         check_rates({name: getattr(self, name) for name in rates}, self.relabel)
-        check_on_clusters("surrogate", self._families)
+        check_on_clusters("surrogate", [*self._families, *self._joining])
         return torch.optim.Adam(tensors, lr=self.learning_rate)
+
+    def fit(
+        self,
+        problem: DistillationProblem,
+        *,
+        seed: int = 0,
+        state: str | Path | None = None,
+        cache: str | Path | None = None,
+        progress: bool | None = False,
+    ) -> KernelRidge:
+        """Learn synthetic windows, in a last round with all families.
+
+        Parameters
+        ----------
+        problem, seed, state, cache, progress
+            As in :meth:`Synthesizer.fit`; the last round keeps its state beside ``state``.
+        """
+        super().fit(problem, seed=seed, state=state, cache=cache, progress=progress)
+        if self._joining and self.iterations:
+            last, problem = self._last_round(problem)
+            done = len(self.history_) - 1  # more of them are followed by another last round
+            beside = None if state is None else Path(state).with_suffix(f".after-{done}.state")
+            last.fit(problem, seed=seed, state=beside, cache=cache, progress=progress)
+            if last.best_ < last.history_[0]["validation"]:
+                self.windows_ = last.windows_
+            self.best_ = last.best_
+            self.earlier_seconds_ += last.earlier_seconds_
+            rows = [{**row, "iteration": done + row["iteration"]} for row in last.history_]
+            self.history_ = [{**row, "round": 1} for row in self.history_]
+            self.history_ += [{**row, "round": 2} for row in rows]
+        return self
+
+    def _last_round(self, problem: DistillationProblem) -> tuple[KernelRidge, DistillationProblem]:
+        """Return what goes on from the best windows, and how it is judged."""
+        options = {
+            "surrogate": ",".join([*self._families, *self._joining]),
+            "iterations": 1,
+            "steps": self.last_iterations * self.steps,
+            "synthetic_samples": min(self.last_samples, self.synthetic_samples),
+        }
+        few = min(JUDGED_TOGETHER, problem.judging.batch_windows)
+        judges = tuple(dict.fromkeys([*problem.judges, *self._joining]))
+        n_judges = len(problem.judges) * problem.judge_seeds
+        problem = replace(
+            problem,
+            start=self.windows_,
+            judges=judges,
+            judging=replace(problem.judging, batch_windows=few),
+            judge_seeds=max(1, n_judges // len(judges)),
+        )
+        return type(self)(**{**self.get_params(), **options}), problem
 
     def prepare(self, problem: DistillationProblem, *, seed: int, cache: str | Path | None) -> None:
         """Fill the pool with fresh networks.
@@ -224,8 +291,8 @@ class KernelRidge(Synthesizer):
         generator, start = torch.Generator().manual_seed(seed), problem.start
         self.pool_ = [self._fresh(problem, place, generator) for place in range(self.networks)]
         with torch.no_grad():
-            for network in self.pool_[: len(self._families)]:
-                one = network.forecaster.eval()
+            for family in [*self._families, *self._joining]:
+                one = fresh_forecaster(family, start, seed).eval()
                 penultimate_features(one, start.x[:1], problem.graph, start.profile)
 
     def memory(self) -> dict[str, Any]:
@@ -266,7 +333,11 @@ class KernelRidge(Synthesizer):
 
     @property
     def _families(self) -> list[str]:
-        return self.surrogate.split(",")
+        return self.surrogate.partition("+")[0].split(",")
+
+    @property
+    def _joining(self) -> list[str]:
+        return [family for family in self.surrogate.partition("+")[2].split(",") if family]
 
     def _fresh(
         self, problem: DistillationProblem, place: int, generator: torch.Generator

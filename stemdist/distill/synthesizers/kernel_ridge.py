@@ -125,9 +125,9 @@ class KernelRidge(Synthesizer):
     once it has had its share of them, which is drawn between 1 and ``longest``, a fresh one
     takes its place.
 
-    Families that are dear join at the end only: the best windows are where a last round starts,
-    with a fresh pool of all families. The judges are joined by those families, and say whether
-    what came of it is better.
+    Families that are dear join for small sets only, and at the end: the best windows are where a
+    last round starts, with a fresh pool of all families. All of them join the judges, who say
+    whether what came of it is better.
 
     Parameters
     ----------
@@ -138,11 +138,11 @@ class KernelRidge(Synthesizer):
     surrogate : str
         Forecaster whose features are used; several with commas between take turns in the pool.
         With one that is linear in its inputs, this is kernel ridge regression with the linear
-        kernel. Those behind a ``+`` join for the last round; without it there is none.
+        kernel. Those behind a ``+`` join for the last round; without them there is none.
     last_iterations : int
         Iterations of the last round, which are judged at their end.
     last_samples : int
-        Synthetic samples of its steps and updates, at most.
+        Sets of more samples have no last round: they serve all families alike without it.
     networks : int
         Networks in the pool.
     updates : int
@@ -238,7 +238,7 @@ class KernelRidge(Synthesizer):
         cache: str | Path | None = None,
         progress: bool | None = False,
     ) -> KernelRidge:
-        """Learn synthetic windows, in a last round with all families.
+        """Learn synthetic windows, few ones in a last round with all families.
 
         Parameters
         ----------
@@ -246,7 +246,8 @@ class KernelRidge(Synthesizer):
             As in :meth:`Synthesizer.fit`; the last round keeps its state beside ``state``.
         """
         super().fit(problem, seed=seed, state=state, cache=cache, progress=progress)
-        if self._joining and self.iterations:
+        few = len(problem.start) * problem.start.n_locations <= self.last_samples
+        if self._joining and self.iterations and few:
             last, problem = self._last_round(problem)
             done = len(self.history_) - 1  # more of them are followed by another last round
             beside = None if state is None else Path(state).with_suffix(f".after-{done}.state")
@@ -262,14 +263,14 @@ class KernelRidge(Synthesizer):
 
     def _last_round(self, problem: DistillationProblem) -> tuple[KernelRidge, DistillationProblem]:
         """Return what goes on from the best windows, and how it is judged."""
+        families = [*self._families, *self._joining]
         options = {
-            "surrogate": ",".join([*self._families, *self._joining]),
+            "surrogate": ",".join(families),
             "iterations": 1,
             "steps": self.last_iterations * self.steps,
-            "synthetic_samples": min(self.last_samples, self.synthetic_samples),
         }
         few = min(JUDGED_TOGETHER, problem.judging.batch_windows)
-        judges = tuple(dict.fromkeys([*problem.judges, *self._joining]))
+        judges = tuple(dict.fromkeys([*problem.judges, *families]))
         n_judges = len(problem.judges) * problem.judge_seeds
         problem = replace(
             problem,

@@ -206,6 +206,14 @@ def test_there_is_no_last_round_without_a_first(labelled):
     assert torch.equal(synthesizer.windows_.x, labelled.start.x)
 
 
+@pytest.mark.parametrize(("beyond", "rounds"), [(0, 2), (1, 1)])
+def test_large_sets_have_no_last_round(labelled, beyond, rounds):
+    n_samples = len(labelled.start) * labelled.start.n_locations
+    options = {**JOINED, "iterations": 1, "last_samples": n_samples - beyond}
+    history = KernelRidge(**options).fit(labelled).history_
+    assert len({row.get("round", 1) for row in history}) == rounds
+
+
 @pytest.mark.parametrize("steps_before", [1, 8])
 def test_a_last_round_continues_exactly(labelled, tmp_path, monkeypatch, steps_before):
     whole = KernelRidge(**JOINED).fit(labelled, seed=2)

@@ -349,10 +349,10 @@ def _list_text(kind: Any, values: list[str]) -> str:
 
 
 def _mapping_text(kind: Any, value: str) -> str:
-    """Write ``a=1,b=x`` as a YAML mapping where a mapping is wanted."""
+    """Write ``a=1,b=x,y`` as a YAML mapping where a mapping is wanted: a is 1, b is ``x,y``."""
     if not _is_mapping(kind) or "=" not in value or value.startswith("{"):
         return value
-    pairs = [item.partition("=") for item in value.split(",")]
+    pairs = [item.partition("=") for item in re.split(r",(?=[^,=]*=)", value)]
     return json.dumps({key.strip(): yaml.safe_load(text) for key, _, text in pairs}, default=str)
 
 

@@ -136,6 +136,19 @@ def test_warnings_are_single_lines(run: Run, monkeypatch: pytest.MonkeyPatch) ->
         assert run("catalogue list --quiet").err == ""
 
 
+def test_a_last_round_is_told_and_options_may_hold_commas(run: Run, made: Path) -> None:
+    shutil.copy(made / "w.nc", "w.nc")
+    settings = QUICK_DISTILL.replace("--synthesizer selection", "")
+    options = "surrogate=mlp,linear+gru,iterations=1,steps=2,networks=2"
+    outcome = run(f"distill w.nc {settings} --synthesizer-options {options}")
+    assert outcome.status == 0
+    record = DistilledSet.load("w.distilled.nc").record
+    assert record["settings"]["synthesizer_options"]["surrogate"] == "mlp,linear+gru"
+    start, best = (row["validation"] ** 0.5 for row in record["history"][-2:])
+    assert f"last round, with more families: {start:.4f} -> {min(start, best):.4f}" in outcome.out
+    assert "after the first round" in outcome.out
+
+
 def test_an_interrupted_run_continues(
     run: Run, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

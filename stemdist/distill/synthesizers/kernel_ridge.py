@@ -230,28 +230,22 @@ class KernelRidge(Synthesizer):
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
     def fit(
-        self,
-        problem: DistillationProblem,
-        *,
-        seed: int = 0,
-        state: str | Path | None = None,
-        cache: str | Path | None = None,
-        progress: bool | None = False,
+        self, problem: DistillationProblem, *, state: str | Path | None = None, **how: Any
     ) -> KernelRidge:
         """Learn synthetic windows, few ones in a last round with all families.
 
         Parameters
         ----------
-        problem, seed, state, cache, progress
+        problem, state, **how
             As in :meth:`Synthesizer.fit`; the last round keeps its state beside ``state``.
         """
-        super().fit(problem, seed=seed, state=state, cache=cache, progress=progress)
+        super().fit(problem, state=state, **how)
         few = len(problem.start) * problem.start.n_locations <= self.last_samples
         if self._joining and self.iterations and few:
             last, problem = self._last_round(problem)
             done = len(self.history_) - 1  # more of them are followed by another last round
             beside = None if state is None else Path(state).with_suffix(f".after-{done}.state")
-            last.fit(problem, seed=seed, state=beside, cache=cache, progress=progress)
+            last.fit(problem, state=beside, **how)
             if last.best_ < last.history_[0]["validation"]:
                 self.windows_ = last.windows_
             self.best_ = last.best_

@@ -226,7 +226,7 @@ class KernelRidge(Synthesizer):
                 raise InputError(f"{name} is {value!r}: it must be at least 0 and below 1")
         rates = ("ridge", "learning_rate", "surrogate_learning_rate")
         check_rates({name: getattr(self, name) for name in rates}, self.relabel)
-        check_on_clusters("surrogate", [*self._families, *self._joining])
+        check_on_clusters("surrogate", self._all_families)
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
     def fit(
@@ -257,11 +257,12 @@ class KernelRidge(Synthesizer):
 
     def _last_round(self, problem: DistillationProblem) -> tuple[KernelRidge, DistillationProblem]:
         """Return what goes on from the best windows, and how it is judged."""
-        families = [*self._families, *self._joining]
+        families = self._all_families
         options = {
             "surrogate": ",".join(families),
             "iterations": 1,
             "steps": self.last_iterations * self.steps,
+            "networks": max(self.networks, len(families)),  # who is named takes part
         }
         few = min(JUDGED_TOGETHER, problem.judging.batch_windows)
         judges = tuple(dict.fromkeys([*problem.judges, *families]))
@@ -286,7 +287,7 @@ class KernelRidge(Synthesizer):
         generator, start = torch.Generator().manual_seed(seed), problem.start
         self.pool_ = [self._fresh(problem, place, generator) for place in range(self.networks)]
         with torch.no_grad():
-            for family in [*self._families, *self._joining]:
+            for family in self._all_families:
                 one = fresh_forecaster(family, start, seed).eval()
                 penultimate_features(one, start.x[:1], problem.graph, start.profile)
 
@@ -333,6 +334,10 @@ class KernelRidge(Synthesizer):
     @property
     def _joining(self) -> list[str]:
         return [family for family in self.surrogate.partition("+")[2].split(",") if family]
+
+    @property
+    def _all_families(self) -> list[str]:
+        return [*self._families, *self._joining]
 
     def _fresh(
         self, problem: DistillationProblem, place: int, generator: torch.Generator

@@ -182,6 +182,7 @@ def test_families_join_in_a_last_round(labelled):
     assert whole.history_[1:3] == alone.history_[1:]
     last, judged = whole._last_round(replace(labelled, start=alone.windows_))
     assert (last.surrogate, last.steps, last.iterations) == ("linear,mlp,gru", 6, 1)
+    assert (whole.networks, last.networks) == (2, 3)  # a place in the pool for each family
     assert (judged.judges, judged.judge_seeds) == (("linear", "mlp", "gru"), 1)
     before, after = whole.history_[3]["validation"], whole.history_[4]["validation"]
     assert replace(judged, start=alone.windows_).score(alone.windows_) == before

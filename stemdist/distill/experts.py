@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from joblib import Parallel, delayed
+from scipy.optimize import nnls
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -27,6 +29,10 @@ from stemdist.forecast import (
     fit_once,
     predict_windows,
 )
+from stemdist.forecast.train import evenly_spaced
+
+LEAST_WEIGHT = 0.01
+"""Experts of less weight are left out: they would cost more than they say."""
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +53,8 @@ class Expert:
         Training time.
     cached : bool
         Whether it was trained by an earlier run.
+    weight : float
+        Of its answer in that of all experts.
     """
 
     family: str
@@ -54,6 +62,7 @@ class Expert:
     validation_error: float
     seconds: float
     cached: bool = False
+    weight: float = 1.0
 
 
 def train_experts(
@@ -65,16 +74,18 @@ def train_experts(
     cache: str | Path | None = None,
     progress: bool | None = False,
 ) -> list[Expert]:
-    """Train experts and return those of the family with the lowest validation error.
+    """Train experts, and weigh them so that their mean answer is best on the validation part.
 
-    Experts train in parallel where the user says so with ``joblib.parallel_config``.
+    Stacked regression: Breiman, Machine Learning 24, 1996; weights are not negative and sum to 1.
+    Families err differently, so that their mean is better than the best of them. Experts train in
+    parallel where the user says so with ``joblib.parallel_config``.
 
     Parameters
     ----------
     task : ForecastTask
-        Trained on its training part, chosen on its validation part.
+        Trained on its training part, weighed on its validation part.
     families : sequence of str
-        Forecasters to try.
+        Forecasters to train.
     n_seeds : int
         Experts per family.
     training : TrainingSettings
@@ -84,6 +95,11 @@ def train_experts(
         hash of data and settings.
     progress : bool, optional
         As in :func:`~stemdist.forecast.train_forecaster`.
+
+    Returns
+    -------
+    list of Expert
+        Those with a weight; the others are left out.
     """
     training = validating_within_reason(training, task)
     jobs = [
@@ -94,13 +110,71 @@ def train_experts(
     experts: list[Expert] = Parallel()(
         delayed(_train_one)(task, family, settings, cache, progress) for family, settings in jobs
     )
-    means = {
-        family: sum(e.validation_error for e in experts if e.family == family) / n_seeds
-        for family in families
-    }
-    best = min(means, key=lambda family: means[family])
-    log.info("experts: validation MSE %s; labels by %s", means, best)
-    return [expert for expert in experts if expert.family == best]
+    weighed = weigh_experts(experts, task, training.validation_windows)
+    log.info("experts: %s", {(e.family, e.validation_error): e.weight for e in weighed})
+    return weighed
+
+
+def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int) -> list[Expert]:
+    """Return the experts with the weights of the best mean answer on ``n_windows`` validation ones.
+
+    Those who would have less than ``LEAST_WEIGHT`` are left out.
+    """
+    if len(experts) == 1:
+        return [replace(experts[0], weight=1.0)]
+    source, profile = task.validation, task.train.profile
+    moments = torch.zeros(len(experts), len(experts), dtype=torch.float64)
+    for index in torch.split(evenly_spaced(len(source), n_windows), 16):
+        _, y, mask = source.batch(index)
+        errors = torch.stack(
+            [
+                (predict_windows(one.forecaster, source, task.graph, profile, index=index) - y)[
+                    mask > 0
+                ]
+                for one in experts
+            ]
+        ).double()
+        moments += errors @ errors.T
+    weights = smallest_mean(moments)
+    kept = weights >= min(LEAST_WEIGHT, float(weights.max()))
+    total = float(weights[kept].sum())
+    return [
+        replace(one, weight=float(weight) / total)
+        for one, weight, keep in zip(experts, weights, kept, strict=True)
+        if keep
+    ]
+
+
+def smallest_mean(moments: Tensor) -> Tensor:
+    """Return the weights of errors whose weighted mean has the least mean square.
+
+    Parameters
+    ----------
+    moments : Tensor
+        (k, k) sums of products of k errors.
+
+    Returns
+    -------
+    Tensor
+        (k,) not negative, with sum 1.
+
+    Examples
+    --------
+    >>> smallest_mean(torch.tensor([[1.0, 0.0], [0.0, 3.0]]))  # independent: by 1 / variance
+    tensor([0.7500, 0.2500], dtype=torch.float64)
+    """
+    moments = moments.double()
+    size = float(moments.diagonal().mean())
+    if not 0 < size < np.inf:
+        return torch.full((len(moments),), 1 / len(moments), dtype=torch.float64)
+    # Twins are as good as each other: a little of the identity has them share.
+    identity = 1e-9 * torch.eye(len(moments), dtype=torch.float64)
+    root = torch.linalg.cholesky(moments / size + identity).T
+    # Least squares of the mean error and of (sum - 1) have the direction that is wanted.
+    system = torch.cat([root, torch.ones_like(root[:1])])
+    wanted = np.append(np.zeros(len(moments)), 1.0)
+    found, _ = nnls(system.numpy(), wanted)
+    return torch.from_numpy(found / found.sum())
 
 
 def _train_one(
@@ -124,7 +198,7 @@ def _train_one(
 def expert_answers(
     experts: Sequence[Expert], task: ForecastTask, clusters: Clusters, index: Tensor
 ) -> Tensor:
-    """Return the mean answer of the experts for training windows at the representatives.
+    """Return the experts' mean answer for training windows at the representatives.
 
     Parameters
     ----------
@@ -169,11 +243,12 @@ def relabelled(
 def mean_answer(
     experts: Sequence[Expert], windows: WindowSource, *, graph: Data, index: Tensor | None = None
 ) -> Tensor:
-    """Return the mean forecast of the experts for ``windows``, (M', L_out, N) scaled."""
+    """Return the experts' weighted mean forecast for ``windows``, (M', L_out, N) scaled."""
     total: Tensor | None = None
     for expert in experts:  # two answers in memory, however many experts there are
         answer = predict_windows(expert.forecaster, windows, graph, index=index)
+        answer = answer.mul_(expert.weight)
         total = answer if total is None else total.add_(answer)
     if total is None:
         raise InputError("there are no experts to ask: name at least one")
-    return total.div_(len(experts))
+    return total.div_(sum(expert.weight for expert in experts))

@@ -1,16 +1,24 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from stemdist.distill import experts as module
 from stemdist.distill.clusters import cluster_locations
 from stemdist.distill.experts import Expert, expert_answers, train_experts
-from stemdist.forecast import TrainingSettings, fit, make_forecaster
+from stemdist.forecast import TrainingSettings, fit, make_forecaster, predict_windows
+from stemdist.forecast.train import evenly_spaced
 
 SETTINGS = TrainingSettings(updates=6, validate_every=3)
 
 
 def test_cached_experts_are_not_trained_again(task, tmp_path, monkeypatch):
     first = train_experts(task, ["linear"], 2, SETTINGS, cache=tmp_path)
-    assert len(first) == 2
+    assert first
 
     def fail(*args, **kwargs):
         raise AssertionError("trained again")
@@ -19,6 +27,7 @@ def test_cached_experts_are_not_trained_again(task, tmp_path, monkeypatch):
     again = train_experts(task, ["linear"], 2, SETTINGS, cache=tmp_path)
     for one, other in zip(first, again, strict=True):
         assert one.validation_error == other.validation_error
+        assert one.weight == other.weight
         for name, weight in one.forecaster.state_dict().items():
             assert torch.equal(weight, other.forecaster.state_dict()[name])
 
@@ -29,14 +38,71 @@ def test_other_settings_are_other_experts(task, tmp_path):
     assert len([f for f in tmp_path.iterdir() if f.is_dir()]) == 2
 
 
-def test_family_with_lowest_validation_error_labels(task, monkeypatch):
-    errors = {"linear": 0.5, "mlp": 0.2}
+def blend(weights):
+    return torch.tensor(weights, dtype=torch.float64)
 
-    def pretend(task, family, training, cache, progress):
-        return Expert(family=family, forecaster=None, validation_error=errors[family], seconds=0.0)
 
-    monkeypatch.setattr(module, "_train_one", pretend)
-    assert {e.family for e in train_experts(task, ["linear", "mlp"], 2, SETTINGS)} == {"mlp"}
+def test_weights_of_the_smallest_mean():
+    independent = module.smallest_mean(torch.diag(torch.tensor([1.0, 2.0, 4.0])))
+    assert torch.allclose(independent, blend([4 / 7, 2 / 7, 1 / 7]), atol=1e-6)
+    # The second errs as the first does, and more: it would only be subtracted.
+    follower = module.smallest_mean(torch.tensor([[1.0, 2.0], [2.0, 5.0]]))
+    assert torch.allclose(follower, blend([1.0, 0.0]), atol=1e-6)
+    twins = module.smallest_mean(torch.ones(2, 2))
+    assert torch.allclose(twins, blend([0.5, 0.5]), atol=1e-6)
+    opposite = module.smallest_mean(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
+    assert torch.allclose(opposite, blend([0.5, 0.5]), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0.0, float("inf"), float("nan")])
+def test_errors_that_say_nothing_weigh_all_alike(size):
+    found = module.smallest_mean(torch.full((2, 2), size))
+    assert found.tolist() == [0.5, 0.5]
+
+
+@given(
+    errors=hnp.arrays(float, (3, 8), elements=st.floats(-4, 4, width=32)),
+    weights=hnp.arrays(float, 3, elements=st.floats(0.0, 1.0)),
+)
+def test_no_other_weights_have_a_smaller_mean(errors, weights):
+    found = module.smallest_mean(torch.from_numpy(errors @ errors.T)).numpy()
+    assert (found >= 0).all()
+    assert abs(found.sum() - 1) < 1e-9
+    other = weights / weights.sum() if weights.sum() > 0 else np.full(3, 1 / 3)
+    assert ((found @ errors) ** 2).sum() <= ((other @ errors) ** 2).sum() + 1e-5
+
+
+def test_the_mean_of_all_families_is_no_worse_than_any(task):
+    few = TrainingSettings(updates=30, validate_every=10)
+    experts = train_experts(task, ["linear", "mlp", "rlinear"], 2, few)
+    assert 2 <= len(experts) <= 6
+    assert abs(sum(one.weight for one in experts) - 1) < 1e-9
+    index = evenly_spaced(len(task.validation), few.validation_windows)
+    _, y, mask = task.validation.batch(index)
+
+    def error(members):
+        profile = task.train.profile
+        answers = [
+            one.weight
+            * predict_windows(one.forecaster, task.validation, task.graph, profile, index=index)
+            for one in members
+        ]
+        return float(((sum(answers) - y) ** 2 * mask).sum() / mask.sum())
+
+    best = min(one.validation_error for one in experts)
+    assert error(experts) < best
+    alone = [replace(one, weight=1.0) for one in experts]
+    assert min(error([one]) for one in alone) == pytest.approx(best, rel=1e-5)
+
+
+def test_who_adds_nothing_is_left_out(task):
+    good, bad = expert("rlinear", task), expert("rlinear", task)
+    with torch.no_grad():
+        for parameter in bad.forecaster.parameters():
+            parameter.add_(5.0)
+    kept = module.weigh_experts([good, bad], task, 16)
+    assert [one.forecaster for one in kept] == [good.forecaster]
+    assert kept[0].weight == 1.0
 
 
 def expert(family: str, task, **options) -> Expert:
@@ -67,11 +133,11 @@ def test_experts_that_see_all_locations_are_reduced(task):
         assert torch.allclose(answers, clusters.reduce(everywhere), atol=1e-5)
 
 
-def test_answers_are_averaged(task):
+def test_answers_are_averaged_by_weight(task):
     clusters = cluster_locations(task, 3, "kmeans", "medoid", seed=0)
     index = torch.arange(2)
-    pair = [expert("mlp", task), expert("linear", task)]
+    pair = [replace(expert("mlp", task), weight=0.9), replace(expert("linear", task), weight=0.3)]
     each = [expert_answers([one], task, clusters, index) for one in pair]
     assert torch.allclose(
-        expert_answers(pair, task, clusters, index), (each[0] + each[1]) / 2, atol=1e-6
+        expert_answers(pair, task, clusters, index), 0.75 * each[0] + 0.25 * each[1], atol=1e-6
     )

@@ -8,7 +8,8 @@ from sklearn.linear_model import Ridge
 from stemdist.data.windows import TensorWindows
 from stemdist.distill import DistillationProblem, make_synthesizer
 from stemdist.distill.synthesizer import Variables
-from stemdist.distill.synthesizers.kernel_ridge import KernelRidge, ridge_answers
+from stemdist.distill.synthesizers.kernel_ridge import KernelRidge
+from stemdist.distill.synthesizers.ridge import ridge_answers
 from stemdist.errors import InputError
 from stemdist.forecast import FORECASTERS, make_forecaster, shape_of
 from stemdist.forecast.forecasters import mtgnn

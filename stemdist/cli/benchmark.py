@@ -58,7 +58,7 @@ def benchmark(
     --------
       stemdist benchmark los.nc traffic-sim --methods default,stemdist --ratios 0.1x0.1,0.025x0.1
       stemdist benchmark traffic-sim --forecasters linear,mlp --surrogates linear,mlp --seeds 2
-      stemdist benchmark weather-sim --distill expert_seeds=1 --shares 1.0,0.85 -o results --jobs 2
+      stemdist benchmark weather-sim --distill experts=mlp --shares 1.0,0.85 -o results --jobs 2
 
     A ratio 0.1x0.05 keeps 10 % of the training windows and 5 % of the locations. Figures and
     the report need matplotlib and jinja2: pip install "stemdist[report]".

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:
         ("clusters", f"{distilled.n_clusters} of {n_locations} locations"),
         ("inputs x", f"{tuple(windows.x.shape)} (window, lookback, cluster, feature)"),
         ("targets y", f"{tuple(windows.y.shape)} (window, horizon, cluster), {distilled.y_kind}"),
+        *_experts(record["experts"]),
         ("features", ", ".join(distilled.feature_names)),
         ("window ratio", f"{share_text(ratios['window_ratio'])} (share of windows x locations)"),
         ("training ratio", f"{share_text(ratios['training_ratio'])} (location-windows per epoch)"),
@@ -127,6 +129,15 @@ def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:
         ("time", duration_text(float(record["seconds"]))),
         ("peak memory", bytes_text(float(record["peak_memory_bytes"]))),
     ]
+
+
+def _experts(experts: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Say who answered, with which shares."""
+    shares: Counter[str] = Counter()
+    for expert in experts:
+        shares[expert["family"]] += expert["weight"]
+    said = ", ".join(f"{family} {share:.2f}" for family, share in shares.most_common())
+    return [("experts", said)] if said else []
 
 
 def _errors(history: list[dict[str, float]]) -> list[tuple[str, str]]:

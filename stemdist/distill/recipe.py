@@ -276,8 +276,10 @@ def _record(
         "split_boundaries": boundaries,
         "training_windows": len(task.train),
         "history": synthesizer.history_,
-        "expert_family": start.experts[0].family if start.experts else None,
-        "expert_validation_error": [expert.validation_error for expert in start.experts],
+        "experts": [
+            {key: getattr(expert, key) for key in ("family", "weight", "validation_error")}
+            for expert in start.experts
+        ],
         "expert_seconds": sum(expert.seconds for expert in start.experts),
         "seconds": cost.wall_seconds
         + synthesizer.earlier_seconds_

@@ -38,9 +38,10 @@ class DistillSettings:
         Where targets come from; ``incremental`` ones are observed at first and move towards the
         experts' answers by the synthesizer's ``relabel`` share in every iteration.
     experts : tuple of str
-        Forecasters tried as experts; the family with the lowest validation error labels.
+        Forecasters trained as experts; their answers are averaged with the weights that are best
+        on the validation part.
     expert_seeds : int
-        Experts per family; their answers are averaged.
+        Experts per family.
     expert_training : TrainingSettings
         How experts are trained.
     synthesizer : str
@@ -68,8 +69,8 @@ class DistillSettings:
     representative: str = "medoid"
     selection: str = "kmeans"
     labels: str = "expert"
-    experts: tuple[str, ...] = ("mlp",)
-    expert_seeds: int = 2
+    experts: tuple[str, ...] = ("mlp", "linear", "decomposition-mlp")
+    expert_seeds: int = 1
     expert_training: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(updates=1200, locations_per_update=128)
     )

@@ -38,7 +38,7 @@ class BenchmarkSettings:
         Forecasters to distil with, one set each, for methods that have a surrogate; each
         method's own by default.
     distill : mapping
-        Fields of ``DistillSettings`` for all distillations, e.g. ``{"expert_seeds": 1}``;
+        Fields of ``DistillSettings`` for all distillations, e.g. ``{"experts": "mlp"}``;
         options of a synthesizer go to the methods that know them.
     seeds : int
         Distillations of every method (and draws of every random reference).

@@ -36,7 +36,7 @@ def quick() -> DistillSettings:
         time_ratio=0.1,
         space_ratio=0.3,
         expert_training=TrainingSettings(updates=30, validate_every=15),
-        expert_seeds=2,
+        expert_seeds=1,
         judging=TrainingSettings(updates=20),
         judge_seeds=1,
         synthesizer_options={

@@ -53,6 +53,9 @@ class BenchmarkSettings:
         Whether forecasters that mix locations train with ``shuffle_locations``: ``always``,
         ``never``, or ``auto`` as in :class:`~stemdist.forecast.TrainingSettings`; one of several
         is chosen together with the learning rate.
+    weight_decay, schedule : float, str
+        Of every training run, as in :class:`~stemdist.forecast.TrainingSettings`; published
+        comparisons often have none, and a ``constant`` rate.
     updates : int
         Optimizer updates of every training run, the full-data reference included.
     batch_windows : int
@@ -94,6 +97,8 @@ class BenchmarkSettings:
     forecasters: tuple[str, ...] = ("linear", "mlp", "mtgnn")
     learning_rates: tuple[float, ...] = (5e-3, 1e-3)
     shuffles: tuple[str, ...] = ("auto",)
+    weight_decay: float = 1e-2
+    schedule: str = "one-cycle"
     updates: int = 600
     batch_windows: int = 32
     locations_per_update: int | None = 64

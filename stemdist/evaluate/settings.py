@@ -36,6 +36,9 @@ class EvaluationSettings:
         Whether forecasters that mix locations train with ``shuffle_locations``: ``always``,
         ``never``, or ``auto`` as in :class:`~stemdist.forecast.TrainingSettings`; one of several
         is chosen together with the learning rate.
+    weight_decay, schedule : float, str
+        Of every training run, as in :class:`~stemdist.forecast.TrainingSettings`; published
+        comparisons often have none, and a ``constant`` rate.
     updates : int
         Optimizer updates of every training run, the full-data reference included.
     batch_windows : int
@@ -78,6 +81,8 @@ class EvaluationSettings:
     first_seed: int = 0
     learning_rates: tuple[float, ...] = (5e-3, 1e-3)
     shuffles: tuple[str, ...] = ("auto",)
+    weight_decay: float = 1e-2
+    schedule: str = "one-cycle"
     updates: int = 600
     batch_windows: int = 32
     locations_per_update: int | None = 64
@@ -129,6 +134,8 @@ class EvaluationSettings:
             updates=self.updates,
             batch_windows=self.batch_windows,
             learning_rate=learning_rate,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
             locations_per_update=None if all_locations else self.locations_per_update,
             shuffle_locations=SHUFFLES[shuffle],
             validate_every=self.validate_every,

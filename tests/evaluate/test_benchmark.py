@@ -360,6 +360,12 @@ def test_figure(by_hand):
     assert "excess" in axes.get_ylabel()
 
 
+def test_all_trainings_are_as_the_settings_say():
+    grid = settings(schedule="constant", weight_decay=0.0, updates=7)
+    training = grid.evaluation(("full",)).training(seed=0, learning_rate=1e-3)
+    assert (training.schedule, training.weight_decay, training.updates) == ("constant", 0.0, 7)
+
+
 def test_distillations_of_the_grid():
     grid = settings(
         distill={**FAST, "judging": TrainingSettings(updates=3)},

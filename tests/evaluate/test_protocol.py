@@ -106,6 +106,16 @@ def test_shuffling_is_chosen_on_validation_where_locations_are_mixed(distilled, 
         assert set(table.loc[pair, "shuffle"]) == {best}
 
 
+def test_decay_and_schedule_are_those_of_every_training(distilled, task, small):
+    plain = dataclasses.replace(small, forecasters=("linear",), methods=("full",), options={})
+    constant = dataclasses.replace(plain, schedule="constant", weight_decay=0.0)
+    training = constant.training(seed=0, learning_rate=5e-3)
+    assert (training.schedule, training.weight_decay) == ("constant", 0.0)
+    column = "validation_relative_rmse"
+    found = [evaluate(distilled, task, how).table[column] for how in (plain, constant)]
+    assert (found[0] != found[1]).any()
+
+
 def test_distilled_row_is_what_one_trains_by_hand(evaluation, distilled, task, small):
     row = evaluation.table.query("method == 'distilled' and forecaster == 'linear' and seed == 1")
     torch.manual_seed(1)
@@ -242,6 +252,8 @@ def test_messages(distilled, task, series, task_of, small, tmp_path):
         EvaluationSettings(methods=())
     with pytest.raises(InputError, match="unknown way to shuffle 'alway': did you mean 'always'"):
         EvaluationSettings(shuffles=("alway",))
+    with pytest.raises(InputError, match="unknown schedule 'constnt': did you mean 'constant'"):
+        EvaluationSettings(schedule="constnt")
     with pytest.raises(InputError, match="learning_rates has -1: every rate must be above 0"):
         EvaluationSettings(learning_rates=(-1,))
     with pytest.raises(InputError, match="updates is 0: it must be a whole number"):

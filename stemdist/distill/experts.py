@@ -126,14 +126,11 @@ def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int)
     moments = torch.zeros(len(experts), len(experts), dtype=torch.float64)
     for index in torch.split(evenly_spaced(len(source), n_windows), 16):
         _, y, mask = source.batch(index)
-        errors = torch.stack(
-            [
-                (predict_windows(one.forecaster, source, task.graph, profile, index=index) - y)[
-                    mask > 0
-                ]
-                for one in experts
-            ]
-        ).double()
+        answers = (
+            predict_windows(one.forecaster, source, task.graph, profile, index=index)
+            for one in experts
+        )
+        errors = torch.stack([(answer - y)[mask > 0] for answer in answers]).double()
         moments += errors @ errors.T
     weights = smallest_mean(moments)
     kept = weights >= min(LEAST_WEIGHT, float(weights.max()))

@@ -136,7 +136,7 @@ def _experts(experts: list[dict[str, Any]]) -> list[tuple[str, str]]:
     shares: Counter[str] = Counter()
     for expert in experts:
         shares[expert["family"]] += expert["weight"]
-    said = ", ".join(f"{family} {share:.2f}" for family, share in shares.most_common())
+    said = ", ".join(f"{family} {share:.2f}" for family, share in shares.most_common() if share)
     return [("experts", said)] if said else []
 
 

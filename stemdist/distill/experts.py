@@ -32,7 +32,7 @@ from stemdist.forecast import (
 from stemdist.forecast.train import evenly_spaced
 
 LEAST_WEIGHT = 0.01
-"""Experts of less weight are left out: they would cost more than they say."""
+"""Experts of less weight are not asked: they would cost more than they say."""
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Expert:
     cached : bool
         Whether it was trained by an earlier run.
     weight : float
-        Of its answer in that of all experts.
+        Of its answer in that of all experts; who has none is not asked.
     """
 
     family: str
@@ -99,7 +99,7 @@ def train_experts(
     Returns
     -------
     list of Expert
-        Those with a weight; the others are left out.
+        All of them, with weights that sum to 1.
     """
     training = validating_within_reason(training, task)
     jobs = [
@@ -111,14 +111,15 @@ def train_experts(
         delayed(_train_one)(task, family, settings, cache, progress) for family, settings in jobs
     )
     weighed = weigh_experts(experts, task, training.validation_windows)
-    log.info("experts: %s", {(e.family, e.validation_error): e.weight for e in weighed})
+    for one in weighed:
+        log.info("%s: validation MSE %g, weight %g", one.family, one.validation_error, one.weight)
     return weighed
 
 
 def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int) -> list[Expert]:
     """Return the experts with the weights of the best mean answer on ``n_windows`` validation ones.
 
-    Those who would have less than ``LEAST_WEIGHT`` are left out.
+    Those who would have less than ``LEAST_WEIGHT`` have none.
     """
     if len(experts) == 1:
         return [replace(experts[0], weight=1.0)]
@@ -133,13 +134,9 @@ def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int)
         errors = torch.stack([(answer - y)[mask > 0] for answer in answers]).double()
         moments += errors @ errors.T
     weights = smallest_mean(moments)
-    kept = weights >= min(LEAST_WEIGHT, float(weights.max()))
-    total = float(weights[kept].sum())
-    return [
-        replace(one, weight=float(weight) / total)
-        for one, weight, keep in zip(experts, weights, kept, strict=True)
-        if keep
-    ]
+    weights[weights < min(LEAST_WEIGHT, float(weights.max()))] = 0
+    shares = (weights / weights.sum()).tolist()
+    return [replace(one, weight=share) for one, share in zip(experts, shares, strict=True)]
 
 
 def smallest_mean(moments: Tensor) -> Tensor:
@@ -225,8 +222,8 @@ def expert_answers(
 
 
 def all_pointwise(experts: Sequence[Expert]) -> bool:
-    """Say whether every expert looks at each location alone."""
-    return all(expert.forecaster.pointwise for expert in experts)
+    """Say whether every expert who is asked looks at each location alone."""
+    return all(expert.forecaster.pointwise for expert in experts if expert.weight > 0)
 
 
 def relabelled(
@@ -242,10 +239,11 @@ def mean_answer(
 ) -> Tensor:
     """Return the experts' weighted mean forecast for ``windows``, (M', L_out, N) scaled."""
     total: Tensor | None = None
-    for expert in experts:  # two answers in memory, however many experts there are
+    asked = [expert for expert in experts if expert.weight > 0]
+    for expert in asked:  # two answers in memory, however many experts there are
         answer = predict_windows(expert.forecaster, windows, graph, index=index)
         answer = answer.mul_(expert.weight)
         total = answer if total is None else total.add_(answer)
     if total is None:
         raise InputError("there are no experts to ask: name at least one")
-    return total.div_(sum(expert.weight for expert in experts))
+    return total.div_(sum(expert.weight for expert in asked))

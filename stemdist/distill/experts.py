@@ -85,9 +85,9 @@ def train_experts(
     task : ForecastTask
         Trained on its training part, weighed on its validation part.
     families : sequence of str
-        Forecasters to train.
+        Forecasters to train; one that is named twice has twice the experts.
     n_seeds : int
-        Experts per family.
+        Experts for each name.
     training : TrainingSettings
         Its seed is the first expert's; the others follow.
     cache : str or Path, optional
@@ -102,11 +102,11 @@ def train_experts(
         All of them, with weights that sum to 1.
     """
     training = validating_within_reason(training, task)
-    jobs = [
-        (family, replace(training, seed=training.seed + seed))
-        for family in families
-        for seed in range(n_seeds)
-    ]
+    jobs = []
+    for place, family in enumerate(families):
+        earlier = list(families[:place]).count(family) * n_seeds
+        for seed in range(training.seed + earlier, training.seed + earlier + n_seeds):
+            jobs.append((family, replace(training, seed=seed)))
     experts: list[Expert] = Parallel()(
         delayed(_train_one)(task, family, settings, cache, progress) for family, settings in jobs
     )

@@ -38,6 +38,15 @@ def test_other_settings_are_other_experts(task, tmp_path):
     assert len([f for f in tmp_path.iterdir() if f.is_dir()]) == 2
 
 
+def test_a_family_named_twice_has_other_seeds(task):
+    experts = train_experts(task, ["mlp", "linear", "mlp"], 2, SETTINGS)
+    assert [one.family for one in experts] == ["mlp", "mlp", "linear", "linear", "mlp", "mlp"]
+    errors = [one.validation_error for one in experts if one.family == "mlp"]
+    assert len(set(errors)) == 4
+    twice = train_experts(task, ["mlp"], 4, SETTINGS)
+    assert [one.validation_error for one in twice] == errors
+
+
 def blend(weights):
     return torch.tensor(weights, dtype=torch.float64)
 

@@ -31,9 +31,6 @@ from stemdist.forecast import (
 )
 from stemdist.forecast.train import evenly_spaced
 
-SHRINKING = (10.0, 1.0, 0.3, 0.1, 0.03, 0.0)
-"""Penalties, from nearly equal weights to those that fit the validation part best."""
-
 LEAST_WEIGHT = 0.01
 """Experts of less weight are not asked: they would cost more than they say."""
 
@@ -79,19 +76,18 @@ def train_experts(
 ) -> list[Expert]:
     """Train experts, and weigh them so that their mean answer is best on the validation part.
 
-    Stacked regression: Breiman, Machine Learning 24, 1996; weights are not negative, sum to 1, and
-    are shrunk towards equal ones where that is better on other days. Families err differently, so
-    that their mean is mostly better than the best of them. Experts train in parallel where the
-    user says so with ``joblib.parallel_config``.
+    Stacked regression: Breiman, Machine Learning 24, 1996; weights are not negative and sum to 1.
+    Families err differently, so that their mean is better than the best of them. Experts train in
+    parallel where the user says so with ``joblib.parallel_config``.
 
     Parameters
     ----------
     task : ForecastTask
         Trained on its training part, weighed on its validation part.
     families : sequence of str
-        Forecasters to train; one that is named twice has twice the experts.
+        Forecasters to train.
     n_seeds : int
-        Experts for each name.
+        Experts per family.
     training : TrainingSettings
         Its seed is the first expert's; the others follow.
     cache : str or Path, optional
@@ -106,11 +102,11 @@ def train_experts(
         All of them, with weights that sum to 1.
     """
     training = validating_within_reason(training, task)
-    jobs = []
-    for place, family in enumerate(families):
-        earlier = list(families[:place]).count(family) * n_seeds
-        for seed in range(training.seed + earlier, training.seed + earlier + n_seeds):
-            jobs.append((family, replace(training, seed=seed)))
+    jobs = [
+        (family, replace(training, seed=training.seed + seed))
+        for family in families
+        for seed in range(n_seeds)
+    ]
     experts: list[Expert] = Parallel()(
         delayed(_train_one)(task, family, settings, cache, progress) for family, settings in jobs
     )
@@ -123,53 +119,33 @@ def train_experts(
 def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int) -> list[Expert]:
     """Return the experts with the weights of the best mean answer on ``n_windows`` validation ones.
 
-    Weights that fit a few days best need not fit others. So they are shrunk towards equal ones, by
-    as much as is best where weights of the first two fifths of the windows are tried on the last
-    two fifths, and the other way round. Those who would have less than ``LEAST_WEIGHT`` have none.
+    Those who would have less than ``LEAST_WEIGHT`` have none.
     """
-    index = evenly_spaced(len(task.validation), n_windows)
-    edge = 2 * len(index) // 5
-    first, between, last = (
-        _error_moments(experts, task, part)
-        for part in (index[:edge], index[edge : len(index) - edge], index[len(index) - edge :])
-    )
-
-    def elsewhere(shrink: float) -> float:
-        pairs = ((first, last), (last, first))
-        tried = ((smallest_mean(known, shrink), other) for known, other in pairs)
-        return sum(float(weights @ other @ weights) for weights, other in tried)
-
-    weights = smallest_mean(first + between + last, min(SHRINKING, key=elsewhere))
+    if len(experts) == 1:
+        return [replace(experts[0], weight=1.0)]
+    source, profile = task.validation, task.train.profile
+    moments = torch.zeros(len(experts), len(experts), dtype=torch.float64)
+    for index in torch.split(evenly_spaced(len(source), n_windows), 16):
+        _, y, mask = source.batch(index)
+        answers = (
+            predict_windows(one.forecaster, source, task.graph, profile, index=index)
+            for one in experts
+        )
+        errors = torch.stack([(answer - y)[mask > 0] for answer in answers]).double()
+        moments += errors @ errors.T
+    weights = smallest_mean(moments)
     weights[weights < min(LEAST_WEIGHT, float(weights.max()))] = 0
     shares = (weights / weights.sum()).tolist()
     return [replace(one, weight=share) for one, share in zip(experts, shares, strict=True)]
 
 
-def _error_moments(experts: Sequence[Expert], task: ForecastTask, index: Tensor) -> Tensor:
-    """Return the sums of products of the experts' errors on validation windows, (k, k)."""
-    source, profile = task.validation, task.train.profile
-    moments = torch.zeros(len(experts), len(experts), dtype=torch.float64)
-    for part in torch.split(index, 16):
-        _, y, mask = source.batch(part)
-        answers = (
-            predict_windows(one.forecaster, source, task.graph, profile, index=part)
-            for one in experts
-        )
-        errors = torch.stack([(answer - y)[mask > 0] for answer in answers]).double()
-        moments += errors @ errors.T
-    return moments
-
-
-def smallest_mean(moments: Tensor, shrink: float = 0.0) -> Tensor:
+def smallest_mean(moments: Tensor) -> Tensor:
     """Return the weights of errors whose weighted mean has the least mean square.
 
     Parameters
     ----------
     moments : Tensor
         (k, k) sums of products of k errors.
-    shrink : float
-        Penalty of the weights' sum of squares, relative to the errors' mean square; the larger,
-        the more equal are the weights.
 
     Returns
     -------
@@ -186,8 +162,8 @@ def smallest_mean(moments: Tensor, shrink: float = 0.0) -> Tensor:
     if not 0 < size < np.inf:
         return torch.full((len(moments),), 1 / len(moments), dtype=torch.float64)
     # Twins are as good as each other: a little of the identity has them share.
-    penalty = (1e-9 + shrink) * torch.eye(len(moments), dtype=torch.float64)
-    root = torch.linalg.cholesky(moments / size + penalty).T
+    identity = 1e-9 * torch.eye(len(moments), dtype=torch.float64)
+    root = torch.linalg.cholesky(moments / size + identity).T
     # Least squares of the mean error and of (sum - 1) have the direction that is wanted.
     system = torch.cat([root, torch.ones_like(root[:1])])
     wanted = np.append(np.zeros(len(moments)), 1.0)

@@ -38,10 +38,10 @@ class DistillSettings:
         Where targets come from; ``incremental`` ones are observed at first and move towards the
         experts' answers by the synthesizer's ``relabel`` share in every iteration.
     experts : tuple of str
-        Forecasters trained as experts; one that is named twice is trained twice. Their answers
-        are averaged with the weights that are best on the validation part.
+        Forecasters trained as experts; their answers are averaged with the weights that are best
+        on the validation part.
     expert_seeds : int
-        Experts for each name.
+        Experts per family.
     expert_training : TrainingSettings
         How experts are trained.
     synthesizer : str
@@ -69,7 +69,7 @@ class DistillSettings:
     representative: str = "medoid"
     selection: str = "kmeans"
     labels: str = "expert"
-    experts: tuple[str, ...] = ("mlp", "mlp", "linear", "decomposition-mlp")
+    experts: tuple[str, ...] = ("mlp", "linear", "decomposition-mlp")
     expert_seeds: int = 1
     expert_training: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(updates=1200, locations_per_update=128)

@@ -38,15 +38,6 @@ def test_other_settings_are_other_experts(task, tmp_path):
     assert len([f for f in tmp_path.iterdir() if f.is_dir()]) == 2
 
 
-def test_a_family_named_twice_has_other_seeds(task):
-    experts = train_experts(task, ["mlp", "linear", "mlp"], 2, SETTINGS)
-    assert [one.family for one in experts] == ["mlp", "mlp", "linear", "linear", "mlp", "mlp"]
-    errors = [one.validation_error for one in experts if one.family == "mlp"]
-    assert len(set(errors)) == 4
-    twice = train_experts(task, ["mlp"], 4, SETTINGS)
-    assert [one.validation_error for one in twice] == errors
-
-
 def blend(weights):
     return torch.tensor(weights, dtype=torch.float64)
 
@@ -59,8 +50,6 @@ def test_weights_of_the_smallest_mean():
     assert torch.allclose(follower, blend([1.0, 0.0]), atol=1e-6)
     twins = module.smallest_mean(torch.ones(2, 2))
     assert torch.allclose(twins, blend([0.5, 0.5]), atol=1e-6)
-    shrunk = module.smallest_mean(torch.diag(torch.tensor([1.0, 3.0])), shrink=0.5)
-    assert torch.allclose(shrunk, blend([2 / 3, 1 / 3]), atol=1e-6)
     opposite = module.smallest_mean(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
     assert torch.allclose(opposite, blend([0.5, 0.5]), atol=1e-6)
 
@@ -83,16 +72,16 @@ def test_no_other_weights_have_a_smaller_mean(errors, weights):
     assert ((found @ errors) ** 2).sum() <= ((other @ errors) ** 2).sum() + 1e-5
 
 
-def test_the_mean_of_all_families_is_better_than_equal_shares_and_most_of_them(task):
+def test_the_mean_of_all_families_is_no_worse_than_any(task):
     few = TrainingSettings(updates=30, validate_every=10)
     experts = train_experts(task, ["linear", "mlp", "rlinear"], 2, few)
     assert [one.family for one in experts] == ["linear"] * 2 + ["mlp"] * 2 + ["rlinear"] * 2
     assert abs(sum(one.weight for one in experts) - 1) < 1e-9
     index = evenly_spaced(len(task.validation), few.validation_windows)
     _, y, mask = task.validation.batch(index)
-    profile = task.train.profile
 
     def error(members):
+        profile = task.train.profile
         answers = [
             one.weight
             * predict_windows(one.forecaster, task.validation, task.graph, profile, index=index)
@@ -100,24 +89,10 @@ def test_the_mean_of_all_families_is_better_than_equal_shares_and_most_of_them(t
         ]
         return float(((sum(answers) - y) ** 2 * mask).sum() / mask.sum())
 
-    assert error(experts) <= error([replace(one, weight=1 / 6) for one in experts])
-    alone = [error([replace(one, weight=1.0)]) for one in experts]
-    assert alone == pytest.approx([one.validation_error for one in experts], rel=1e-5)
-    assert error(experts) < sorted(alone)[2]
-
-
-def test_weights_that_other_days_deny_are_shrunk(task, monkeypatch):
-    """One expert is right on the first days only, the other on the last: both or neither."""
-    steady = torch.tensor([[4.0, 3.9], [3.9, 4.0]], dtype=torch.float64)
-    first = torch.tensor([[1.0, 0.0], [0.0, 9.0]], dtype=torch.float64)
-    days = {"changing": iter([first, steady, first.flip(0, 1)]), "alike": iter([first] * 3)}
-    pair = [expert("linear", task), expert("mlp", task)]
-    found = {}
-    for name, moments in days.items():
-        monkeypatch.setattr(module, "_error_moments", lambda *_, turn=moments: next(turn))
-        found[name] = [one.weight for one in module.weigh_experts(pair, task, 20)]
-    assert found["changing"] == pytest.approx([0.5, 0.5])
-    assert found["alike"] == pytest.approx([0.9, 0.1])
+    best = min(one.validation_error for one in experts)
+    assert error(experts) < best
+    alone = [replace(one, weight=1.0) for one in experts]
+    assert min(error([one]) for one in alone) == pytest.approx(best, rel=1e-5)
 
 
 def test_who_adds_nothing_is_not_asked(task):

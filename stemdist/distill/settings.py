@@ -99,6 +99,11 @@ class DistillSettings:
             families = (given,) if isinstance(given, str) else tuple(given)
             if not families:
                 raise InputError(f"{name} is empty: name at least one forecaster")
+            if len(set(families)) < len(families):
+                raise InputError(
+                    f"{name} is {families}: name each forecaster once; {name[:-1]}_seeds trains it "
+                    "several times"
+                )
             for family in families:
                 FORECASTERS.get(family)
             object.__setattr__(self, name, families)

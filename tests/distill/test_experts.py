@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from stemdist.distill import DistillSettings
 from stemdist.distill import experts as module
 from stemdist.distill.clusters import cluster_locations
 from stemdist.distill.experts import Expert, expert_answers, train_experts
+from stemdist.errors import InputError
 from stemdist.forecast import TrainingSettings, fit, make_forecaster, predict_windows
 from stemdist.forecast.train import evenly_spaced
 
@@ -146,3 +148,11 @@ def test_answers_are_averaged_by_weight(task):
     assert torch.allclose(
         expert_answers(pair, task, clusters, index), 0.75 * each[0] + 0.25 * each[1], atol=1e-6
     )
+
+
+@pytest.mark.parametrize("name", ["experts", "judges"])
+def test_names_are_given_once(name):
+    with pytest.raises(InputError, match=f"{name} is empty: name at least one forecaster"):
+        DistillSettings(**{name: ()})
+    with pytest.raises(InputError, match=f"each forecaster once; {name[:-1]}_seeds trains it"):
+        DistillSettings(**{name: ("mlp", "linear", "mlp")})

@@ -29,6 +29,7 @@ from stemdist.forecast import (
     fit_once,
     predict_windows,
 )
+from stemdist.forecast.predict import windows_per_block
 from stemdist.forecast.train import evenly_spaced
 
 LEAST_WEIGHT = 0.01
@@ -121,11 +122,11 @@ def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int)
 
     Those who would have less than ``LEAST_WEIGHT`` have none.
     """
-    if len(experts) == 1:
+    if len(experts) == 1:  # nothing to weigh: no pass over the validation part
         return [replace(experts[0], weight=1.0)]
     source, profile = task.validation, task.train.profile
     moments = torch.zeros(len(experts), len(experts), dtype=torch.float64)
-    for index in torch.split(evenly_spaced(len(source), n_windows), 16):
+    for index in torch.split(evenly_spaced(len(source), n_windows), windows_per_block(source)):
         _, y, mask = source.batch(index)
         answers = (
             predict_windows(one.forecaster, source, task.graph, profile, index=index)

@@ -159,7 +159,7 @@ class SeriesWindows(WindowSource):
         x = self.inputs(index, locations)
         steps = self.starts[index, None] + self.lookback + torch.arange(self.horizon)
         mask = self._at(self.observed, steps, locations).to(x.dtype)  # (B, L_out, N, C)
-        y = self._at(self.values[..., : self.n_targets], steps, locations) * mask
+        y = self._at(self.values, steps, locations)[..., : self.n_targets] * mask
         return Batch(x, target_rows(y), target_rows(mask))
 
     def mean_window(self) -> Tensor:
@@ -176,7 +176,10 @@ class SeriesWindows(WindowSource):
 
     @staticmethod
     def _at(values: Tensor, steps: Tensor, locations: Tensor | None) -> Tensor:
-        return values[steps] if locations is None else values[steps[..., None], locations]
+        if locations is None:
+            return values[steps]
+        rows = steps[..., None] * values.shape[1] + locations  # of (T * N, F): one fast gather
+        return values.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, -1)
 
 
 def target_rows(y: Tensor) -> Tensor:

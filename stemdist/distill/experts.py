@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,14 +73,16 @@ def train_experts(
     n_seeds: int,
     training: TrainingSettings,
     *,
+    extra: int = 0,
     cache: str | Path | None = None,
     progress: bool | None = False,
 ) -> list[Expert]:
     """Train experts, and weigh them so that their mean answer is best on the validation part.
 
     Stacked regression: Breiman, Machine Learning 24, 1996; weights are not negative and sum to 1.
-    Families err differently, so that their mean is better than the best of them. Experts train in
-    parallel where the user says so with ``joblib.parallel_config``.
+    Families err differently, so that their mean is better than the best of them; so do two of a
+    family, of the one that says most above all. Experts train in parallel where the user says so
+    with ``joblib.parallel_config``, extra ones one after another.
 
     Parameters
     ----------
@@ -91,6 +94,8 @@ def train_experts(
         Experts per family.
     training : TrainingSettings
         Its seed is the first expert's; the others follow.
+    extra : int
+        Experts to train after those, each of the family that has the greatest weight by then.
     cache : str or Path, optional
         Folder in which finished experts and the state of unfinished ones are kept, under a
         hash of data and settings.
@@ -103,18 +108,24 @@ def train_experts(
         All of them, with weights that sum to 1.
     """
     training = validating_within_reason(training, task)
-    jobs = [
-        (family, replace(training, seed=training.seed + seed))
-        for family in families
-        for seed in range(n_seeds)
-    ]
-    experts: list[Expert] = Parallel()(
-        delayed(_train_one)(task, family, settings, cache, progress) for family, settings in jobs
-    )
-    weighed = weigh_experts(experts, task, training.validation_windows)
-    for one in weighed:
+    train = partial(_train_one, task, training, cache, progress)
+    jobs = [(family, seed) for family in families for seed in range(n_seeds)]
+    experts: list[Expert] = Parallel()(delayed(train)(*job) for job in jobs)
+    experts = weigh_experts(experts, task, training.validation_windows)
+    for seed in range(n_seeds, n_seeds + extra):
+        experts.append(train(heaviest_family(experts), seed))
+        experts = weigh_experts(experts, task, training.validation_windows)
+    for one in experts:
         log.info("%s: validation MSE %g, weight %g", one.family, one.validation_error, one.weight)
-    return weighed
+    return experts
+
+
+def heaviest_family(experts: Sequence[Expert]) -> str:
+    """Return the family whose experts have the greatest weight together."""
+    weights: dict[str, float] = {}
+    for one in experts:
+        weights[one.family] = weights.get(one.family, 0.0) + one.weight
+    return max(weights, key=lambda family: weights[family])
 
 
 def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int) -> list[Expert]:
@@ -174,11 +185,13 @@ def smallest_mean(moments: Tensor) -> Tensor:
 
 def _train_one(
     task: ForecastTask,
-    family: str,
     training: TrainingSettings,
     cache: str | Path | None,
     progress: bool | None,
+    family: str,
+    seed: int,
 ) -> Expert:
+    training = replace(training, seed=training.seed + seed)
     task.validation  # noqa: B018  (raises where there is nothing to choose experts by)
     fitted, cached = fit_once(task, family, training, cache=cache, progress=progress)
     return Expert(

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stemdist.data.windows import TensorWindows, WindowSource, materialise
+from stemdist.distill.labels import RelabelledWindows
 from stemdist.distill.parametrisation import Parametrisation, parametrisation_type
 from stemdist.forecast import (
     ForecastTask,
@@ -24,6 +25,9 @@ from stemdist.forecast import (
 )
 from stemdist.forecast.train import evenly_spaced
 from stemdist.graph import subgraph
+
+KEPT_ANSWERS = 2**24
+"""Experts answer all training windows at once where that is no more numbers, 64 MiB."""
 
 JUDGED_SERIES = 2**15
 FEWEST_JUDGED_WINDOWS = 8
@@ -104,14 +108,23 @@ class DistillationProblem:
         """
         source, graph = self.real, self.graph
         if self.answer is not None:
-            source, graph = self.task.train, self.task.graph
+            source = self.task.train if self._answered is None else self._answered
+            graph = self.task.graph
         index = torch.randint(len(source), (n_windows,), generator=generator)
         locations = torch.randperm(source.n_locations, generator=generator)[:n_locations]
         locations = locations.sort().values
         windows = materialise(source, index, locations)
-        if self.answer is not None:
+        if self.answer is not None and self._answered is None:
             windows = replace(windows, y=self.answer(windows), mask=torch.ones_like(windows.mask))
         return windows, subgraph(graph, locations)
+
+    @cached_property
+    def _answered(self) -> WindowSource | None:
+        """The training windows with the experts' answers, where there are few enough to keep."""
+        train = self.task.train
+        if self.answer is None or len(train) * train.rows * train.n_locations > KEPT_ANSWERS:
+            return None
+        return RelabelledWindows(source=train, answers=self.answer(train), share=1.0)
 
     def inputs(self, x: Tensor) -> Tensor:
         """Return learned inputs with the fixed features behind them, (M_S, L_in, K, F)."""

@@ -97,6 +97,7 @@ def experts_of(
         settings.experts,
         settings.expert_seeds,
         settings.expert_training,
+        extra=settings.extra_experts,
         cache=cache,
         progress=progress,
     )

@@ -19,6 +19,9 @@ from stemdist.errors import InputError, check_count, check_ratio, unknown_name
 from stemdist.forecast import FORECASTERS, ForecastTask, TrainingSettings
 from stemdist.graph import LocationClustering
 
+OF_EXPERTS = ("experts", "expert_seeds", "extra_experts", "expert_training")
+"""Fields that say who the experts are."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistillSettings:
@@ -42,6 +45,9 @@ class DistillSettings:
         on the validation part.
     expert_seeds : int
         Experts per family.
+    extra_experts : int
+        Experts that are trained after those, one by one, of whichever family then has the greatest
+        weight.
     expert_training : TrainingSettings
         How experts are trained.
     synthesizer : str
@@ -71,8 +77,9 @@ class DistillSettings:
     labels: str = "expert"
     experts: tuple[str, ...] = ("mlp", "linear", "decomposition-mlp")
     expert_seeds: int = 1
+    extra_experts: int = 1
     expert_training: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(updates=1200, locations_per_update=128)
+        default_factory=lambda: TrainingSettings(updates=1200, locations_per_update=96)
     )
     synthesizer: str = "kernel-ridge"
     synthesizer_options: Mapping[str, Any] = field(default_factory=dict)
@@ -89,6 +96,7 @@ class DistillSettings:
         check_ratio("time_ratio", self.time_ratio)
         check_ratio("space_ratio", self.space_ratio)
         check_count("expert_seeds", self.expert_seeds)
+        check_count("extra_experts", self.extra_experts, minimum=0)
         check_count("judge_seeds", self.judge_seeds)
         check_count("seed", self.seed, minimum=0)
         expert_share(self.labels)
@@ -149,6 +157,10 @@ class DistillSettings:
         'gradient-matching'
         """
         return cls(**recipe_fields(method, changes))
+
+    def of_experts(self) -> dict[str, Any]:
+        """Return the fields that say who the experts are, as plain JSON types."""
+        return {name: value for name, value in self.to_json().items() if name in OF_EXPERTS}
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""

@@ -7,7 +7,7 @@ import math
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -264,11 +264,7 @@ def _expert_jobs(place: Place, settings: BenchmarkSettings) -> list[Job]:
     needed = [settings.distillation(method, ratio, 0) for method in settings.methods]
     if set(settings.references) - {"full", "random"}:
         needed.append(settings.starting_point(ratio))
-    different = {
-        hash_of([one.experts, one.expert_seeds, asdict(one.expert_training)]): one
-        for one in needed
-        if one.labels != "observed"
-    }
+    different = {hash_of(one.of_experts()): one for one in needed if one.labels != "observed"}
     return [ExpertJob(place=place, settings=one) for one in different.values()]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from stemdist.distill import SYNTHESIZERS, DistillSettings
 from stemdist.distill.recipes import RECIPES
+from stemdist.distill.settings import OF_EXPERTS
 from stemdist.errors import InputError, check_count, check_ratio, unknown_name
 from stemdist.evaluate.methods import METHODS
 from stemdist.evaluate.settings import EvaluationSettings
@@ -197,8 +198,8 @@ class BenchmarkSettings:
 
     def starting_point(self, ratio: str) -> DistillSettings:
         """Return the settings of the real windows whose size the references take."""
-        keep = ("experts", "expert_seeds", "expert_training", "clustering", "representative")
-        common = {k: v for k, v in self.distill.items() if k in (*keep, "selection")}
+        keep = (*OF_EXPERTS, "clustering", "representative", "selection")
+        common = {k: v for k, v in self.distill.items() if k in keep}
         needs_experts = set(self.references) - {"full", "random"}
         time_ratio, space_ratio = ratio_pair(ratio)
         return DistillSettings(

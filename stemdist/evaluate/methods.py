@@ -172,8 +172,8 @@ class StartingPointWindows(Method):
         """Return the settings of the distillation."""
         settings = recorded_settings(budget)
         keep = ("time_ratio", "space_ratio", "clustering", "representative", "selection", "labels")
-        experts = [settings.experts, settings.expert_seeds, settings.expert_training]
-        return hash_of([[getattr(settings, name) for name in keep], settings.seed, experts])
+        chosen = [getattr(settings, name) for name in keep]
+        return hash_of([chosen, settings.seed, settings.of_experts()])
 
     def data(self, budget: Budget) -> TrainingData:
         """Return the windows that a synthesizer is given to improve."""
@@ -255,5 +255,4 @@ def recorded_experts(budget: Budget) -> list[Expert]:
 
 def expert_identity(budget: Budget) -> str:
     """Return a hash of the settings of the experts."""
-    settings = recorded_settings(budget)
-    return hash_of([settings.experts, settings.expert_seeds, settings.expert_training])
+    return hash_of(recorded_settings(budget).of_experts())

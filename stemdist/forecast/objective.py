@@ -25,7 +25,8 @@ class Update(NamedTuple):
     mask: Tensor
     """(B, C * L_out, N) 1 where the target counts."""
     graph: Data
-    """Graph between the N locations."""
+    """Graph between the N locations; of all locations of the source where the forecaster is
+    pointwise, which has no use for it."""
     profile: Tensor
     """(N, L_in * F) mean window of each location."""
     weight: Tensor

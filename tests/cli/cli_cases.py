@@ -11,8 +11,8 @@ import xarray as xr
 
 N_STEPS = 120
 QUICK_DISTILL = (
-    "--expert-training.updates 4 --expert-seeds 1 --judging.updates 4 --judge-seeds 1 "
-    "--synthesizer selection --lookback 4 --horizon 3"
+    "--expert-training.updates 4 --expert-seeds 1 --extra-experts 0 --judging.updates 4 "
+    "--judge-seeds 1 --synthesizer selection --lookback 4 --horizon 3"
 )
 
 

@@ -12,6 +12,7 @@ from cli_cases import Run, weather
 FAST = json.dumps(
     {
         "expert_seeds": 1,
+        "extra_experts": 0,
         "judge_seeds": 1,
         "judging": {"updates": 3},
         "expert_training": {"updates": 4},

@@ -37,6 +37,7 @@ def quick() -> DistillSettings:
         space_ratio=0.3,
         expert_training=TrainingSettings(updates=30, validate_every=15),
         expert_seeds=1,
+        extra_experts=0,
         judging=TrainingSettings(updates=20),
         judge_seeds=1,
         synthesizer_options={

@@ -97,6 +97,37 @@ def test_the_mean_of_all_families_is_no_worse_than_any(task):
     assert min(error([one]) for one in alone) == pytest.approx(best, rel=1e-5)
 
 
+def test_an_extra_expert_is_of_the_family_that_says_most(task):
+    before = train_experts(task, ["linear", "mlp"], 1, SETTINGS)
+    more = train_experts(task, ["linear", "mlp"], 1, SETTINGS, extra=2)
+    assert [one.family for one in more[:2]] == ["linear", "mlp"]
+    assert more[2].family == module.heaviest_family(before)
+    assert more[3].family == module.heaviest_family(
+        module.weigh_experts(more[:3], task, SETTINGS.validation_windows)
+    )
+    for one, same in zip(before, more[:2], strict=True):
+        assert one.validation_error == same.validation_error
+    seeds = {
+        (one.family, one.forecaster.state_dict()["head.weight"].sum().item())
+        for one in more
+        if one.family == "mlp"
+    }
+    assert len(seeds) == sum(one.family == "mlp" for one in more)  # each has weights of its own
+    assert sum(one.weight for one in more) == pytest.approx(1)
+
+
+def test_the_weights_of_a_family_are_those_of_all_its_experts(task):
+    one = expert("linear", task)
+    shares = {"linear": [0.4], "mlp": [0.35, 0.25]}
+    experts = [
+        replace(one, family=family, weight=weight)
+        for family, weights in shares.items()
+        for weight in weights
+    ]
+    assert module.heaviest_family(experts) == "mlp"
+    assert module.heaviest_family(experts[:2]) == "linear"
+
+
 def test_who_adds_nothing_is_not_asked(task):
     good, bad = expert("rlinear", task), expert("rlinear", task)
     with torch.no_grad():
@@ -148,6 +179,25 @@ def test_answers_are_averaged_by_weight(task):
     assert torch.allclose(
         expert_answers(pair, task, clusters, index), 0.75 * each[0] + 0.25 * each[1], atol=1e-6
     )
+
+
+def test_the_fields_of_experts_are_all_that_experts_depend_on():
+    settings = DistillSettings(extra_experts=3)
+    changed = replace(settings, time_ratio=0.5, seed=3, judge_seeds=1)
+    assert changed.of_experts() == settings.of_experts()
+    for name, value in {
+        "experts": ("mlp",),
+        "expert_seeds": 2,
+        "extra_experts": 0,
+        "expert_training": TrainingSettings(updates=3),
+    }.items():
+        assert replace(settings, **{name: value}).of_experts() != settings.of_experts()
+    assert DistillSettings.from_json(settings.to_json()).extra_experts == 3
+
+
+def test_extra_experts_are_counted():
+    with pytest.raises(InputError, match="extra_experts is -1"):
+        DistillSettings(extra_experts=-1)
 
 
 @pytest.mark.parametrize("name", ["experts", "judges"])

@@ -193,6 +193,7 @@ def test_every_parametrisation_distils(task, cut, name, labels):
         cut,
         labels=labels,
         expert_seeds=1,
+        extra_experts=0,
         parametrisation=name,
         synthesizer_options={**cut.synthesizer_options, "iterations": 1},
     )
@@ -285,6 +286,7 @@ def test_condtsf_learns_a_series(task, quick):
         "condtsf",
         space_ratio=0.3,
         expert_seeds=1,
+        extra_experts=0,
         expert_training=quick.expert_training,
         judging=TrainingSettings(updates=5),
         judge_seeds=1,

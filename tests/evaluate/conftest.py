@@ -43,6 +43,7 @@ def distilled(task, experts_folder):
                 space_ratio=0.4,
                 experts=("linear",),
                 expert_seeds=1,
+                extra_experts=0,
                 expert_training=TrainingSettings(updates=30),
                 judges=("linear",),
                 judging=TrainingSettings(updates=5),

@@ -30,6 +30,7 @@ from stemdist.forecast import TaskSettings, TrainingSettings, train_forecaster
 
 FAST = {
     "expert_seeds": 1,
+    "extra_experts": 0,
     "expert_training": {"updates": 5},
     "judging": {"updates": 3},
     "judge_seeds": 1,

@@ -278,6 +278,7 @@ def test_an_update_sees_the_profile_and_graph_of_its_locations(monkeypatch):
         return forward(self, x, graph, profile)
 
     monkeypatch.setattr(type(build()), "forward", spy)
+    monkeypatch.setattr(type(build()), "pointwise", False)  # who has no use for a graph gets none
     train(short(locations_per_update=3), source)
     for x, graph, profile in seen:
         chosen = [next(n for n in range(N) if source.profile[n].equal(row)) for row in profile]

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 60
 DISTILL = (
     "distill weather.nc -o tiny.nc --quiet --lookback 4 --horizon 3 --expert-training.updates 10 "
-    "--expert-seeds 1 --judge-seeds 1 --judging.updates 20 "
+    "--expert-seeds 1 --extra-experts 0 --judge-seeds 1 --judging.updates 20 "
     "--synthesizer-options iterations=4,steps=2,updates=2,networks=2,learning_rate=0.01"
 )
 TRAIN = (

@@ -1,0 +1,47 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from stemdist.distill import problem as module
+
+
+def batches(problem, n=3):
+    generator = torch.Generator().manual_seed(0)
+    return [problem.real_batch(8, 5, generator) for _ in range(n)]
+
+
+@pytest.mark.parametrize("labels", ["expert", "incremental"])
+def test_answers_that_were_kept_are_those_that_are_asked_for(make_problem, monkeypatch, labels):
+    problem = make_problem(labels=labels)
+    kept = batches(problem)
+    asked = []
+    monkeypatch.setattr(module, "KEPT_ANSWERS", 0)
+    other = replace(
+        problem, answer=lambda windows: asked.append(len(windows)) or problem.answer(windows)
+    )
+    for (one, graph), (same, same_graph) in zip(kept, batches(other), strict=True):
+        assert torch.equal(one.x, same.x)
+        assert torch.allclose(one.y, same.y, atol=1e-5)
+        assert one.mask.all()
+        assert same.mask.all()
+        assert torch.equal(one.profile, same.profile)
+        assert torch.equal(graph.edge_index, same_graph.edge_index)
+    assert asked == [8, 8, 8]  # windows of a batch, not the whole training part
+
+
+def test_few_answers_are_asked_for_once(make_problem):
+    problem = make_problem(labels="expert")
+    asked = []
+    once = replace(
+        problem, answer=lambda windows: asked.append(len(windows)) or problem.answer(windows)
+    )
+    batches(once)
+    assert asked == [len(problem.task.train)]
+
+
+def test_without_experts_targets_are_observed(make_problem):
+    problem = make_problem(labels="observed")
+    for windows, _ in batches(problem):
+        assert not windows.mask.all()  # the data have gaps
+        assert (windows.y[windows.mask == 0] == 0).all()

@@ -5,6 +5,8 @@ Shapes: N locations, F features, E edges; ``...`` any leading axes, e.g. (B, L).
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -12,6 +14,13 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stemdist.errors import InputError
+
+with warnings.catch_warnings():
+    # Some releases of torch (2.11) announce once per process that nothing checks sparse tensors
+    # unless one says so, even where one does.
+    warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
+    nowhere = torch.zeros(2, 0, dtype=torch.int64)
+    torch.sparse_coo_tensor(nowhere, torch.zeros(0), (1, 1), check_invariants=True)
 
 
 def edge_weights(graph: Data) -> Tensor:

@@ -123,7 +123,7 @@ class KernelRidge(Synthesizer):
         longest: int = 400,
         ridge: float = 0.03,
         learning_rate: float = 1e-2,
-        surrogate_learning_rate: float = 1e-3,
+        surrogate_learning_rate: float = 1e-2,
         batch_windows: int = 32,
         batch_locations: int = 32,
         synthetic_samples: int = 1024,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class StemdistError(Exception):
@@ -73,3 +76,36 @@ def check_count(name: str, value: int, minimum: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise InputError(f"{name} is {value!r}: it must be a whole number of at least {minimum}")
     return value
+
+
+def check_distinct(
+    name: str, values: str | Iterable[T], *, minimum: int = 1, hint: str = ""
+) -> tuple[T, ...]:
+    """Return what was given as a tuple of different values, else raise.
+
+    Parameters
+    ----------
+    name : str
+        What is given, in the user's words.
+    values : str or iterable
+        The values; a single name stands for itself.
+    minimum : int
+        How many there must be, 0 or 1.
+    hint : str, optional
+        One more sentence saying what to do.
+
+    Raises
+    ------
+    InputError
+        If there are too few, or one is given twice.
+
+    Examples
+    --------
+    >>> check_distinct("judges", "mlp")
+    ('mlp',)
+    """
+    chosen: tuple[T, ...] = (values,) if isinstance(values, str) else tuple(values)  # type: ignore[assignment]
+    if len(chosen) < minimum or len(set(chosen)) < len(chosen):
+        wanted = "give at least one, and each only once" if minimum else "give each only once"
+        raise InputError(f"{name} is {chosen}: {wanted}{f'. {hint}' if hint else ''}")
+    return chosen

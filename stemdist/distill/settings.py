@@ -15,7 +15,7 @@ from stemdist.distill.parametrisation import PARAMETRISATIONS, parametrisation_t
 from stemdist.distill.recipes import recipe_fields
 from stemdist.distill.selection import SELECTIONS
 from stemdist.distill.synthesizer import make_synthesizer
-from stemdist.errors import InputError, check_count, check_ratio, unknown_name
+from stemdist.errors import InputError, check_count, check_distinct, check_ratio, unknown_name
 from stemdist.forecast import FORECASTERS, ForecastTask, TrainingSettings
 from stemdist.graph import LocationClustering
 
@@ -103,15 +103,8 @@ class DistillSettings:
         if self.selection not in SELECTIONS:
             raise unknown_name("window selection", self.selection, SELECTIONS)
         for name in ("experts", "judges"):
-            given = getattr(self, name)
-            families = (given,) if isinstance(given, str) else tuple(given)
-            if not families:
-                raise InputError(f"{name} is empty: name at least one forecaster")
-            if len(set(families)) < len(families):
-                raise InputError(
-                    f"{name} is {families}: name each forecaster once; {name[:-1]}_seeds trains it "
-                    "several times"
-                )
+            several = f"{name[:-1]}_seeds trains a forecaster several times"
+            families = check_distinct(name, getattr(self, name), hint=several)
             for family in families:
                 FORECASTERS.get(family)
             object.__setattr__(self, name, families)

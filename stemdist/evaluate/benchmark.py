@@ -14,7 +14,7 @@ import xarray as xr
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from stemdist.errors import InputError, check_ratio
+from stemdist.errors import InputError, check_distinct, check_ratio
 from stemdist.evaluate.benchmark_jobs import Job, Lab, Place, Row, attempt, stages
 from stemdist.evaluate.benchmark_result import KEYS, Benchmark
 from stemdist.evaluate.benchmark_settings import BenchmarkSettings
@@ -140,12 +140,11 @@ def rolling_tasks(
     {'100%': 384, '50%': 192}
     """
     n_steps = series.sizes["time"]
-    chosen = {f"{100 * check_ratio('share', share):g}%": share for share in shares}
-    if len(chosen) < len(shares) or not chosen:
-        raise InputError(f"shares is {tuple(shares)}: give at least one, and each only once")
+    chosen = [check_ratio("share", share) for share in check_distinct("shares", shares)]
+    parts = {f"{100 * share:g}%": slice(round(share * n_steps)) for share in chosen}
     return {
-        name: ForecastTask.from_series(series.isel(time=slice(round(share * n_steps))), settings)
-        for name, share in chosen.items()
+        name: ForecastTask.from_series(series.isel(time=part), settings)
+        for name, part in parts.items()
     }
 
 

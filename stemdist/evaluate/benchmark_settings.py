@@ -11,7 +11,7 @@ from typing import Any
 from stemdist.distill import SYNTHESIZERS, DistillSettings
 from stemdist.distill.recipes import RECIPES
 from stemdist.distill.settings import OF_EXPERTS
-from stemdist.errors import InputError, check_count, check_ratio, unknown_name
+from stemdist.errors import InputError, check_count, check_distinct, check_ratio, unknown_name
 from stemdist.evaluate.methods import METHODS
 from stemdist.evaluate.settings import EvaluationSettings
 from stemdist.forecast import FORECASTERS, TrainingSettings
@@ -111,13 +111,11 @@ class BenchmarkSettings:
     area_weighted: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("methods", "references", "surrogates"):
-            object.__setattr__(self, name, _distinct(name, getattr(self, name)))
+        for name, minimum in (("methods", 1), ("references", 0), ("surrogates", 0)):
+            given = check_distinct(name, getattr(self, name), minimum=minimum)
+            object.__setattr__(self, name, given)
         shares = (_label(*ratio_pair(text)) for text in _texts(self.ratios))
-        object.__setattr__(self, "ratios", _distinct("ratios", shares))
-        for name in ("methods", "ratios"):
-            if not getattr(self, name):
-                raise InputError(f"{name} is empty: give at least one")
+        object.__setattr__(self, "ratios", check_distinct("ratios", shares))
         check_count("seeds", self.seeds)
         check_count("trainings", self.trainings)
         self._check_names()
@@ -296,13 +294,6 @@ def _label(time: float, space: float) -> str:
 
 def _texts(values: Any) -> tuple[str, ...]:
     return (values,) if isinstance(values, str) else tuple(values)
-
-
-def _distinct(name: str, values: Any) -> tuple[str, ...]:
-    chosen = _texts(values)
-    if len(set(chosen)) < len(chosen):
-        raise InputError(f"{name} is {chosen}: give each only once")
-    return chosen
 
 
 def _complete(changes: Mapping[str, Any], start: DistillSettings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.errors import InputError, check_count, check_distinct, unknown_name
 from stemdist.evaluate.methods import METHODS
 from stemdist.forecast import FORECASTERS, TrainingSettings
 
@@ -97,7 +97,7 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         for name in ("forecasters", "methods", "learning_rates", "shuffles"):
-            object.__setattr__(self, name, _distinct(name, getattr(self, name)))
+            object.__setattr__(self, name, check_distinct(name, getattr(self, name)))
         for kind, registry in (("forecasters", FORECASTERS), ("methods", METHODS)):
             for name in getattr(self, kind):
                 registry.get(name)
@@ -148,10 +148,3 @@ class EvaluationSettings:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
         return asdict(self)
-
-
-def _distinct(name: str, values: Any) -> tuple[Any, ...]:
-    chosen = (values,) if isinstance(values, str) else tuple(values)
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise InputError(f"{name} is {chosen}: give at least one, and each only once")
-    return chosen

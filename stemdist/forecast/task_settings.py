@@ -12,7 +12,7 @@ from stemdist.data.calendar import calendar_names, check_calendar
 from stemdist.data.catalogue import graph_recipe
 from stemdist.data.recipe import DatasetRecipe
 from stemdist.data.split import PARTS, Split
-from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.errors import InputError, check_count, check_distinct, unknown_name
 from stemdist.graph import GraphSettings
 
 
@@ -62,11 +62,7 @@ class TaskSettings:
         check_count("calendar_harmonics", self.calendar_harmonics)
         object.__setattr__(self, "calendar", check_calendar(self.calendar))
         for name in ("static", "targets", "future"):
-            given: Any = getattr(self, name)
-            names = (given,) if isinstance(given, str) else tuple(given)
-            object.__setattr__(self, name, names)
-            if len(set(names)) < len(names):
-                raise InputError(f"{name} is {names}: give each name once")
+            object.__setattr__(self, name, check_distinct(name, getattr(self, name), minimum=0))
         both = sorted(set(self.targets) & set(self.future))
         if both:
             raise InputError(

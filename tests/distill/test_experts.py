@@ -202,7 +202,7 @@ def test_extra_experts_are_counted():
 
 @pytest.mark.parametrize("name", ["experts", "judges"])
 def test_names_are_given_once(name):
-    with pytest.raises(InputError, match=f"{name} is empty: name at least one forecaster"):
+    with pytest.raises(InputError, match=f"{name} is .*: give at least one, and each only once"):
         DistillSettings(**{name: ()})
-    with pytest.raises(InputError, match=f"each forecaster once; {name[:-1]}_seeds trains it"):
+    with pytest.raises(InputError, match=f"each only once. {name[:-1]}_seeds trains a forecaster"):
         DistillSettings(**{name: ("mlp", "linear", "mlp")})

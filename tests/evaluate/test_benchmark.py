@@ -384,7 +384,7 @@ def test_distillations_of_the_grid():
     assert (options["steps"], options["iterations"], options["surrogate"]) == (9, 1, "mlp")
     assert options["batch_windows"] == 64  # the method's own
     assert long.expert_training.updates == 5
-    assert long.expert_training.locations_per_update == 128  # others stay as they are
+    assert long.expert_training.locations_per_update == 96  # others stay as they are
     assert options["surrogate_options"] == {}  # the method's own, mtgnn, has some
     assert json.loads(json.dumps(grid.to_json()))["distill"]["judging"]["updates"] == 3
     judging = grid.evaluation(("distilled",), first_seed=4)
@@ -397,7 +397,7 @@ def test_distillations_of_the_grid():
     ("changes", "message"),
     [
         ({"methods": ("stemdst",)}, "unknown method 'stemdst': did you mean 'stemdist'"),
-        ({"methods": ()}, "methods is empty"),
+        ({"methods": ()}, "methods is .*: give at least one"),
         ({"methods": ("default", "default")}, "each only once"),
         ({"references": ("ful",)}, "unknown method 'ful': did you mean 'full'"),
         ({"references": ("distilled",)}, "which is what the methods make"),

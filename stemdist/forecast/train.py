@@ -214,8 +214,10 @@ class _Run:
             len(self.source), self.settings.batch_windows, self.update, self.settings.seed
         )
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.update)
-        size = self.settings.locations_per_update
-        if size is None or size >= self.source.n_locations:
+        size = self.settings.locations_per_update or self.source.n_locations
+        if self.shuffle and len(self.source) == 1:  # no other order: who is there differs instead
+            size = min(size, math.ceil(self.source.n_locations / 2))
+        if size >= self.source.n_locations:
             x, y, mask = self._batch(index, None, generator)
             return Update(x, y, mask, self.graph, self.profile, self.weight, index, None)
         chosen = torch.randperm(self.source.n_locations, generator=generator)[:size].sort().values

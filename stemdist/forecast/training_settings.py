@@ -51,7 +51,8 @@ class TrainingSettings:
         Give every location the windows of an update in an order of its own, so that its
         neighbours show now this and now that beside it. Forecasters that mix locations then learn
         from a few windows what does not depend on the neighbours, and nothing of what does; others
-        learn the same. By default where the targets follow from each location's own windows (a
+        learn the same. A single window has no other order: there each update has a random half of
+        the locations. By default where the targets follow from each location's own windows (a
         set with answers of pointwise experts), and nowhere else.
     validate_every : int
         Updates between validations, where validation windows are given.

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.data import Data
 
-from stemdist.data import TensorWindows
+from stemdist.data import TensorWindows, materialise
 from stemdist.data.windows import Batch
 from stemdist.errors import InputError
 from stemdist.forecast import (
@@ -330,6 +330,27 @@ def test_by_default_locations_are_shuffled_where_targets_are_pointwise():
     assert same_weights(train(short(), name="mtgnn")[0], plain)
     assert same_weights(train(short(), source=alone, name="mtgnn")[0], shuffled)
     assert same_weights(train(short(shuffle_locations=False), source=alone, name="mtgnn")[0], plain)
+
+
+@pytest.mark.parametrize(("some", "expected"), [(None, (N + 1) // 2), (2, 2), (N, (N + 1) // 2)])
+def test_a_single_window_is_shown_with_half_of_its_locations(monkeypatch, some, expected):
+    one, seen = materialise(windows(), torch.tensor([1])), []
+    batch = TensorWindows.batch
+
+    def spy(self, index, locations=None):
+        if self is one and locations is not None:
+            seen.append(tuple(locations.tolist()))
+        return batch(self, index, locations)
+
+    monkeypatch.setattr(TensorWindows, "batch", spy)
+    train(short(shuffle_locations=True, locations_per_update=some), source=one, name="mtgnn")
+    assert len(seen) == short().updates
+    assert {len(set(locations)) for locations in seen} == {expected}
+    assert len(set(seen)) > 3
+    seen.clear()
+    train(short(shuffle_locations=True), source=one, name="linear")  # sees each alone
+    train(short(shuffle_locations=False), source=one, name="mtgnn")
+    assert not seen
 
 
 def test_an_objective_that_knows_windows_by_number_keeps_them(monkeypatch):

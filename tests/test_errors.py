@@ -15,6 +15,7 @@ from stemdist.errors import (
     OutputError,
     StemdistError,
     check_count,
+    check_distinct,
     check_ratio,
     unknown_name,
 )
@@ -62,3 +63,12 @@ def test_wrong_count(value):
 def test_count():
     assert check_count("seed", 0, minimum=0) == 0
     assert check_ratio("ratio", 1) == 1.0
+
+
+def test_values_that_are_named_once():
+    assert check_distinct("shares", iter([1.0, 0.5])) == (1.0, 0.5)
+    assert check_distinct("references", (), minimum=0) == ()
+    with pytest.raises(InputError, match=r"shares is \(\): give at least one, and each only once$"):
+        check_distinct("shares", [])
+    with pytest.raises(InputError, match=r"names is \('a', 'a'\): give each only once\. Leave one"):
+        check_distinct("names", ["a", "a"], minimum=0, hint="Leave one out")

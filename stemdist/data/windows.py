@@ -178,6 +178,8 @@ class SeriesWindows(WindowSource):
     def _at(values: Tensor, steps: Tensor, locations: Tensor | None) -> Tensor:
         if locations is None:
             return values[steps]
+        if not values.is_contiguous():  # its rows are not there without a copy of the series
+            return values[steps[..., None], locations]
         rows = steps[..., None] * values.shape[1] + locations  # of (T * N, F): one fast gather
         return values.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, -1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,7 +106,12 @@ def test_batch_equals_a_slow_loop(source):
     assert x.shape[-1] == source.n_features
 
 
-def test_batch_at_some_locations(source):
+@pytest.mark.parametrize("locations_first", [False, True])
+def test_batch_at_some_locations(source, locations_first):
+    if locations_first:  # in memory, as files of (location, time) are
+        turned = source.values.transpose(0, 1).contiguous().transpose(0, 1)
+        source = replace(source, values=turned)
+    assert source.values.is_contiguous() is not locations_first
     index, locations = torch.tensor([1, 4]), torch.tensor([3, 1])
     x, y, mask = source.batch(index)
     part = source.batch(index, locations)

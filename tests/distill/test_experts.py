@@ -202,7 +202,9 @@ def test_extra_experts_are_counted():
 
 @pytest.mark.parametrize("name", ["experts", "judges"])
 def test_names_are_given_once(name):
-    with pytest.raises(InputError, match=f"{name} is .*: give at least one, and each only once"):
+    with pytest.raises(InputError, match=rf"{name} is \(\): give at least one, and each only once"):
         DistillSettings(**{name: ()})
-    with pytest.raises(InputError, match=f"each only once. {name[:-1]}_seeds trains a forecaster"):
+    with pytest.raises(
+        InputError, match=rf"each only once\. {name[:-1]}_seeds trains a forecaster"
+    ):
         DistillSettings(**{name: ("mlp", "linear", "mlp")})

@@ -85,7 +85,7 @@ def test_settings_as_json(quick):
         ({"clustering": "kmens"}, "unknown clustering method 'kmens': did you mean 'kmeans'"),
         ({"representative": "mode"}, "unknown representative"),
         ({"experts": ("mlpp",)}, "unknown forecaster 'mlpp': did you mean 'mlp'"),
-        ({"experts": ()}, "experts is .*: give at least one"),
+        ({"experts": ()}, r"experts is \(\): give at least one, and each only once"),
         ({"judges": ("rnnn",)}, "unknown forecaster 'rnnn'"),
         ({"judging": TrainingSettings(loss="quantile")}, "judging has loss='quantile'"),
         ({"judges": ("unet",)}, "'unet' cannot be a judge: it needs a regular grid"),

@@ -397,7 +397,7 @@ def test_distillations_of_the_grid():
     ("changes", "message"),
     [
         ({"methods": ("stemdst",)}, "unknown method 'stemdst': did you mean 'stemdist'"),
-        ({"methods": ()}, "methods is .*: give at least one"),
+        ({"methods": ()}, r"methods is \(\): give at least one, and each only once"),
         ({"methods": ("default", "default")}, "each only once"),
         ({"references": ("ful",)}, "unknown method 'ful': did you mean 'full'"),
         ({"references": ("distilled",)}, "which is what the methods make"),

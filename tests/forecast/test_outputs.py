@@ -258,7 +258,10 @@ def test_distilled_sets_of_several_targets(series, tmp_path):
         ({"future": ("prize",)}, "unknown variable in future 'prize': did you mean 'price'"),
         ({"future": ("price",)}, "price is what is forecast, so it cannot be known"),
         ({"targets": ("demand",), "future": ("demand",)}, "demand cannot be forecast and known"),
-        ({"targets": ("demand", "demand")}, "targets is .*: give each only once"),
+        (
+            {"targets": ("demand", "demand")},
+            r"targets is \('demand', 'demand'\): give each only once",
+        ),
     ],
 )
 def test_wrong_task_settings(series, settings, message):

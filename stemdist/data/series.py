@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from stemdist.data.dimensions import Dimensions, find_dimensions, with_positions
-from stemdist.errors import InputError, unknown_name
+from stemdist.errors import InputError, check_distinct, unknown_name
 
 GRID_DIMS = "grid_dims"
 
@@ -209,8 +209,8 @@ def _chosen(raw: xr.Dataset, candidates: list[str], variables: Sequence[str] | N
                 "Choose with --variable (the first is the target, more are input features)"
             )
         return candidates
-    variables = [variables] if isinstance(variables, str) else variables
-    for name in variables:
+    chosen = check_distinct("--variable", variables)
+    for name in chosen:
         if name in raw.variables and name not in candidates:
             array = raw[name]
             raise InputError(
@@ -219,9 +219,7 @@ def _chosen(raw: xr.Dataset, candidates: list[str], variables: Sequence[str] | N
             )
         if name not in candidates:
             raise unknown_name("variable", name, candidates, "Choose with --variable")
-    if not variables or len(set(variables)) < len(variables):
-        raise InputError(f"--variable is {list(variables)}: name at least one variable, each once")
-    return list(variables)
+    return list(chosen)
 
 
 def _stack(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:

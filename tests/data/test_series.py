@@ -113,9 +113,9 @@ def test_wrong_variables():
         canonical_series(raw, variables=["height"])
     with pytest.raises(InputError, match="unknown variable 'V2': did you mean"):
         canonical_series(raw.rename(v="v2"), variables=["V2"])
-    with pytest.raises(InputError, match="name at least one variable, each once"):
+    with pytest.raises(InputError, match=r"--variable is \('v', 'v'\): give at least one"):
         canonical_series(raw, variables=["v", "v"])
-    with pytest.raises(InputError, match="name at least one"):
+    with pytest.raises(InputError, match=r"--variable is \(\): give at least one"):
         canonical_series(raw, variables=[])
     text = xr.Dataset({"v": (("time",), list("abcd"))}, {"time": TIME})
     with pytest.raises(InputError, match=r"no numeric variable varies along 'time'.*v \(<U1\)"):

@@ -80,7 +80,7 @@ class KernelRidge(Synthesizer):
         With one that is linear in its inputs, this is kernel ridge regression with the linear
         kernel. Those behind a ``+`` join for the last round; without them there is none.
     last_iterations : int
-        Iterations of the last round, which are judged at their end.
+        Iterations of the last round, with ``steps`` steps for each family.
     last_samples : int
         Sets of more samples have no last round: they serve all families alike without it.
     networks : int
@@ -200,8 +200,8 @@ class KernelRidge(Synthesizer):
         families = self._all_families
         options = {
             "surrogate": ",".join(families),
-            "iterations": 1,
-            "steps": self.last_iterations * self.steps,
+            "iterations": self.last_iterations,
+            "steps": self.steps * len(families),
             "networks": max(self.networks, len(families)),  # who is named takes part
         }
         few = min(JUDGED_TOGETHER, problem.judging.batch_windows)

@@ -15,8 +15,8 @@ def test_end_to_end(task, quick):
     assert distilled.windows.y.shape == (14, 3, 4)
     assert distilled.y_kind == "expert"
     history = distilled.record["history"]
-    assert [row["iteration"] for row in history] == [0, 1, 2, 3, 3, 4]
-    assert [row["round"] for row in history] == [1, 1, 1, 1, 2, 2]
+    assert [row["iteration"] for row in history] == [0, 1, 2, 3, 3, 4, 5, 6]
+    assert [row["round"] for row in history] == [1, 1, 1, 1, 2, 2, 2, 2]
     assert distilled.record["seconds"] > 0
     assert distilled.record["peak_memory_bytes"] > 0
 

@@ -111,10 +111,11 @@ def plot_distilled(distilled: DistilledSet) -> Figure:
     windows.set_title("Synthetic windows")
     _draw_sizes(sizes, distilled)
     record = distilled.record
+    n_windows = "1 window" if distilled.n_windows == 1 else f"{distilled.n_windows:,} windows"
     figure.suptitle(
         f"{record.get('source_name') or distilled.variables[0]}: {record['training_windows']:,} "
-        f"windows x {len(distilled.locations):,} locations distilled to {distilled.n_windows:,} "
-        f"windows x {distilled.n_clusters:,} clusters"
+        f"windows x {len(distilled.locations):,} locations distilled to {n_windows} x "
+        f"{distilled.n_clusters:,} clusters"
     )
     return figure
 

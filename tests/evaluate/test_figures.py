@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from stemdist.data.windows import materialise
 from stemdist.errors import InputError, MissingDependencyError
 from stemdist.evaluate import plot_distilled, plot_evaluation, save_figure
 from stemdist.evaluate.figures import WINDOWS_SHOWN
@@ -58,6 +59,11 @@ def test_three_panels_with_units_and_legends(distilled):
     title = figure.get_suptitle()
     assert f"x {len(distilled.locations)} locations" in title
     assert f"{distilled.n_windows} windows x {distilled.n_clusters} clusters" in title
+    one = dataclasses.replace(
+        distilled, windows=materialise(distilled.windows, torch.zeros(1, dtype=torch.int64))
+    )
+    title = plot_distilled(one).get_suptitle()
+    assert title.endswith(f"distilled to 1 window x {distilled.n_clusters} clusters")
 
 
 def test_windows_are_those_stored(distilled):

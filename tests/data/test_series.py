@@ -113,10 +113,10 @@ def test_wrong_variables():
         canonical_series(raw, variables=["height"])
     with pytest.raises(InputError, match="unknown variable 'V2': did you mean"):
         canonical_series(raw.rename(v="v2"), variables=["V2"])
-    with pytest.raises(InputError, match=r"--variable is \('v', 'v'\): give at least one"):
-        canonical_series(raw, variables=["v", "v"])
-    with pytest.raises(InputError, match=r"--variable is \(\): give at least one"):
-        canonical_series(raw, variables=[])
+    for names, said in ((["v", "v"], r"\('v', 'v'\)"), ([], r"\(\)")):
+        once = f"--variable is {said}: give at least one, and each only once$"
+        with pytest.raises(InputError, match=once):
+            canonical_series(raw, variables=names)
     text = xr.Dataset({"v": (("time",), list("abcd"))}, {"time": TIME})
     with pytest.raises(InputError, match=r"no numeric variable varies along 'time'.*v \(<U1\)"):
         canonical_series(text)

@@ -116,7 +116,7 @@ class KernelRidge(Synthesizer):
         iterations: int = 32,
         steps: int = 200,
         surrogate: str = "mlp,linear+gru,patchtst",
-        last_iterations: int = 3,
+        last_iterations: int = 6,
         last_samples: int = 256,
         networks: int = 8,
         updates: int = 5,

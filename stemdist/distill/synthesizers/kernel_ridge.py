@@ -80,7 +80,7 @@ class KernelRidge(Synthesizer):
         With one that is linear in its inputs, this is kernel ridge regression with the linear
         kernel. Those behind a ``+`` join for the last round; without them there is none.
     last_iterations : int
-        Iterations of the last round, with ``steps`` steps for each family.
+        Iterations of the last round at most, with ``steps`` steps for each family.
     last_samples : int
         Sets of more samples have no last round: they serve all families alike without it.
     networks : int

@@ -24,18 +24,19 @@ from alone import Alone, hardware
 import stemdist
 from stemdist.cost import measure
 from stemdist.distill import DistillSettings, distill
+from stemdist.evaluate.benchmark_settings import ratio_pair
 from stemdist.forecast import ForecastTask, TrainingSet, TrainingSettings, fit_windows, held_out
 
 WANTED = 2  # trainings after which distilling should have paid
 FILE = "era5-2mt-2019-03-uk.nc"
 
 
-def prepare(path: Path, ratio: float) -> float:
+def prepare(path: Path, time_ratio: float, space_ratio: float) -> float:
     """Distil, keep task and set in this process, and return the seconds of distilling."""
     global TASK, SET
     TASK = ForecastTask.from_series(stemdist.open_series(path, variables=["t2m"]))
     with measure() as cost:
-        made = distill(TASK, DistillSettings(time_ratio=ratio, space_ratio=ratio))
+        made = distill(TASK, DistillSettings(time_ratio=time_ratio, space_ratio=space_ratio))
     SET = made.training_set()
     return cost.cpu_seconds
 
@@ -56,12 +57,12 @@ def main() -> None:
     """Distil once, train every forecaster on both, and print what it costs."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--forecasters", default="linear,mlp,patchtst")
-    parser.add_argument("--ratio", type=float, default=0.1)
+    parser.add_argument("--ratio", type=ratio_pair, default="0.1x0.1", help="time x space")
     arguments = parser.parse_args()
     path = Path(os.environ["STEMDIST_DATA"]) / FILE
     print(hardware(1))
     with Alone(1, keep_memory=True) as process:
-        distilling = process(prepare, path, arguments.ratio)
+        distilling = process(prepare, path, *arguments.ratio)
         print(f"distilling: {distilling:.0f} s (asked: at most one training of an MLP)")
         print("forecaster            full s  distilled s  distilling / full  pays after")
         for name in arguments.forecasters.split(","):

@@ -36,6 +36,7 @@ def distill_series(
     *,
     method: str = "default",
     work: str | Path | None = None,
+    device: str = "cpu",
     progress: bool | None = None,
     **options: Any,
 ) -> DistilledSet:
@@ -49,6 +50,8 @@ def distill_series(
         A named method, e.g. ``"default"`` or ``"stemdist"``; options win over its settings.
     work : str or Path, optional
         Folder in which state is kept, so that a run that was stopped continues exactly.
+    device : str
+        Where to compute: cpu, cuda, cuda:0.
     progress : bool, optional
         Show bars; None shows them on a terminal only.
     **options
@@ -75,7 +78,8 @@ def distill_series(
     """
     task, own = _sorted(options, TaskSettings, DistillSettings)
     settings = DistillSettings.of(method, **own)
-    return distill(_prepared(series, TaskSettings(**task)), settings, work=work, progress=progress)
+    prepared = _prepared(series, TaskSettings(**task))
+    return distill(prepared, settings, work=work, device=device, progress=progress)
 
 
 def train(

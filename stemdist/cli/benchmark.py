@@ -52,7 +52,7 @@ def benchmark(
     jobs : int
         Distillations and training runs at the same time.
     device : str
-        Where forecasters train and predict: cpu, cuda, cuda:0.
+        Where to distil, train and predict: cpu, cuda, cuda:0.
 
     Examples
     --------

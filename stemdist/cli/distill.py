@@ -36,6 +36,7 @@ def distill(
     *,
     method: str = "default",
     output: str | None = None,
+    device: str = "cpu",
     settings: DistillSettings,
     opening: OpenOptions,
     task: TaskOptions,
@@ -57,6 +58,8 @@ def distill(
     output : str, optional
         File to write, .nc or .zarr; by default named after DATA, in the working directory. A
         file of that name is replaced.
+    device : str
+        Where to compute: cpu, cuda, cuda:0.
 
     Examples
     --------
@@ -81,7 +84,12 @@ def distill(
         console.note(f"continuing with the state in {str(work)!r}")
     prepared = task_of(data, opening, task)
     distilled = distill_task(
-        prepared, settings, work=work, experts=expert_folder(), progress=console.progress
+        prepared,
+        settings,
+        work=work,
+        experts=expert_folder(),
+        device=device,
+        progress=console.progress,
     )
     distilled.save(target)
     remove_work(target)
@@ -128,7 +136,12 @@ def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:
         *_errors(record["history"]),
         ("time", duration_text(float(record["seconds"]))),
         ("peak memory", bytes_text(float(record["peak_memory_bytes"]))),
+        *_device_memory(record["peak_device_bytes"]),
     ]
+
+
+def _device_memory(peak_bytes: int) -> list[tuple[str, str]]:
+    return [("peak GPU memory", bytes_text(float(peak_bytes)))] if peak_bytes else []
 
 
 def _experts(experts: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -275,10 +275,19 @@ class TensorWindows(WindowSource):
         """(N,) weight of each location in losses."""
         return self.weight
 
+    def to(self, device: str | torch.device) -> TensorWindows:
+        """Return the windows on a device."""
+        tensors = ("x", "y", "mask", "weight", "given_profile")
+        named = {name: getattr(self, name) for name in tensors}
+        moved = {name: part.to(device) for name, part in named.items() if part is not None}
+        return replace(self, **moved)
+
     def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
         """Return inputs, targets and mask of the windows ``index``."""
+        index = index.to(self.x.device)  # once, not with every tensor that it chooses from
         y, mask = self.y[index], self.mask[index]
         if locations is not None:
+            locations = locations.to(self.x.device)
             y, mask = y[:, :, locations], mask[:, :, locations]
         return Batch(self.inputs(index, locations), y, mask)
 

@@ -66,6 +66,11 @@ class Expert:
     cached: bool = False
     weight: float = 1.0
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie, and it is asked."""
+        return next(self.forecaster.parameters()).device
+
 
 def train_experts(
     task: ForecastTask,
@@ -75,6 +80,7 @@ def train_experts(
     *,
     extra: int = 0,
     cache: str | Path | None = None,
+    device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> list[Expert]:
     """Train experts, and weigh them so that their mean answer is best on the validation part.
@@ -99,8 +105,8 @@ def train_experts(
     cache : str or Path, optional
         Folder in which finished experts and the state of unfinished ones are kept, under a
         hash of data and settings.
-    progress : bool, optional
-        As in :func:`~stemdist.forecast.train_forecaster`.
+    device, progress
+        As in :func:`~stemdist.forecast.train_forecaster`; experts answer where they trained.
 
     Returns
     -------
@@ -108,7 +114,7 @@ def train_experts(
         All of them, with weights that sum to 1.
     """
     training = validating_within_reason(training, task)
-    train = partial(_train_one, task, training, cache, progress)
+    train = partial(_train_one, task, training, cache, device, progress)
     jobs = [(family, seed) for family in families for seed in range(n_seeds)]
     experts: list[Expert] = Parallel()(delayed(train)(*job) for job in jobs)
     experts = weigh_experts(experts, task, training.validation_windows)
@@ -140,7 +146,9 @@ def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int)
     for index in torch.split(evenly_spaced(len(source), n_windows), windows_per_block(source)):
         _, y, mask = source.batch(index)
         answers = (
-            predict_windows(one.forecaster, source, task.graph, profile, index=index)
+            predict_windows(
+                one.forecaster, source, task.graph, profile, index=index, device=one.device
+            )
             for one in experts
         )
         errors = torch.stack([(answer - y)[mask > 0] for answer in answers]).double()
@@ -187,16 +195,17 @@ def _train_one(
     task: ForecastTask,
     training: TrainingSettings,
     cache: str | Path | None,
+    device: str | torch.device,
     progress: bool | None,
     family: str,
     seed: int,
 ) -> Expert:
     training = replace(training, seed=training.seed + seed)
     task.validation  # noqa: B018  (raises where there is nothing to choose experts by)
-    fitted, cached = fit_once(task, family, training, cache=cache, progress=progress)
+    fitted, cached = fit_once(task, family, training, cache=cache, device=device, progress=progress)
     return Expert(
         family=family,
-        forecaster=fitted.forecaster,
+        forecaster=fitted.forecaster.to(device),
         validation_error=fitted.record["validation_error"],
         seconds=fitted.record["seconds"],
         cached=cached,
@@ -255,7 +264,9 @@ def mean_answer(
     total: Tensor | None = None
     asked = [expert for expert in experts if expert.weight > 0]
     for expert in asked:  # two answers in memory, however many experts there are
-        answer = predict_windows(expert.forecaster, windows, graph, index=index)
+        answer = predict_windows(
+            expert.forecaster, windows, graph, index=index, device=expert.device
+        )
         answer = answer.mul_(expert.weight)
         total = answer if total is None else total.add_(answer)
     if total is None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stemdist.data.windows import Batch, WindowSource
+from stemdist.data.windows import Batch
+from stemdist.data.wrapped_windows import WrappedWindows
 from stemdist.errors import InputError, unknown_name
 
 EXPERT_SHARE = {"observed": 0.0, "incremental": 0.0, "mixed": 0.5, "expert": 1.0}
@@ -22,7 +23,7 @@ synthesizer works (the value term of CondTSF).
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelabelledWindows(WindowSource):
+class RelabelledWindows(WrappedWindows):
     """Windows of another source with targets moved towards given answers.
 
     Where the expert has a share, unobserved targets are filled by its answer alone.
@@ -40,7 +41,6 @@ class RelabelledWindows(WindowSource):
         :class:`~stemdist.data.windows.WindowSource`.
     """
 
-    source: WindowSource
     answers: Tensor
     share: float
     pointwise: bool = False
@@ -53,43 +53,6 @@ class RelabelledWindows(WindowSource):
                 f"(M, L_out, K) = {expected} and a share in (0, 1]"
             )
 
-    @property
-    def lookback(self) -> int:  # type: ignore[override]
-        """Number of input steps L_in."""
-        return self.source.lookback
-
-    @property
-    def horizon(self) -> int:  # type: ignore[override]
-        """Number of output steps L_out."""
-        return self.source.horizon
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    @property
-    def n_targets(self) -> int:
-        """Number of targets C."""
-        return self.source.n_targets
-
-    @property
-    def n_locations(self) -> int:
-        """Number of locations K."""
-        return self.source.n_locations
-
-    @property
-    def n_features(self) -> int:
-        """Number of input features F."""
-        return self.source.n_features
-
-    @property
-    def location_weight(self) -> Tensor:
-        """(K,) weight of each location in losses."""
-        return self.source.location_weight
-
-    def inputs(self, index: Tensor, locations: Tensor | None = None) -> Tensor:
-        """Return only the inputs of the windows ``index``."""
-        return self.source.inputs(index, locations)
-
     def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
         """Return inputs, targets and mask of the windows ``index``."""
         x, y, mask = self.source.batch(index, locations)
@@ -97,10 +60,6 @@ class RelabelledWindows(WindowSource):
         answers = answers if locations is None else answers[:, :, locations]
         share = torch.where(mask > 0, self.share, 1.0)
         return Batch(x, y * (1 - share) + answers * share, torch.ones_like(mask))
-
-    def mean_window(self) -> Tensor:
-        """Return the mean input window of each location, (K, L_in, F)."""
-        return self.source.mean_window()
 
 
 def expert_share(labels: str) -> float:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stemdist.data.windows import TensorWindows, WindowSource, materialise
+from stemdist.data.wrapped_windows import MovedWindows
 from stemdist.distill.labels import RelabelledWindows
 from stemdist.distill.parametrisation import Parametrisation, parametrisation_type
 from stemdist.forecast import (
@@ -80,6 +81,23 @@ class DistillationProblem:
     parametrisation: str = "tensor"
     parametrisation_options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the synthetic windows are learned: where the start lies."""
+        return self.start.x.device
+
+    def to(self, device: str | torch.device) -> DistillationProblem:
+        """Return the problem with its start and graph on a device, and real batches moved there.
+
+        The series stays where it is, so that its size does not matter to the device.
+        """
+        return replace(
+            self,
+            real=MovedWindows(source=self.real, device=device),
+            graph=self.graph.clone().to(str(device)),
+            start=self.start.to(device),
+        )
+
     def encode(self) -> Parametrisation:
         """Return the start in the chosen parametrisation."""
         kind = parametrisation_type(self.parametrisation, self.parametrisation_options)
@@ -104,7 +122,7 @@ class DistillationProblem:
         Returns
         -------
         TensorWindows, torch_geometric.data.Data
-            The windows in their order, and the graph between the locations.
+            The windows in their order, and the graph between the locations, on the device.
         """
         source, graph = self.real, self.graph
         if self.answer is not None:
@@ -116,7 +134,7 @@ class DistillationProblem:
         windows = materialise(source, index, locations)
         if self.answer is not None and self._answered is None:
             windows = replace(windows, y=self.answer(windows), mask=torch.ones_like(windows.mask))
-        return windows, subgraph(graph, locations)
+        return windows.to(self.device), subgraph(graph, locations).to(str(self.device))
 
     @cached_property
     def _answered(self) -> WindowSource | None:
@@ -156,13 +174,14 @@ class DistillationProblem:
 
     def _judge(self, candidate: TensorWindows, family: str, seed: int) -> float:
         training = replace(self.judging, seed=seed)
-        forecaster, _ = fit_windows(family, candidate, self.graph, training)
+        forecaster, _ = fit_windows(family, candidate, self.graph, training, device=self.device)
         return mean_error(
             forecaster,
             self.task.validation,
             self.task.graph,
             self.task.train.profile,
             index=self._validation_index,
+            device=self.device,
         )
 
     @property

@@ -40,6 +40,7 @@ from stemdist.distill.settings import DistillSettings
 from stemdist.distill.synthesizer import Synthesizer, make_synthesizer
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask, Locations
+from stemdist.forecast.device import check_device
 from stemdist.forecast.train import evenly_spaced
 
 CALENDARS = 512
@@ -89,6 +90,7 @@ def experts_of(
     settings: DistillSettings,
     *,
     cache: str | Path | None = None,
+    device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> list[Expert]:
     """Train the experts that the settings ask for, or take them from the folder ``cache``."""
@@ -99,6 +101,7 @@ def experts_of(
         settings.expert_training,
         extra=settings.extra_experts,
         cache=cache,
+        device=device,
         progress=progress,
     )
 
@@ -108,6 +111,7 @@ def starting_point(
     settings: DistillSettings,
     *,
     cache: str | Path | None = None,
+    device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> StartingPoint:
     """Cluster the locations, select windows and label them.
@@ -120,6 +124,8 @@ def starting_point(
         Ratios, clustering, selection, labels and experts.
     cache : str or Path, optional
         Folder in which trained experts are kept.
+    device : str or torch.device
+        Where experts train and answer; everything else stays on the CPU.
     progress : bool, optional
         Show bars; None shows them on a terminal only.
     """
@@ -131,7 +137,7 @@ def starting_point(
     chosen = select_windows(real, n_windows, settings.selection, settings.seed)
     share, experts = expert_share(settings.labels), []
     if settings.labels != "observed":
-        experts = experts_of(task, settings, cache=cache, progress=progress)
+        experts = experts_of(task, settings, cache=cache, device=device, progress=progress)
     if share > 0:
         answers = expert_answers(experts, task, clusters, torch.arange(len(task.train)))
         real = relabelled(real, answers, experts, share)
@@ -190,6 +196,7 @@ def distill(
     *,
     work: str | Path | None = None,
     experts: str | Path | None = None,
+    device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> DistilledSet:
     """Distil a task along time and space.
@@ -209,6 +216,9 @@ def distill(
     experts : str or Path, optional
         Folder in which trained experts are kept under a hash of data and settings, so that
         another run with the same ones starts at once; ``experts`` in ``work`` by default.
+    device : str or torch.device
+        Where experts train, windows are learned and judges train; ``"cuda"`` for a GPU. The
+        series stays in the memory of the CPU, and batches are moved.
     progress : bool, optional
         Show bars; None shows them on a terminal only.
 
@@ -220,7 +230,7 @@ def distill(
     Raises
     ------
     InputError
-        If a setting cannot be used with this task.
+        If a setting cannot be used with this task, or the device is not there.
 
     Examples
     --------
@@ -232,17 +242,17 @@ def distill(
     >>> distill(ForecastTask.from_series(series), quick).windows.x.shape
     torch.Size([9, 12, 3, 2])
     """
-    settings = settings or DistillSettings()
-    with measure() as cost:
+    settings, device = settings or DistillSettings(), check_device(device)
+    with measure(device) as cost:
         cache = Path(work) / "experts" if experts is None and work is not None else experts
-        start = starting_point(task, settings, cache=cache, progress=progress)
-        problem = problem_of(task, settings, start)
+        start = starting_point(task, settings, cache=cache, device=device, progress=progress)
+        problem = problem_of(task, settings, start).to(device)
         synthesizer = make_synthesizer(settings.synthesizer, **settings.synthesizer_options)
         key = hash_of([task.content_hash, settings.to_json(), synthesizer.get_params()])
         state = None if work is None else Path(work) / f"{key}.state"
         synthesizer.fit(problem, seed=settings.seed, state=state, cache=cache, progress=progress)
     return DistilledSet(
-        windows=synthesizer.windows_,
+        windows=synthesizer.windows_.to("cpu"),
         cluster_graph=start.graph,
         cluster_of_location=start.clusters.labels,
         medoids=start.clusters.medoids,
@@ -287,6 +297,7 @@ def _record(
         + synthesizer.cached_seconds_
         + sum(expert.seconds for expert in start.experts if expert.cached),
         "peak_memory_bytes": cost.peak_memory_bytes,
+        "peak_device_bytes": cost.peak_device_bytes,
         "stored_numbers": synthesizer.n_numbers_,
         "ratios": compression_ratios(
             synthesizer.windows_,

@@ -239,7 +239,8 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         if problem.answer is not None and self.relabel > 0:
             for each in {variables.parametrisation, variables.averaged}:  # often one and the same
                 windows = problem.candidate(*each.windows())
-                each.relabel(torch.lerp(windows.y, problem.answer(windows), self.relabel))
+                answers = problem.answer(windows).to(problem.device)
+                each.relabel(torch.lerp(windows.y, answers, self.relabel))
         return problem.candidate(*variables.averaged.windows())
 
     def _judge(
@@ -285,7 +286,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         if state is None or not Path(state).exists():
             self._begin(variables, problem)
             return 0
-        content = torch.load(state, weights_only=True)
+        content = torch.load(state, map_location=problem.device, weights_only=True)
         with torch.no_grad():
             tensors = [*variables.tensors, *variables.averaged.tensors]
             kept = [*content["tensors"], *content["averages"]]

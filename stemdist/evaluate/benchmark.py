@@ -55,7 +55,7 @@ def benchmark(
     n_jobs : int, optional
         Jobs at the same time; by default what ``joblib.parallel_config`` says, or one.
     device : str
-        Where forecasters train and predict.
+        Where to distil, train and predict.
     progress : bool, optional
         Show bars; None shows them on a terminal only.
 

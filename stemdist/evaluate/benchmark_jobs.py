@@ -92,7 +92,8 @@ class Lab:
         path = self.folder / "sets" / f"{key}.nc"
         if not path.exists():
             work = self.folder / "work" / key
-            distill(task, settings, work=work, experts=self.experts).save(path)
+            made = distill(task, settings, work=work, experts=self.experts, device=self.device)
+            made.save(path)
             shutil.rmtree(work, ignore_errors=True)
         return DistilledSet.load(path)
 
@@ -139,7 +140,7 @@ class ExpertJob(Job):
 
     def run(self, lab: Lab) -> list[Row]:
         """Leave trained experts in the folder of experts."""
-        experts_of(self.place.task, self.settings, cache=lab.experts)
+        experts_of(self.place.task, self.settings, cache=lab.experts, device=lab.device)
         return []
 
 

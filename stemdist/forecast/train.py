@@ -351,6 +351,7 @@ def shuffled_locations(batch: Batch, generator: torch.Generator) -> Batch:
     """
     n_windows, _, n_locations, _ = batch.x.shape
     order = torch.rand(n_windows, n_locations, generator=generator).argsort(0)[:, None]
+    order = order.to(batch.x.device)
     x = batch.x.gather(0, order[..., None].expand_as(batch.x))
     y, mask = (part.gather(0, order.expand_as(part)) for part in (batch.y, batch.mask))
     return Batch(x, y, mask)

@@ -112,7 +112,7 @@ def _strides(x: Tensor) -> Tensor:
     >>> _strides(x[..., None, None])
     tensor([1, 2, 0])
     """
-    found = torch.zeros(len(x) - 1, dtype=torch.int64)
+    found = torch.zeros(len(x) - 1, dtype=torch.int64, device=x.device)
     for stride in range(x.shape[1] - 1, 0, -1):  # the smallest one is written last
         same = (x[:-1, stride:] == x[1:, :-stride]).flatten(1).all(1)
         found[same] = stride
@@ -141,4 +141,4 @@ def _rows(strides: Tensor, length: int) -> Tensor:
     """
     steps = torch.where(strides > 0, strides, length)
     first = torch.cat([steps.new_zeros(1), steps.cumsum(0)])
-    return first[:, None] + torch.arange(length)
+    return first[:, None] + torch.arange(length, device=first.device)

@@ -56,8 +56,8 @@ class SpectralWindows(Parametrisation):
         start = problem.start
         self._mask = start.mask
         self._n_targets = start.n_targets
-        self._past = cosines(start.lookback, _kept(time_share, start.lookback))
-        self._future = cosines(start.horizon, _kept(time_share, start.horizon))
+        self._past = cosines(start.lookback, _kept(time_share, start.lookback)).to(start.x)
+        self._future = cosines(start.horizon, _kept(time_share, start.horizon)).to(start.x)
         kept = _kept(space_share, start.n_locations)
         self._modes = spatial_modes(problem.real, problem.n_series, kept)  # (F_l, K, Q)
         x = start.x[..., : problem.n_series]
@@ -131,7 +131,8 @@ def spatial_modes(source: WindowSource, n_features: int, n_modes: int) -> Tensor
         (F_l, K, Q) with orthonormal columns, the most important one first.
     """
     k = source.n_locations
-    moments = torch.zeros(n_features, k, k, dtype=torch.float64)
+    device = source.location_weight.device
+    moments = torch.zeros(n_features, k, k, dtype=torch.float64, device=device)
     for index in torch.split(torch.arange(len(source)), BLOCK_WINDOWS):
         last = source.inputs(index)[:, -1, :, :n_features].double()  # (B, K, F_l)
         moments += torch.einsum("bkf,bjf->fkj", last, last)

@@ -106,8 +106,8 @@ class RandomNetwork:
         Channels, and H.
     generator : torch.Generator
         Draws the weights.
-    dtype : torch.dtype
-        Of the weights.
+    dtype, device : torch.dtype, torch.device
+        Of the weights, which are drawn on the CPU.
     """
 
     def __init__(
@@ -118,11 +118,12 @@ class RandomNetwork:
         width: int,
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
     ) -> None:
         def draw(*shape: int) -> tuple[Tensor, Tensor]:
             weight = torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
             bias = torch.randn(shape[0], generator=generator) * 0.5
-            return weight.to(dtype), bias.to(dtype)
+            return weight.to(device, dtype), bias.to(device, dtype)
 
         self.first = draw(width, n_features, 3)
         self.second = draw(width, width, 3)
@@ -258,6 +259,7 @@ class DistributionMatching(Synthesizer):
             width=self.width,
             generator=generator,
             dtype=real.dtype,
+            device=real.device,
         )
         return DISTANCES[self.distance](
             network(real),

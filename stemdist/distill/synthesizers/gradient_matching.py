@@ -123,7 +123,8 @@ class GradientMatching(Synthesizer):
             torch.manual_seed(seed)
             surrogate = make_forecaster(
                 self.surrogate, **shape_of(problem.start), **(self.surrogate_options or {})
-            ).train()
+            )
+            surrogate.to(problem.device).train()
             optimizer = torch.optim.Adam(
                 surrogate.parameters(), lr=self.surrogate_learning_rate, fused=True
             )

@@ -85,6 +85,7 @@ class ClosedForm(Synthesizer):
         self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
     ) -> float:
         """Set the windows and return the share of the inputs' variance that is not matched."""
+        problem = problem.to("cpu")  # LAPACK's least squares for matrices without full rank
         start = problem.start
         moments = moments_of(problem.real)
         gram = moments.gram().reshape(-1, moments.n_inputs + 1, moments.n_inputs + 1).sum(0)

@@ -34,6 +34,7 @@ class Part:
     @classmethod
     def cut(cls, graph: Data, weight: Tensor, index: Tensor) -> Part:
         """Return the clusters ``index`` (k,) of a graph between K clusters with weights (K,)."""
+        index = index.to(weight.device)
         return cls(index=index, graph=subgraph(graph, index), weight=subset_weights(weight[index]))
 
     def of(self, values: Tensor, axis: int = 2) -> Tensor:

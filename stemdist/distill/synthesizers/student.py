@@ -89,6 +89,7 @@ class Student:
         """Return the state (S, P) after update ``number``, differentiable in all tensors."""
         part = self.parts[number]
         order = self.orders[number]
+        order = order if order is None else order.to(self.windows.x.device)
         batch = Batch(
             *(
                 part.of(values if order is None else values.index_select(0, order))

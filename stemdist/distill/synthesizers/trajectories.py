@@ -272,6 +272,7 @@ def train_trajectories(
     for number in range(n_trajectories):
         own = seed * 1_000_003 + number
         forecaster = fresh_forecaster(settings.surrogate, real, own, settings.surrogate_options)
+        forecaster.to(real.location_weight.device)
         file = None
         if cache is not None:
             facts = [FORMAT, version("stemdist"), content, asdict(settings), forecaster.config, own]
@@ -289,12 +290,12 @@ def content_hash(real: WindowSource, graph: Data) -> str:
     digest = hashlib.sha256(f"{len(real)} {real.n_targets}".encode())
     for index in torch.split(torch.arange(len(real)), 64):
         for tensor in real.batch(index):
-            digest.update(tensor.numpy().tobytes())
+            digest.update(tensor.cpu().numpy().tobytes())
     tensors = {name: part for name, part in graph.to_dict().items() if isinstance(part, Tensor)}
     tensors |= {"profile": real.profile, "location_weight": real.location_weight}
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -323,7 +324,7 @@ def _one_trajectory(
 ) -> Trajectory:
     """Load a trajectory from its file, or train it and write the file."""
     if file is not None and file.is_file():
-        return _load(file)
+        return _load(file, real.location_weight.device)
     began = time.perf_counter()
     states = _train(FlatForecaster(forecaster), real, graph, settings, seed)
     seconds = time.perf_counter() - began
@@ -333,9 +334,9 @@ def _one_trajectory(
     return Trajectory(states=states, seconds=seconds)
 
 
-def _load(file: Path) -> Trajectory:
+def _load(file: Path, device: torch.device) -> Trajectory:
     try:
-        with safe_open(file, framework="pt") as content:
+        with safe_open(file, framework="pt", device=str(device)) as content:
             seconds = float(content.metadata()["seconds"])
             return Trajectory(states=content.get_tensor("states"), seconds=seconds, cached=True)
     except (SafetensorError, KeyError, TypeError) as error:

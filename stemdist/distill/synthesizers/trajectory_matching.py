@@ -220,8 +220,10 @@ class TrajectoryMatching(Synthesizer):
         student = fresh_forecaster(
             self.surrogate, problem.start, seed, settings.surrogate_options
         ).eval()
-        self._flat = FlatForecaster(student)
-        self._group = torch.zeros(self.trajectories_[0].states.shape[-1], dtype=torch.int64)
+        self._flat = FlatForecaster(student.to(problem.device))
+        self._group = torch.zeros(
+            self.trajectories_[0].states.shape[-1], dtype=torch.int64, device=problem.device
+        )
         if self.normalise == "group":
             for number, group in enumerate(self._flat.groups):
                 self._group[group] = number

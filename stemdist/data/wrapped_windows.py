@@ -1,0 +1,123 @@
+"""Windows of another source, changed or moved.
+
+Shapes: M windows, L_in lookback, L_out horizon, C targets, N locations, F features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stemdist.data.windows import Batch, WindowSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrappedWindows(WindowSource):
+    """Windows of another source, as they are; a subclass changes what it has to.
+
+    Parameters
+    ----------
+    source : WindowSource
+        The other one.
+    """
+
+    source: WindowSource
+
+    @property
+    def lookback(self) -> int:  # type: ignore[override]
+        """Number of input steps L_in."""
+        return self.source.lookback
+
+    @property
+    def horizon(self) -> int:  # type: ignore[override]
+        """Number of output steps L_out."""
+        return self.source.horizon
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets C."""
+        return self.source.n_targets
+
+    @property
+    def n_locations(self) -> int:
+        """Number of locations N."""
+        return self.source.n_locations
+
+    @property
+    def n_features(self) -> int:
+        """Number of input features F."""
+        return self.source.n_features
+
+    @property
+    def location_weight(self) -> Tensor:
+        """(N,) weight of each location in losses."""
+        return self.source.location_weight
+
+    def inputs(self, index: Tensor, locations: Tensor | None = None) -> Tensor:
+        """Return only the inputs of the windows ``index``."""
+        return self.source.inputs(index, locations)
+
+    def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
+        """Return inputs, targets and mask of the windows ``index``."""
+        return self.source.batch(index, locations)
+
+    def mean_window(self) -> Tensor:
+        """Return the mean input window of each location, (N, L_in, F)."""
+        return self.source.mean_window()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovedWindows(WrappedWindows):
+    """Windows of another source, each batch of which is moved to a device when it is asked for.
+
+    Parameters
+    ----------
+    source : WindowSource
+        Stays where it is.
+    device : str or torch.device
+        Where batches, weights and profiles are wanted. Numbers of windows and of locations may
+        lie on any device.
+
+    Examples
+    --------
+    >>> from stemdist.data.windows import TensorWindows
+    >>> x, y = torch.ones(3, 2, 4, 1), torch.ones(3, 1, 4)
+    >>> windows = TensorWindows(x=x, y=y, mask=y, weight=torch.ones(4))
+    >>> MovedWindows(source=windows, device="meta").batch(torch.tensor([0, 2])).x
+    tensor(..., device='meta', size=(2, 2, 4, 1))
+    """
+
+    device: str | torch.device
+
+    @property
+    def pointwise(self) -> bool:  # type: ignore[override]
+        """Whether targets follow from each location's own windows."""
+        return self.source.pointwise
+
+    @property
+    def location_weight(self) -> Tensor:
+        """(N,) weight of each location in losses."""
+        return self.source.location_weight.to(self.device)
+
+    def inputs(self, index: Tensor, locations: Tensor | None = None) -> Tensor:
+        """Return only the inputs of the windows ``index``."""
+        return self.source.inputs(*self._known(index, locations)).to(self.device)
+
+    def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
+        """Return inputs, targets and mask of the windows ``index``."""
+        batch = self.source.batch(*self._known(index, locations))
+        return Batch(*(part.to(self.device) for part in batch))
+
+    def mean_window(self) -> Tensor:
+        """Return the mean input window of each location, (N, L_in, F)."""
+        return self.source.mean_window().to(self.device)
+
+    @staticmethod
+    def _known(index: Tensor, locations: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Bring numbers to where the source, which may lie anywhere, understands them."""
+        return index.cpu(), None if locations is None else locations.cpu()

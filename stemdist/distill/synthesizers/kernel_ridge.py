@@ -41,8 +41,8 @@ class PoolNetwork:
     ----------
     forecaster : Forecaster
         Trained on the synthetic windows, a little after each use.
-    optimizer : torch.optim.Optimizer
-        Its own.
+    optimizer : torch.optim.Optimizer, optional
+        Its own; None for one whose features are its inputs, so that training changes nothing.
     lifetime : int
         Updates after which a fresh one takes its place.
     age : int
@@ -50,7 +50,7 @@ class PoolNetwork:
     """
 
     forecaster: Forecaster
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | None
     lifetime: int
     age: int = 0
 
@@ -81,6 +81,8 @@ class KernelRidge(Synthesizer):
         kernel. Those behind a ``+`` join for the last round; without them there is none.
     last_iterations : int
         Iterations of the last round at most, with ``steps`` steps for each family.
+    last_updates : int
+        Updates of a network after each use in the last round.
     last_samples : int
         Sets of more samples have no last round: they serve all families alike without it.
     networks : int
@@ -117,6 +119,7 @@ class KernelRidge(Synthesizer):
         steps: int = 200,
         surrogate: str = "mlp,linear+gru,patchtst",
         last_iterations: int = 6,
+        last_updates: int = 2,
         last_samples: int = 256,
         networks: int = 8,
         updates: int = 5,
@@ -136,6 +139,7 @@ class KernelRidge(Synthesizer):
         self.steps = steps
         self.surrogate = surrogate
         self.last_iterations = last_iterations
+        self.last_updates = last_updates
         self.last_samples = last_samples
         self.networks = networks
         self.updates = updates
@@ -154,8 +158,8 @@ class KernelRidge(Synthesizer):
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
         """Return Adam over the learned tensors, after checking the parameters."""
         sizes = ("batch_windows", "batch_locations", "synthetic_samples")
-        counts = ("steps", "last_iterations", "last_samples", "networks", "updates", "longest")
-        for name in (*counts, *sizes):
+        last = ("last_iterations", "last_updates", "last_samples")
+        for name in ("steps", *last, "networks", "updates", "longest", *sizes):
             check_count(name, getattr(self, name))
         check_count("iterations", self.iterations, minimum=0)
         if self.patience is not None:
@@ -202,6 +206,7 @@ class KernelRidge(Synthesizer):
             "surrogate": ",".join(families),
             "iterations": self.last_iterations,
             "steps": self.steps * len(families),
+            "updates": self.last_updates,
             "networks": max(self.networks, len(families)),  # who is named takes part
         }
         few = min(JUDGED_TOGETHER, problem.judging.batch_windows)
@@ -225,18 +230,22 @@ class KernelRidge(Synthesizer):
             If the surrogate does not end in a linear layer.
         """
         generator, start = torch.Generator().manual_seed(seed), problem.start
+        examples = {family: fresh_forecaster(family, start, seed) for family in self._all_families}
+        self.learning_ = {  # families whose features have weights
+            family
+            for family, one in examples.items()
+            if penultimate_features(
+                one.to(problem.device).eval(), start.x[:1], problem.graph, start.profile
+            ).requires_grad
+        }
         self.pool_ = [self._fresh(problem, place, generator) for place in range(self.networks)]
-        with torch.no_grad():
-            for family in self._all_families:
-                one = fresh_forecaster(family, start, seed).eval()
-                penultimate_features(one, start.x[:1], problem.graph, start.profile)
 
     def memory(self) -> dict[str, Any]:
         """Return the networks with the states of their optimizers."""
         pool = [
             {
                 "weights": network.forecaster.state_dict(),
-                "optimizer": network.optimizer.state_dict(),
+                "optimizer": network.optimizer and network.optimizer.state_dict(),
                 "lifetime": network.lifetime,
                 "age": network.age,
             }
@@ -248,7 +257,8 @@ class KernelRidge(Synthesizer):
         """Take the networks back."""
         for network, kept in zip(self.pool_, memory["pool"], strict=True):
             network.forecaster.load_state_dict(kept["weights"])
-            network.optimizer.load_state_dict(kept["optimizer"])
+            if network.optimizer is not None:
+                network.optimizer.load_state_dict(kept["optimizer"])
             network.lifetime, network.age = kept["lifetime"], kept["age"]
 
     def improve(
@@ -285,10 +295,12 @@ class KernelRidge(Synthesizer):
         """Return an untrained network for a place of the pool, which keeps its family."""
         seed = int(torch.randint(2**31, (), generator=generator))
         family = self._families[place % len(self._families)]
-        forecaster = fresh_forecaster(family, problem.start, seed)
-        optimizer = torch.optim.Adam(
-            forecaster.parameters(), lr=self.surrogate_learning_rate, fused=True
-        )
+        forecaster = fresh_forecaster(family, problem.start, seed).to(problem.device)
+        optimizer = None
+        if family in self.learning_:
+            optimizer = torch.optim.Adam(
+                forecaster.parameters(), lr=self.surrogate_learning_rate, fused=True
+            )
         lifetime = int(torch.randint(1, self.longest + 1, (), generator=generator))
         return PoolNetwork(forecaster, optimizer, lifetime)
 
@@ -352,6 +364,9 @@ class KernelRidge(Synthesizer):
     ) -> None:
         """Train a network on the synthetic windows for ``updates`` updates."""
         known, graph = self._part(problem, variables, generator)
+        network.age += self.updates
+        if network.optimizer is None:
+            return
         x, y = known.x.detach(), known.y.detach()
         network.forecaster.train()
         for _ in range(self.updates):
@@ -360,4 +375,3 @@ class KernelRidge(Synthesizer):
             network.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             network.optimizer.step()
-        network.age += self.updates

@@ -170,7 +170,13 @@ def test_families_take_turns_in_the_pool(problem):
     assert names == ["MLPForecaster", "LinearForecaster"]  # also after some gave way to fresh ones
 
 
-JOINED = {**SMALL, "iterations": 2, "last_iterations": 2, "surrogate": "linear+mlp,gru"}
+JOINED = {
+    **SMALL,
+    "iterations": 2,
+    "last_iterations": 2,
+    "last_updates": 1,
+    "surrogate": "linear+mlp,gru",
+}
 
 
 def test_families_join_in_a_last_round(labelled):
@@ -183,6 +189,7 @@ def test_families_join_in_a_last_round(labelled):
     assert whole.history_[1:3] == alone.history_[1:]
     last, judged = whole._last_round(replace(labelled, start=alone.windows_))
     assert (last.surrogate, last.steps, last.iterations) == ("linear,mlp,gru", 9, 2)
+    assert (whole.updates, last.updates) == (5, 1)
     assert (whole.networks, last.networks) == (2, 3)  # a place in the pool for each family
     assert (judged.judges, judged.judge_seeds) == (("linear", "mlp", "gru"), 1)
     errors = [row["validation"] for row in whole.history_[3:]]
@@ -293,6 +300,35 @@ def test_networks_age_and_are_replaced(problem):
     assert 1 <= synthesizer.pool_[0].lifetime <= 4
 
 
+def test_networks_whose_features_are_the_inputs_age_without_training(problem):
+    synthesizer = KernelRidge(
+        steps=8, networks=2, updates=2, longest=9, batch_windows=4, surrogate="mlp,linear"
+    )
+    variables = variables_of(problem, synthesizer)
+    synthesizer.prepare(problem, seed=0, cache=None)
+    for network in synthesizer.pool_:
+        network.lifetime = 100  # none gives way
+    before = [
+        [p.detach().clone() for p in network.forecaster.parameters()]
+        for network in synthesizer.pool_
+    ]
+    synthesizer.improve(problem, variables, generator())
+    ages = [network.age for network in synthesizer.pool_]
+    assert sum(ages) == 16
+    assert min(ages) > 0
+    moved = [
+        any(not torch.equal(*pair) for pair in zip(old, now.forecaster.parameters(), strict=True))
+        for old, now in zip(before, synthesizer.pool_, strict=True)
+    ]
+    assert moved == [True, False]
+    weights = torch.nn.utils.parameters_to_vector(synthesizer.pool_[1].forecaster.parameters())
+    x, graph, profile = problem.start.x, problem.graph, problem.start.profile
+    linear = synthesizer.pool_[1].forecaster
+    features = penultimate_features(linear, x, graph, profile)
+    torch.nn.utils.vector_to_parameters(weights + 1.0, linear.parameters())
+    assert torch.equal(penultimate_features(linear, x, graph, profile), features)
+
+
 def test_same_seed_same_result_and_exact_resume(labelled, tmp_path):
     def fitted(seed, state=None, **changes):
         return KernelRidge(**{**SMALL, **changes}).fit(labelled, seed=seed, state=state)
@@ -327,6 +363,7 @@ def test_a_network_that_went_astray_is_replaced(problem):
         ({"networks": 0}, "networks is 0: it must be a whole number of at least 1"),
         ({"iterations": -1}, "iterations is -1"),
         ({"last_iterations": 0}, "last_iterations is 0: it must be a whole number of at least 1"),
+        ({"last_updates": 0}, "last_updates is 0: it must be a whole number of at least 1"),
         ({"last_samples": 0}, "last_samples is 0: it must be a whole number of at least 1"),
         ({"ridge": 0.0}, r"ridge is 0.0: it must be above 0"),
         ({"relabel": -1.0}, "relabel is -1.0: it must be a share"),

@@ -35,6 +35,11 @@ class WrappedWindows(WindowSource):
         """Number of output steps L_out."""
         return self.source.horizon
 
+    @property
+    def pointwise(self) -> bool:  # type: ignore[override]
+        """Whether targets follow from each location's own windows."""
+        return self.source.pointwise
+
     def __len__(self) -> int:
         return len(self.source)
 
@@ -93,11 +98,6 @@ class MovedWindows(WrappedWindows):
     """
 
     device: str | torch.device
-
-    @property
-    def pointwise(self) -> bool:  # type: ignore[override]
-        """Whether targets follow from each location's own windows."""
-        return self.source.pointwise
 
     @property
     def location_weight(self) -> Tensor:

@@ -56,10 +56,15 @@ class RelabelledWindows(WrappedWindows):
     def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
         """Return inputs, targets and mask of the windows ``index``."""
         x, y, mask = self.source.batch(index, locations)
-        answers = self.answers[index]
-        answers = answers if locations is None else answers[:, :, locations]
+        answers = self._answers_at(index, locations)
         share = torch.where(mask > 0, self.share, 1.0)
         return Batch(x, y * (1 - share) + answers * share, torch.ones_like(mask))
+
+    def _answers_at(self, index: Tensor, locations: Tensor | None) -> Tensor:
+        if locations is None:
+            return self.answers[index]
+        rows = torch.arange(self.rows)[:, None]  # one gather: no copy at all K locations
+        return self.answers[index[:, None, None], rows, locations]  # (B, R, k)
 
 
 def expert_share(labels: str) -> float:

@@ -43,7 +43,6 @@ def quick() -> DistillSettings:
         synthesizer_options={
             "iterations": 3,
             "last_iterations": 3,
-            "last_updates": 1,
             "steps": 2,
             "updates": 1,
             "networks": 2,

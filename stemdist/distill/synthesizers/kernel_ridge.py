@@ -81,8 +81,6 @@ class KernelRidge(Synthesizer):
         kernel. Those behind a ``+`` join for the last round; without them there is none.
     last_iterations : int
         Iterations of the last round at most, with ``steps`` steps for each family.
-    last_updates : int
-        Updates of a network after each use in the last round.
     last_samples : int
         Sets of more samples have no last round: they serve all families alike without it.
     networks : int
@@ -119,7 +117,6 @@ class KernelRidge(Synthesizer):
         steps: int = 200,
         surrogate: str = "mlp,linear+gru,patchtst",
         last_iterations: int = 6,
-        last_updates: int = 2,
         last_samples: int = 256,
         networks: int = 8,
         updates: int = 5,
@@ -139,7 +136,6 @@ class KernelRidge(Synthesizer):
         self.steps = steps
         self.surrogate = surrogate
         self.last_iterations = last_iterations
-        self.last_updates = last_updates
         self.last_samples = last_samples
         self.networks = networks
         self.updates = updates
@@ -158,8 +154,8 @@ class KernelRidge(Synthesizer):
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
         """Return Adam over the learned tensors, after checking the parameters."""
         sizes = ("batch_windows", "batch_locations", "synthetic_samples")
-        last = ("last_iterations", "last_updates", "last_samples")
-        for name in ("steps", *last, "networks", "updates", "longest", *sizes):
+        counts = ("steps", "last_iterations", "last_samples", "networks", "updates", "longest")
+        for name in (*counts, *sizes):
             check_count(name, getattr(self, name))
         check_count("iterations", self.iterations, minimum=0)
         if self.patience is not None:
@@ -206,7 +202,6 @@ class KernelRidge(Synthesizer):
             "surrogate": ",".join(families),
             "iterations": self.last_iterations,
             "steps": self.steps * len(families),
-            "updates": self.last_updates,
             "networks": max(self.networks, len(families)),  # who is named takes part
         }
         few = min(JUDGED_TOGETHER, problem.judging.batch_windows)
@@ -229,15 +224,8 @@ class KernelRidge(Synthesizer):
         InputError
             If the surrogate does not end in a linear layer.
         """
-        generator, start = torch.Generator().manual_seed(seed), problem.start
-        examples = {family: fresh_forecaster(family, start, seed) for family in self._all_families}
-        self.learning_ = {  # families whose features have weights
-            family
-            for family, one in examples.items()
-            if penultimate_features(
-                one.to(problem.device).eval(), start.x[:1], problem.graph, start.profile
-            ).requires_grad
-        }
+        generator = torch.Generator().manual_seed(seed)
+        self.learning_ = {f for f in self._all_families if _learns(problem, f)}
         self.pool_ = [self._fresh(problem, place, generator) for place in range(self.networks)]
 
     def memory(self) -> dict[str, Any]:
@@ -375,3 +363,10 @@ class KernelRidge(Synthesizer):
             network.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             network.optimizer.step()
+
+
+def _learns(problem: DistillationProblem, family: str) -> bool:
+    """Say whether features of a family have weights, or raise where it has no features."""
+    start = problem.start
+    one = fresh_forecaster(family, start, 0).to(problem.device).eval()
+    return penultimate_features(one, start.x[:1], problem.graph, start.profile).requires_grad

@@ -170,13 +170,7 @@ def test_families_take_turns_in_the_pool(problem):
     assert names == ["MLPForecaster", "LinearForecaster"]  # also after some gave way to fresh ones
 
 
-JOINED = {
-    **SMALL,
-    "iterations": 2,
-    "last_iterations": 2,
-    "last_updates": 1,
-    "surrogate": "linear+mlp,gru",
-}
+JOINED = {**SMALL, "iterations": 2, "last_iterations": 2, "surrogate": "linear+mlp,gru"}
 
 
 def test_families_join_in_a_last_round(labelled):
@@ -189,7 +183,6 @@ def test_families_join_in_a_last_round(labelled):
     assert whole.history_[1:3] == alone.history_[1:]
     last, judged = whole._last_round(replace(labelled, start=alone.windows_))
     assert (last.surrogate, last.steps, last.iterations) == ("linear,mlp,gru", 9, 2)
-    assert (whole.updates, last.updates) == (5, 1)
     assert (whole.networks, last.networks) == (2, 3)  # a place in the pool for each family
     assert (judged.judges, judged.judge_seeds) == (("linear", "mlp", "gru"), 1)
     errors = [row["validation"] for row in whole.history_[3:]]
@@ -363,7 +356,6 @@ def test_a_network_that_went_astray_is_replaced(problem):
         ({"networks": 0}, "networks is 0: it must be a whole number of at least 1"),
         ({"iterations": -1}, "iterations is -1"),
         ({"last_iterations": 0}, "last_iterations is 0: it must be a whole number of at least 1"),
-        ({"last_updates": 0}, "last_updates is 0: it must be a whole number of at least 1"),
         ({"last_samples": 0}, "last_samples is 0: it must be a whole number of at least 1"),
         ({"ridge": 0.0}, r"ridge is 0.0: it must be above 0"),
         ({"relabel": -1.0}, "relabel is -1.0: it must be a share"),

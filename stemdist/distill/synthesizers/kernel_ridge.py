@@ -341,6 +341,8 @@ class KernelRidge(Synthesizer):
         index, part = random_part(
             len(windows), windows.n_locations, self.synthetic_samples, generator
         )
+        if len(part) == windows.n_locations:  # all of them, in their order
+            return materialise(windows, index), graph
         return materialise(windows, index, part), subgraph(graph, part)
 
     def _train(

@@ -66,10 +66,17 @@ class Expert:
     cached: bool = False
     weight: float = 1.0
 
-    @property
-    def device(self) -> torch.device:
-        """Where its weights lie, and it is asked."""
-        return next(self.forecaster.parameters()).device
+    def answer(
+        self,
+        windows: WindowSource,
+        graph: Data,
+        profile: Tensor | None = None,
+        *,
+        index: Tensor | None = None,
+    ) -> Tensor:
+        """Forecast as :func:`~stemdist.forecast.predict_windows` does, where its weights lie."""
+        device = next(self.forecaster.parameters()).device
+        return predict_windows(self.forecaster, windows, graph, profile, index=index, device=device)
 
 
 def train_experts(
@@ -145,12 +152,7 @@ def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int)
     moments = torch.zeros(len(experts), len(experts), dtype=torch.float64)
     for index in torch.split(evenly_spaced(len(source), n_windows), windows_per_block(source)):
         _, y, mask = source.batch(index)
-        answers = (
-            predict_windows(
-                one.forecaster, source, task.graph, profile, index=index, device=one.device
-            )
-            for one in experts
-        )
+        answers = (one.answer(source, task.graph, profile, index=index) for one in experts)
         errors = torch.stack([(answer - y)[mask > 0] for answer in answers]).double()
         moments += errors @ errors.T
     weights = smallest_mean(moments)
@@ -264,10 +266,7 @@ def mean_answer(
     total: Tensor | None = None
     asked = [expert for expert in experts if expert.weight > 0]
     for expert in asked:  # two answers in memory, however many experts there are
-        answer = predict_windows(
-            expert.forecaster, windows, graph, index=index, device=expert.device
-        )
-        answer = answer.mul_(expert.weight)
+        answer = expert.answer(windows, graph, index=index).mul_(expert.weight)
         total = answer if total is None else total.add_(answer)
     if total is None:
         raise InputError("there are no experts to ask: name at least one")

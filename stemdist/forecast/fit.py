@@ -47,7 +47,7 @@ def fresh_forecaster(
     name : str
         Registered name of the forecaster.
     source : WindowSource
-        Gives L_in, L_out, F and the number of targets.
+        Gives L_in, L_out, F, the number of targets, and the device.
     seed : int
         The initial weights depend on it alone; the global random state is left as it was.
     options : mapping, optional
@@ -57,7 +57,8 @@ def fresh_forecaster(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make_forecaster(name, **shape_of(source, quantiles), **(options or {}))
+        forecaster = make_forecaster(name, **shape_of(source, quantiles), **(options or {}))
+    return forecaster.to(source.location_weight.device)
 
 
 def fit_windows(

@@ -5,6 +5,7 @@ import torch
 
 from stemdist.data.windows import TensorWindows, materialise
 from stemdist.data.wrapped_windows import MovedWindows
+from stemdist.forecast import fresh_forecaster
 
 
 @pytest.fixture
@@ -46,6 +47,13 @@ def test_whatever_is_asked_of_moved_windows_lies_on_the_device(windows):
     everything = [*asked, moved.inputs(torch.tensor([1])), moved.location_weight, moved.profile]
     assert {part.device.type for part in everything} == {"meta"}
     assert windows.x.device.type == "cpu"
+
+
+def test_a_fresh_forecaster_lies_where_its_windows_do(windows):
+    for source in (windows.to("meta"), MovedWindows(source=windows, device="meta"), windows):
+        weights = fresh_forecaster("mlp", source, 0).parameters()
+        where = source.location_weight.device.type
+        assert {weight.device.type for weight in weights} == {where}
 
 
 @pytest.mark.parametrize("profile", [True, False])

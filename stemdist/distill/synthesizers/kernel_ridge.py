@@ -283,7 +283,7 @@ class KernelRidge(Synthesizer):
         """Return an untrained network for a place of the pool, which keeps its family."""
         seed = int(torch.randint(2**31, (), generator=generator))
         family = self._families[place % len(self._families)]
-        forecaster = fresh_forecaster(family, problem.start, seed).to(problem.device)
+        forecaster = fresh_forecaster(family, problem.start, seed)
         optimizer = None
         if family in self.learning_:
             optimizer = torch.optim.Adam(
@@ -370,5 +370,5 @@ class KernelRidge(Synthesizer):
 def _learns(problem: DistillationProblem, family: str) -> bool:
     """Say whether features of a family have weights, or raise where it has no features."""
     start = problem.start
-    one = fresh_forecaster(family, start, 0).to(problem.device).eval()
+    one = fresh_forecaster(family, start, 0).eval()
     return penultimate_features(one, start.x[:1], problem.graph, start.profile).requires_grad

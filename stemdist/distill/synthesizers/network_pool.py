@@ -143,9 +143,7 @@ class NetworkPool(Synthesizer):
     def prepare(self, problem: DistillationProblem, *, seed: int, cache: str | Path | None) -> None:
         """Build one module of each family, which all networks of the family share."""
         self.flat_ = {
-            family: FlatForecaster(
-                fresh_forecaster(family, problem.start, 0).to(problem.device).eval()
-            )
+            family: FlatForecaster(fresh_forecaster(family, problem.start, 0).eval())
             for family in self._families
         }
 
@@ -213,8 +211,7 @@ class NetworkPool(Synthesizer):
         """Return a network of a random family after a random number of updates."""
         seed = int(torch.randint(2**31, (), generator=generator))
         family = self._families[seed % len(self._families)]
-        fresh = fresh_forecaster(family, problem.start, seed).to(problem.device)
-        weights = FlatForecaster(fresh).vector()
+        weights = FlatForecaster(fresh_forecaster(family, problem.start, seed)).vector()
         network = Network(family=family, state=Adam().start(weights), age=0)
         age = int(torch.randint(self.longest + 1, (), generator=generator))
         x, y = (part.detach() for part in variables.windows())

@@ -89,7 +89,6 @@ class Student:
         """Return the state (S, P) after update ``number``, differentiable in all tensors."""
         part = self.parts[number]
         order = self.orders[number]
-        order = order if order is None else order.to(self.windows.x.device)
         batch = Batch(
             *(
                 part.of(values if order is None else values.index_select(0, order))
@@ -134,11 +133,15 @@ class Student:
 
 
 def shuffled_orders(
-    n_windows: int, batch_windows: int, n_updates: int, generator: torch.Generator
+    n_windows: int,
+    batch_windows: int,
+    n_updates: int,
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
 ) -> Sequence[Tensor | None]:
     """Return the windows (B,) of each update: all have their turn before any is seen again.
 
-    None stands for all windows at once.
+    None stands for all windows at once. They are drawn on the CPU and lie on ``device``.
 
     Examples
     --------
@@ -152,4 +155,4 @@ def shuffled_orders(
         return [None] * n_updates
     epochs = -(-n_updates * batch_windows // n_windows)
     order = torch.cat([torch.randperm(n_windows, generator=generator) for _ in range(epochs)])
-    return list(torch.split(order, batch_windows))[:n_updates]
+    return list(torch.split(order.to(device), batch_windows))[:n_updates]

@@ -272,7 +272,6 @@ def train_trajectories(
     for number in range(n_trajectories):
         own = seed * 1_000_003 + number
         forecaster = fresh_forecaster(settings.surrogate, real, own, settings.surrogate_options)
-        forecaster.to(real.location_weight.device)
         file = None
         if cache is not None:
             facts = [FORMAT, version("stemdist"), content, asdict(settings), forecaster.config, own]

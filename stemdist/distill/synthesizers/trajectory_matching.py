@@ -220,7 +220,7 @@ class TrajectoryMatching(Synthesizer):
         student = fresh_forecaster(
             self.surrogate, problem.start, seed, settings.surrogate_options
         ).eval()
-        self._flat = FlatForecaster(student.to(problem.device))
+        self._flat = FlatForecaster(student)
         self._group = torch.zeros(
             self.trajectories_[0].states.shape[-1], dtype=torch.int64, device=problem.device
         )
@@ -305,7 +305,9 @@ class TrajectoryMatching(Synthesizer):
             windows=Batch(x, y, problem.start.mask),
             profile=profile,
             log_rate=log_rate,
-            orders=shuffled_orders(len(x), self.batch_windows, self.inner_steps, generator),
+            orders=shuffled_orders(
+                len(x), self.batch_windows, self.inner_steps, generator, device=x.device
+            ),
             parts=list(itertools.islice(parts, self.inner_steps)),
             earlier_updates=earlier_updates,
         )

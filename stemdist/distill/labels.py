@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stemdist.data.windows import Batch
+from stemdist.data.windows import Batch, gather_cells
 from stemdist.data.wrapped_windows import WrappedWindows
 from stemdist.errors import InputError, unknown_name
 
@@ -63,8 +63,8 @@ class RelabelledWindows(WrappedWindows):
     def _answers_at(self, index: Tensor, locations: Tensor | None) -> Tensor:
         if locations is None:
             return self.answers[index]
-        rows = torch.arange(self.rows)[:, None]  # one gather: no copy at all K locations
-        return self.answers[index[:, None, None], rows, locations]  # (B, R, k)
+        rows = index[:, None] * self.rows + torch.arange(self.rows)
+        return gather_cells(self.answers.flatten(0, 1), rows, locations)  # (B, R, k)
 
 
 def expert_share(labels: str) -> float:

@@ -87,7 +87,9 @@ class DistillSettings:
     parametrisation_options: Mapping[str, Any] = field(default_factory=dict)
     judges: tuple[str, ...] = ("mlp",)
     judging: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(updates=100, locations_per_update=32)
+        default_factory=lambda: TrainingSettings(
+            updates=100, batch_windows=8, locations_per_update=32
+        )
     )
     judge_seeds: int = 6
     seed: int = 0

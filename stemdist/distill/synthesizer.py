@@ -90,7 +90,8 @@ class Variables:
         bool
             Whether the step was made.
         """
-        if not all(g is None or bool(torch.isfinite(g).all()) for g in gradients):
+        # A sum tells what is not finite in one pass over the numbers.
+        if not all(g is None or bool(torch.isfinite(g.sum())) for g in gradients):
             for group in self.optimizer.param_groups:
                 group["lr"] /= 2
             return False

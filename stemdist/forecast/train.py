@@ -146,7 +146,7 @@ class _Run:
         validation: tuple[WindowSource, Data, Tensor] | None,
         device: torch.device,
     ) -> None:
-        self.forecaster, self.source, self.settings = forecaster, source, settings
+        self.forecaster, self.source, self.settings = forecaster.train(), source, settings
         self.objective = objective.to(device)
         self.graph = graph.clone().to(str(device))
         self.profile = source.profile.to(device)
@@ -178,7 +178,8 @@ class _Run:
             yield self.update
 
     def step(self) -> None:
-        self.forecaster.train()
+        if not self.forecaster.training:  # telling all layers takes a twentieth of an update
+            self.forecaster.train()
         self.objective.train()
         terms = self.objective(self.forecaster, self._inputs())
         loss = torch.stack(list(terms.values())).sum()

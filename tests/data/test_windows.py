@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stemdist.data import SeriesWindows, TensorWindows, materialise
-from stemdist.data.windows import fill_forward, window_starts
+from stemdist.data.windows import fill_forward, gather_cells, window_starts
 from stemdist.errors import InputError
 
 NO_GAPS = np.zeros(0, dtype=np.int64)
@@ -118,6 +118,21 @@ def test_batch_at_some_locations(source, locations_first):
     assert part.x.equal(x[:, :, locations])
     assert part.y.equal(y[:, :, locations])
     assert part.mask.equal(mask[:, :, locations])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 1), (6, 4, 3), (6, 4, 0)])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bool])
+def test_cells_are_those_of_plain_indexing(shape, kind, turned):
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randint(0, 2, shape, generator=generator).to(kind)
+    if turned:
+        values = values.transpose(0, 1).contiguous().transpose(0, 1)
+    locations = torch.tensor([3, 0, 0])
+    for rows in (torch.tensor([5, 0]), torch.tensor([[1, 2, 2], [5, 4, 0]])):
+        cells = gather_cells(values, rows, locations)
+        assert cells.dtype == kind
+        assert cells.equal(values[rows[..., None], locations])
 
 
 def test_mean_window_is_the_mean_of_all_batches(source):

@@ -45,3 +45,15 @@ def test_without_experts_targets_are_observed(make_problem):
     for windows, _ in batches(problem):
         assert not windows.mask.all()  # the data have gaps
         assert (windows.y[windows.mask == 0] == 0).all()
+
+
+def test_who_sees_each_location_alone_gets_the_same_windows_and_no_graph_between_them(make_problem):
+    problem = make_problem(labels="expert")
+    (batch, graph), (same, other) = (
+        problem.real_batch(8, 5, torch.Generator().manual_seed(0), pointwise=pointwise)
+        for pointwise in (False, True)
+    )
+    assert graph.num_nodes == 5
+    assert other is problem.graph
+    for name in ("x", "y", "mask", "weight", "profile"):
+        assert torch.equal(getattr(batch, name), getattr(same, name))

@@ -198,6 +198,23 @@ def test_validation_that_never_is_a_number_keeps_the_last_weights(monkeypatch):
     assert all(w.equal(seen[-1][k]) for k, w in forecaster.state_dict().items())
 
 
+def test_every_update_trains_all_layers_whatever_mode_they_were_in(monkeypatch):
+    forecaster, seen = build(dropout=0.5), []
+    forecaster.blocks.eval()
+    forward = ForecastLoss.forward
+
+    def watched(objective, model, update):
+        seen.append({layer.training for layer in model.modules()})
+        return forward(objective, model, update)
+
+    monkeypatch.setattr(ForecastLoss, "forward", watched)
+    validation = (windows(1), ring(), windows(1).profile)  # forecasts in evaluation mode
+    settings = short(updates=4, validate_every=2)
+    train_forecaster(forecaster, windows(), ring(), settings, validation=validation)
+    assert seen == [{True}] * 4
+    assert not any(layer.training for layer in forecaster.modules())
+
+
 def test_training_lowers_the_error_and_is_recorded():
     held_out = windows(1)
     _, result = train(short(updates=90, validate_every=40), validation=held_out)

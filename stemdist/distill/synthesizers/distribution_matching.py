@@ -240,7 +240,9 @@ class DistributionMatching(Synthesizer):
     ) -> Tensor:
         """Return the distance between a real batch and a part of the synthetic windows."""
         start = problem.start
-        batch, _ = problem.real_batch(self.batch_windows, self.batch_locations, generator)
+        batch, _ = problem.real_batch(
+            self.batch_windows, self.batch_locations, generator, pointwise=True
+        )
         windows, locations = random_part(
             len(start), start.n_locations, self.synthetic_samples, generator
         )

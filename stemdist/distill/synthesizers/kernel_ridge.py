@@ -29,9 +29,6 @@ from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
 from stemdist.forecast.hidden_states import penultimate_features
 from stemdist.graph import subgraph
 
-JUDGED_TOGETHER = 8
-"""Windows of an update of the judges of the last round, whose updates are dear."""
-
 
 @dataclass(eq=False)
 class PoolNetwork:
@@ -204,14 +201,12 @@ class KernelRidge(Synthesizer):
             "steps": self.steps * len(families),
             "networks": max(self.networks, len(families)),  # who is named takes part
         }
-        few = min(JUDGED_TOGETHER, problem.judging.batch_windows)
         judges = tuple(dict.fromkeys([*problem.judges, *families]))
         n_judges = len(problem.judges) * problem.judge_seeds
         problem = replace(
             problem,
             start=self.windows_,
             judges=judges,
-            judging=replace(problem.judging, batch_windows=few),
             judge_seeds=max(1, n_judges // len(judges)),
         )
         return type(self)(**{**self.get_params(), **options}), problem
@@ -316,7 +311,9 @@ class KernelRidge(Synthesizer):
         """Return the error of ridge regression from synthetic samples on a real batch."""
         known, part_graph = self._part(problem, variables, generator)
         features = penultimate_features(forecaster, known.x, part_graph, known.profile)
-        batch, graph = problem.real_batch(self.batch_windows, self.batch_locations, generator)
+        batch, graph = problem.real_batch(
+            self.batch_windows, self.batch_locations, generator, pointwise=forecaster.pointwise
+        )
         with torch.no_grad():
             queries = penultimate_features(forecaster, batch.x, graph, batch.profile)
         answers = ridge_answers(

@@ -115,18 +115,18 @@ class DecompositionMLPForecaster(Forecaster):
         trend, remainder = self._first_layers(x.transpose(1, 2).flatten(2))  # (B, N, H) each
         self.features(trend + remainder)
         h = torch.cat([self.trend_norm(trend), self.remainder_norm(remainder)], dim=-1)
-        forecast: Tensor = self.head(torch.relu(h))  # (B, N, O * L_out)
+        forecast: Tensor = self.head(torch.relu_(h))  # (B, N, O * L_out)
         return forecast.transpose(1, 2)
 
-    def _first_layers(self, rows: Tensor) -> tuple[Tensor, ...]:
+    def _first_layers(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         # Both parts are linear in the window, so the average is taken of the weights: they are
         # fewer than the windows of a batch.
         weights = torch.stack([self.trend.weight, self.remainder.weight])
         weights = torch.unflatten(weights, 2, (self.lookback, self.n_features))  # (2, H, L_in, F)
         smooth = torch.einsum("phtf,ts->phsf", weights, self.average)
-        weight = torch.cat([smooth[0], weights[1] - smooth[1]]).flatten(1)  # (2 H, L_in * F)
-        bias = torch.cat([self.trend.bias, self.remainder.bias])
-        return functional.linear(rows, weight, bias).chunk(2, dim=-1)
+        weight, rest = smooth[0].flatten(1), (weights[1] - smooth[1]).flatten(1)  # (H, L_in * F)
+        trend = functional.linear(rows, weight, self.trend.bias)
+        return trend, functional.linear(rows, rest, self.remainder.bias)
 
 
 def _check_name(kind: str, name: str, choices: tuple[str, ...]) -> str:

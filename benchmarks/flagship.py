@@ -61,12 +61,28 @@ def era5_uk() -> dict[str, ForecastTask]:
     return rolling_tasks(series, TaskSettings(calendar=("time_of_day",)))
 
 
+MAKERS = {"los-loop": los_loop, "traffic-sim": traffic_sim, "era5-uk": era5_uk}
+
+
+def protocol(**grid: Any) -> BenchmarkSettings:
+    """Return how forecasters are trained and tested, the same for every method, with a grid."""
+    return BenchmarkSettings(
+        learning_rates=(2e-2, 5e-3, 2e-3),
+        shuffles=("never", "always"),
+        updates=400,
+        batch_windows=8,
+        validate_every=80,
+        validation_windows=48,
+        test_windows=256,
+        **grid,
+    )
+
+
 def run(arguments: argparse.Namespace) -> Benchmark:
     """Run the grid: several seeds, in each of three splits where there are splits."""
-    makers = {"los-loop": los_loop, "traffic-sim": traffic_sim, "era5-uk": era5_uk}
     parts = []
     for name in arguments.data.split(","):
-        settings = BenchmarkSettings(
+        settings = protocol(
             methods=tuple(arguments.methods.split(",")),
             variants=VARIANTS,
             references=tuple(arguments.references.split(",")),
@@ -74,23 +90,21 @@ def run(arguments: argparse.Namespace) -> Benchmark:
             surrogates=tuple(filter(None, arguments.surrogates.split(","))),
             seeds=arguments.split_seeds if name == "era5-uk" else arguments.seeds,
             forecasters=tuple(arguments.forecasters.split(",")),
-            learning_rates=(2e-2, 5e-3, 2e-3),
-            shuffles=("never", "always"),
-            updates=400,
-            batch_windows=8,
-            validate_every=80,
-            validation_windows=48,
-            test_windows=256,
         )
         parts.append(
             benchmark(
-                {name: makers[name]()},
+                {name: MAKERS[name]()},
                 settings,
                 results=Path(arguments.output) / "runs",
                 n_jobs=arguments.jobs,
                 progress=None,
             )
         )
+    return joined(parts)
+
+
+def joined(parts: list[Benchmark]) -> Benchmark:
+    """Return several benchmarks as one."""
     tables = [part.table for part in parts]
     failures = tuple(failure for part in parts for failure in part.failures)
     tasks = [task for part in parts for task in part.facts["tasks"]]

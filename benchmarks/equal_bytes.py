@@ -1,0 +1,138 @@
+"""What the same bytes are best spent on: windows or locations, free numbers, series or spectra.
+
+Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
+``era5-2mt-2019-03-uk.nc``::
+
+    python benchmarks/equal_bytes.py --output flagship --jobs 2            # two hours on two cores
+
+The budget is what the default method stores at 1 % of the windows x 10 % of the locations: the
+numbers from which ``x`` and ``y`` are made. Every row is given as many windows as that pays for.
+Forecasters are trained and tested as in ``flagship.py``, whose results in the same folder are
+reused; ERA5-UK is undivided.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import flagship
+import torch
+
+from stemdist.cost import keep_freed_memory
+from stemdist.evaluate import Benchmark, benchmark
+from stemdist.forecast import ForecastTask
+
+TIME, SPACE = 0.01, 0.1  # of the set whose bytes are the budget
+CONTIGUOUS = {"selection": "contiguous", "parametrisation": "series"}
+
+
+def of_tensor(task: ForecastTask, n_clusters: int) -> tuple[float, int]:
+    """Return the numbers of a window, and those that a set has besides."""
+    lookback, horizon, n_series = shape(task)
+    return n_clusters * (lookback * n_series + horizon), 0
+
+
+def of_series(task: ForecastTask, n_clusters: int) -> tuple[float, int]:
+    """Return the same for one series from which windows are cut at every step."""
+    lookback, horizon, n_series = shape(task)
+    return n_clusters * n_series, n_clusters * ((lookback - 1) * n_series + horizon)
+
+
+def of_spectrum(task: ForecastTask, n_clusters: int) -> tuple[float, int]:
+    """Return the same for half of the frequencies and half of the modes, which are stored."""
+    lookback, horizon, n_series = shape(task)
+    modes = round(n_clusters / 2)
+    numbers = modes * (round(lookback / 2) * n_series + round(horizon / 2))
+    return numbers, n_series * n_clusters * modes
+
+
+def shape(task: ForecastTask) -> tuple[int, int, int]:
+    """Return L_in, L_out and the number of inputs that are learned: series, not the calendar."""
+    train = task.train
+    n_fixed = train.calendar.shape[1] + train.static.shape[1]
+    return train.lookback, train.horizon, train.n_features - n_fixed
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to spend the bytes."""
+
+    title: str
+    space: float = SPACE
+    numbers: Callable[[ForecastTask, int], tuple[float, int]] = of_tensor
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def ratio(self, task: ForecastTask) -> str:
+        """Return the shares of time and space that the budget pays for."""
+        n_windows, n_locations = len(task.train), task.n_locations
+        each, _ = of_tensor(task, round(SPACE * n_locations))
+        own, besides = self.numbers(task, round(self.space * n_locations))
+        affordable = (round(TIME * n_windows) * each - besides) / own
+        return f"{max(1, int(affordable)) / n_windows:.9f}x{self.space:g}"
+
+
+ROWS = {
+    "default": Row("windows, every number free"),
+    "locations": Row("half the windows, twice the locations", 2 * SPACE),
+    "windows": Row("twice the windows, half the locations", SPACE / 2),
+    "series": Row("windows cut from one series", SPACE, of_series, CONTIGUOUS),
+    "spectral": Row(
+        "half the frequencies, half the modes", SPACE, of_spectrum, {"parametrisation": "spectral"}
+    ),
+    "stretch": Row(
+        "a stretch of the real series",
+        SPACE,
+        of_series,
+        {**CONTIGUOUS, "labels": "observed", "synthesizer": "selection"},
+    ),
+}
+
+
+def run(name: str, task: ForecastTask, arguments: argparse.Namespace) -> list[Benchmark]:
+    """Run every row on one data set; the first one with the references."""
+    parts = []
+    for method, row in ROWS.items():
+        plain = method == "default"
+        settings = flagship.protocol(
+            methods=("default", "start") if plain else (method,),
+            variants=flagship.VARIANTS if plain else {method: {"method": "default", **row.changes}},
+            references=("full", "compressed", "random") if plain else ("full",),
+            ratios=("0.01x0.1",) if plain else (row.ratio(task),),
+            seeds=arguments.seeds,
+            forecasters=flagship.FORECASTERS,
+        )
+        results = Path(arguments.output) / "runs"
+        found = benchmark(
+            {name: task}, settings, results=results, n_jobs=arguments.jobs, progress=None
+        )
+        parts.append(found)
+    return parts
+
+
+def main() -> None:
+    """Run the rows on all data sets and print the excess over full data, in per cent."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", default="flagship", help="folder of results")
+    parser.add_argument("--data", default=",".join(flagship.DATA))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    parts = []
+    for name in arguments.data.split(","):
+        made = flagship.MAKERS[name]()
+        task = made if isinstance(made, ForecastTask) else made["100%"]
+        parts += run(name, task, arguments)
+    excess = flagship.joined(parts).excess(by=("data",))["mean"].droplevel("ratio")
+    table = (100 * excess).unstack("data").round(1)
+    table.insert(0, "all", table.mean(axis=1).round(1))
+    print(table.rename(index={name: row.title for name, row in ROWS.items()}).to_string())
+
+
+if __name__ == "__main__":
+    main()

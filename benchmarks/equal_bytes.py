@@ -40,7 +40,7 @@ def of_tensor(task: ForecastTask, n_clusters: int, n_windows: int) -> int:
 
 
 def of_series(task: ForecastTask, n_clusters: int, n_windows: int) -> int:
-    """Return at least the numbers of series from which windows are cut at every step."""
+    """Return at most the numbers of series from which windows are cut at every step."""
     lookback, horizon, n_series = shape(task)
     ends = (lookback - 1) * n_series + horizon  # of each of the segments that are selected
     return n_clusters * (n_windows * n_series + math.isqrt(n_windows) * ends)
@@ -56,9 +56,7 @@ def of_spectrum(task: ForecastTask, n_clusters: int, n_windows: int) -> int:
 
 def shape(task: ForecastTask) -> tuple[int, int, int]:
     """Return L_in, L_out and the number of inputs that are learned: series, not the calendar."""
-    train = task.train
-    n_fixed = train.calendar.shape[1] + train.static.shape[1]
-    return train.lookback, train.horizon, train.n_features - n_fixed
+    return task.train.lookback, task.train.horizon, task.n_series_features
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def run(name: str, task: ForecastTask, arguments: argparse.Namespace) -> list[Be
             methods=("default", "start") if plain else (method,),
             variants=flagship.VARIANTS if plain else {method: {"method": "default", **row.changes}},
             references=("full", "compressed", "random") if plain else ("full",),
-            ratios=("0.01x0.1",) if plain else (row.ratio(task),),
+            ratios=(f"{TIME}x{SPACE}" if plain else row.ratio(task),),
             seeds=arguments.seeds,
             forecasters=flagship.FORECASTERS,
         )

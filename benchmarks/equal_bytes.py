@@ -24,6 +24,7 @@ import flagship
 import torch
 
 from stemdist.cost import keep_freed_memory
+from stemdist.distill.recipe import n_learned
 from stemdist.evaluate import Benchmark, benchmark
 from stemdist.forecast import ForecastTask
 
@@ -33,10 +34,8 @@ CONTIGUOUS = {"selection": "contiguous", "parametrisation": "series"}
 
 def of_tensor(task: ForecastTask, n_clusters: int, n_windows: int) -> int:
     """Return the numbers of free windows; very few ones learn their calendar, too."""
-    lookback, horizon, n_series = shape(task)
-    n_calendar = task.train.calendar.shape[1]
-    inputs = n_series + (n_calendar if n_windows <= n_calendar else 0)
-    return n_windows * n_clusters * (lookback * inputs + horizon)
+    lookback, horizon, _ = shape(task)
+    return n_windows * n_clusters * (lookback * n_learned(task, n_windows) + horizon)
 
 
 def of_series(task: ForecastTask, n_clusters: int, n_windows: int) -> int:

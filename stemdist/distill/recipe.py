@@ -165,14 +165,14 @@ def problem_of(
         judging=settings.judging,
         judge_seeds=settings.judge_seeds,
         n_series=task.n_series_features,
-        n_learned=n_learned(task, start),
+        n_learned=n_learned(task, len(start.windows)),
         answer=start.answer,
         parametrisation=settings.parametrisation,
         parametrisation_options=settings.parametrisation_options,
     )
 
 
-def n_learned(task: ForecastTask, start: StartingPoint) -> int:
+def n_learned(task: ForecastTask, n_windows: int) -> int:
     """Return how many leading features are learned: the series, and maybe the calendar.
 
     The calendar of a window is equal at all clusters. Where the windows are no more than the
@@ -183,11 +183,11 @@ def n_learned(task: ForecastTask, start: StartingPoint) -> int:
     n_varying = len(task.feature_names) - len(task.settings.static)
     if n_varying == n_series:
         return n_series
-    index = evenly_spaced(len(start.real), CALENDARS)
-    one = start.real.inputs(index, torch.zeros(1, dtype=torch.int64))
+    index = evenly_spaced(len(task.train), CALENDARS)
+    one = task.train.inputs(index, torch.zeros(1, dtype=torch.int64))
     calendars = one[..., n_series:n_varying].flatten(1)
     rank = int(torch.linalg.matrix_rank(calendars - calendars.mean(0), rtol=1e-3))
-    return n_series if len(start.windows) > rank else n_varying
+    return n_series if n_windows > rank else n_varying
 
 
 def distill(

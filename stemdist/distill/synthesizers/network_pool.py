@@ -177,7 +177,12 @@ class NetworkPool(Synthesizer):
         x, y = variables.windows()
         training = _Training(self, problem, network, x, y, self.inner_steps, generator)
         states = train_inner(training.update, network.state, self.inner_steps)
-        batch, graph = problem.real_batch(self.batch_windows, self.batch_locations, generator)
+        batch, graph = problem.real_batch(
+            self.batch_windows,
+            self.batch_locations,
+            generator,
+            pointwise=training.flat.forecaster.pointwise,
+        )
         last = states[-1].detach().requires_grad_()
         forecast = training.flat(last[0], batch.x, graph, batch.profile)
         error = weighted_mean((forecast - batch.y) ** 2, batch.mask, batch.weight)

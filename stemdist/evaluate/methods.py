@@ -42,12 +42,15 @@ class Budget:
         Of random draws.
     cache : Path, optional
         Folder in which trained experts are kept.
+    device : str
+        Where experts that are not there yet are trained, and answer.
     """
 
     task: ForecastTask
     distilled: DistilledSet | None
     seed: int
     cache: Path | None = None
+    device: str = "cpu"
 
     @property
     def given(self) -> DistilledSet:
@@ -177,7 +180,8 @@ class StartingPointWindows(Method):
 
     def data(self, budget: Budget) -> TrainingData:
         """Return the windows that a synthesizer is given to improve."""
-        start = starting_point(budget.task, recorded_settings(budget), cache=budget.cache)
+        settings = recorded_settings(budget)
+        start = starting_point(budget.task, settings, cache=budget.cache, device=budget.device)
         return TrainingData(
             source=start.windows,
             graph=cluster_graph(budget.task, start.clusters),
@@ -250,7 +254,8 @@ def recorded_settings(budget: Budget) -> DistillSettings:
 
 def recorded_experts(budget: Budget) -> list[Expert]:
     """Train the experts that the set was distilled with, or take them from the cache."""
-    return experts_of(budget.task, recorded_settings(budget), cache=budget.cache)
+    settings = recorded_settings(budget)
+    return experts_of(budget.task, settings, cache=budget.cache, device=budget.device)
 
 
 def expert_identity(budget: Budget) -> str:

@@ -194,7 +194,11 @@ class _Comparison:
         kind = METHODS.get(name)()
         drawn = self.bench.settings.selection_seed + (seed if kind.random else 0)
         return kind, Budget(
-            task=self.bench.task, distilled=self.distilled, seed=drawn, cache=self.experts
+            task=self.bench.task,
+            distilled=self.distilled,
+            seed=drawn,
+            cache=self.experts,
+            device=self.bench.device,
         )
 
     def _train(self, cells: Iterable[Cell]) -> list[tuple[Cell, Row]]:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from stemdist.distill import recipe
 from stemdist.errors import InputError
 from stemdist.evaluate import (
     METHODS,
@@ -216,6 +217,17 @@ def test_random_and_random_expert_share_their_inputs(task, distilled, experts_fo
     assert not torch.equal(observed.source.y, labelled.source.y)
     assert labelled.source.mask.all()
     assert labelled.recorded_seconds > 0
+
+
+@pytest.mark.parametrize("method", ["full-expert", "random-expert", "coreset"])
+def test_missing_experts_train_where_forecasters_do(method, distilled, task, small, monkeypatch):
+    def train(*args, device, **rest):
+        raise InputError(f"asked to train on {device}")
+
+    monkeypatch.setattr(recipe, "train_experts", train)
+    few = dataclasses.replace(small, methods=(method,), forecasters=("linear",), options={})
+    with pytest.raises(InputError, match="asked to train on cuda:7"):
+        evaluate(distilled, task, few, device="cuda:7")
 
 
 def test_references_with_known_answers(task):

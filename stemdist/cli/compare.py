@@ -6,10 +6,11 @@ import dataclasses
 
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, print_fields
-from stemdist.cli.outputs import default_output, output_results, write_tables
+from stemdist.cli.outputs import default_output, output_results, write_report, write_tables
 from stemdist.cli.sources import TaskOptions, refuse, task_of
 from stemdist.data import OpenOptions
 from stemdist.evaluate import EvaluationSettings, evaluate, forecaster_table
+from stemdist.evaluate.report import report_evaluation
 
 
 def compare(
@@ -36,8 +37,8 @@ def compare(
     data : str
         A file or folder, or a data set of the catalogue.
     output : str, optional
-        Folder for the tables (CSV, JSON) and the finished training runs; by default named
-        after DATA.
+        Folder for the tables (CSV, JSON), the report (HTML) and the finished training runs; by
+        default named after DATA.
     metric : str
         Error to print and sort by, e.g. relative_rmse or mae.
     jobs : int
@@ -56,9 +57,10 @@ def compare(
     unused = {"methods", "selection_seed"}
     refuse(given & unused, EvaluationSettings, "every forecaster is trained on the full data")
     folder = output_results(output or default_output(data, ".comparison"))
+    whole = task_of(data, opening, task)
     comparison = evaluate(
         None,
-        task_of(data, opening, task),
+        whole,
         dataclasses.replace(settings, methods=("full",)),
         results=folder,
         n_jobs=jobs,
@@ -68,4 +70,7 @@ def compare(
     written = write_tables(comparison, folder)
     print(forecaster_table(comparison, metric))
     print()
+    written += write_report(
+        lambda path: report_evaluation(path, comparison, task=whole, column=metric), folder
+    )
     print_fields("written", written)

@@ -84,6 +84,12 @@ def forecaster_table(evaluation: Evaluation, column: str = "relative_rmse") -> s
     str
         Lines without a final line break.
     """
+    rows = forecaster_rows(evaluation, column)
+    return f"{heading(evaluation, column, 'mean +- 95 % interval')}\n\n{aligned(rows)}"
+
+
+def forecaster_rows(evaluation: Evaluation, column: str = "relative_rmse") -> Rows:
+    """Return the table of :func:`forecaster_table`: cells, of which the first row is the header."""
     check_error(column)
     shown = [column, *(name for name in ("relative_rmse", "relative_mae") if name != column)]
     errors = [records(evaluation.summary(name)) for name in shown]
@@ -102,7 +108,7 @@ def forecaster_table(evaluation: Evaluation, column: str = "relative_rmse") -> s
                 f"{own['learning_rate'].iloc[0]:g}",
             ]
         rows.append([forecaster or f"({method})", *cells, *costs])
-    return f"{heading(evaluation, column, 'mean +- 95 % interval')}\n\n{aligned(rows)}"
+    return rows
 
 
 def _interval_text(row: dict[str, float]) -> str:

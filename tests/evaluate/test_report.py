@@ -17,6 +17,7 @@ from stemdist.cli.outputs import write_report
 from stemdist.errors import InputError, MissingDependencyError
 from stemdist.evaluate import (
     Benchmark,
+    evaluate,
     fidelity,
     report_benchmark,
     report_evaluation,
@@ -254,6 +255,21 @@ def test_without_a_set_and_without_positions(evaluation, distilled, tmp_path, un
     with pytest.raises(InputError, match="unknown error 'bias'"):
         report_evaluation(tmp_path / "c.html", evaluation, column="bias")
     assert not (tmp_path / "c.html").exists()
+
+
+def test_forecasters_on_the_full_data_have_a_row_each(task, small, tmp_path, undrawn):
+    compared = evaluate(None, task, dataclasses.replace(small, methods=("full",)))
+    page = checked(report_evaluation(tmp_path / "r.html", compared, task=task))
+    rows = page.table("Test relative_rmse, mean")
+    assert rows[0][0] == "forecaster"
+    summary = compared.summary()
+    means = {name or f"({method})": row["mean"] for (method, name), row in summary.iterrows()}
+    assert [row[0] for row in rows[1:]] == sorted(means, key=means.get)
+    (mlp,) = (row for row in rows if row[0] == "mlp")
+    assert mlp[1].startswith(f"{means['mlp']:.4f} ± ")
+    assert int(mlp[5]) == compared.table.query("forecaster == 'mlp'")["weights"].iloc[0]
+    assert not any("of forecasts without training" in caption for caption in page.tables)
+    assert "by forecaster." in " ".join(image["alt"] for image in page.images)
 
 
 @pytest.mark.parametrize("name", ["matplotlib", "jinja2"])

@@ -36,6 +36,7 @@ from stemdist.evaluate.table import (
     check_error,
     digits,
     evaluation_tables,
+    forecaster_rows,
     heading,
 )
 from stemdist.forecast import ForecastTask
@@ -51,6 +52,8 @@ def report_evaluation(
     column: str = "relative_rmse",
 ) -> Path:
     """Write a comparison as one HTML file with tables and figures, which needs no network.
+
+    Where all forecasters were trained on the full data, its tables compare these.
 
     Parameters
     ----------
@@ -94,7 +97,8 @@ def report_evaluation(
     check_error(column)
     check_installed()
     record = {} if distilled is None else dict(distilled.record)
-    source = record.get("source_name") or record.get("title") or evaluation.facts["target"]
+    attrs = record if task is None else {**task.series.attrs, **record}
+    source = attrs.get("source_name") or attrs.get("title") or evaluation.facts["target"]
     tables = evaluation_tables(evaluation, column)
     sections = [
         _errors(evaluation, tables, column),
@@ -106,19 +110,27 @@ def report_evaluation(
     ]
     page = Page(
         title=f"Evaluation: {source}",
-        lines=heading(evaluation, column).replace("+-", "±").splitlines(),
+        lines=heading(evaluation, column, "mean ± 95 % interval").splitlines(),
         sections=sections,
     )
     return page.write(path)
 
 
+def _of_forecasters(evaluation: Evaluation) -> bool:
+    """Say whether forecasters are compared, all on the full data, and not what they learn from."""
+    return list(evaluation.facts["settings"]["methods"]) == ["full"]
+
+
 def _errors(evaluation: Evaluation, tables: dict[str, Rows], column: str) -> Section:
-    shown = f"Test {column}, mean ± 95 % interval over seeds; * lowest of its column"
+    shown = f"Test {column}, mean ± 95 % interval over seeds"
     untrained: Rows = [["forecast", column], *tables["references"][1:]]
     parts: list[Part] = [
-        Table(caption=shown, rows=tables["errors"]),
+        Table(caption=f"{shown}; * lowest of its column", rows=tables["errors"]),
         Table(caption=f"Test {column} of forecasts without training", rows=untrained),
     ]
+    if _of_forecasters(evaluation):
+        caption = f"{shown}, and costs; in brackets without training"
+        parts = [Table(caption=caption, rows=forecaster_rows(evaluation, column))]
     parts.append(
         Images(
             figures=[
@@ -175,10 +187,14 @@ def _horizon(evaluation: Evaluation, column: str) -> Section:
 
 
 def _costs(evaluation: Evaluation, tables: dict[str, Rows]) -> Section:
-    table, methods = evaluation.table, evaluation.facts["settings"]["methods"]
+    settings = evaluation.facts["settings"]
+    kind, over = "method", "forecasters and seeds"
+    if _of_forecasters(evaluation):
+        kind, over = "forecaster", "seeds"
     seconds, peaks = {}, {}
-    for method in methods:
-        own, title = table[table["method"] == method], method_title(method)
+    for name in settings[f"{kind}s"]:
+        own = evaluation.table[evaluation.table[kind] == name]
+        title = method_title(name) if kind == "method" else name
         seconds[title] = (float(own["data_seconds"].max()), float(own["train_seconds"].mean()))
         peaks[title] = (
             float(own["peak_memory_bytes"].max()) / MIB,
@@ -187,15 +203,13 @@ def _costs(evaluation: Evaluation, tables: dict[str, Rows]) -> Section:
     images = [
         Image(
             figure=figures.plot_costs(seconds),
-            alt="Bars: seconds of making the training data and of one training run, by method. "
-            "The numbers are in the table above.",
+            alt=f"Bars: seconds of making the training data and of one training run, by {kind}.",
             caption="Time to make the training data (experts included) and to train one "
-            "forecaster, mean over forecasters and seeds.",
+            f"forecaster, mean over {over}.",
         ),
         Image(
             figure=figures.plot_memory(peaks),
-            alt="Bars: peak memory of a training run in MiB, by method. The numbers are in the "
-            "table above.",
+            alt=f"Bars: peak memory of a training run in MiB, by {kind}.",
             caption="Highest resident memory of the whole process in a training run.",
         ),
         *_break_even(evaluation),

@@ -22,6 +22,7 @@ from stemdist.cli.console import (
 from stemdist.cli.sources import TaskOptions, is_distilled, raw_of, series_of
 from stemdist.data import OpenOptions
 from stemdist.data.dimensions import find_dimensions
+from stemdist.data.gaps import gapless_starts
 from stemdist.data.series import (
     GRID_DIMS,
     gap_positions,
@@ -29,7 +30,6 @@ from stemdist.data.series import (
     time_varying_variables,
 )
 from stemdist.data.source import find_recipe
-from stemdist.data.windows import gapless_starts
 from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
 from stemdist.forecast import TaskSettings

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stemdist.data.calendar import calendar_features
+from stemdist.data.gaps import fill_forward
 from stemdist.data.scaling import Scaler
-from stemdist.data.windows import SeriesWindows, fill_forward
+from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError, unknown_name
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import neighbour_operator

@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from stemdist.data.gaps import gapless_starts
 from stemdist.data.scaling import Scaler
 from stemdist.data.series import canonical_series, gap_positions, step_seconds, to_grid
-from stemdist.data.windows import gapless_starts
 from stemdist.errors import InputError, unknown_name
 from stemdist.files import atomic_path
 from stemdist.forecast.base import Forecaster, make_forecaster

@@ -14,10 +14,11 @@ import xarray as xr
 from torch import Tensor
 from torch_geometric.data import Data
 
+from stemdist.data.gaps import window_starts
 from stemdist.data.scaling import Scaler
 from stemdist.data.series import gap_positions
 from stemdist.data.split import PARTS
-from stemdist.data.windows import SeriesWindows, window_starts
+from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError
 from stemdist.forecast.features import InputFeatures, load_values
 from stemdist.forecast.task_settings import TaskSettings

@@ -134,6 +134,7 @@ def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:
         ("training ratio", f"{share_text(ratios['training_ratio'])} (location-windows per epoch)"),
         ("byte ratio", f"{share_text(ratios['byte_ratio'])} (bytes of the un-windowed series)"),
         *_errors(record["history"]),
+        *_finalists(record.get("finalists")),
         ("time", duration_text(float(record["seconds"]))),
         ("peak memory", bytes_text(float(record["peak_memory_bytes"]))),
         *_device_memory(record["peak_device_bytes"]),
@@ -168,6 +169,15 @@ def _errors(history: list[dict[str, float]]) -> list[tuple[str, str]]:
         kept = " (left out: it was not better)" if best == start else ""
         lines.append(("", f"last round, with more families: {start:.4f} -> {best:.4f}{kept}"))
     return lines
+
+
+def _finalists(errors: dict[str, float] | None) -> list[tuple[str, str]]:
+    """Say what judges who trained longer found, if there was something to compare."""
+    if errors is None:
+        return []
+    start, result = (errors[name] ** 0.5 for name in ("start", "result"))
+    kept = " (the start is kept)" if start < result else ""
+    return [("", f"by judges who trained longer: {start:.4f} -> {result:.4f}{kept}")]
 
 
 def _start_and_best(rows: list[dict[str, float]]) -> tuple[float, float]:

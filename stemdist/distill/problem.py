@@ -30,6 +30,9 @@ from stemdist.graph import subgraph
 KEPT_ANSWERS = 2**24
 """Experts answer all training windows at once where that is no more numbers, 64 MiB."""
 
+LONGER = 4
+"""Times the updates of judges of iterates that judges of the result and of the start make."""
+
 JUDGED_SERIES = 2**15
 FEWEST_JUDGED_WINDOWS = 8
 """Window-locations on which forecasters are judged, beyond which more say little more."""
@@ -174,15 +177,45 @@ class DistillationProblem:
             Mean over the judges of the masked mean squared error divided by the variance of
             the validation targets.
         """
+        return self._mean_error(candidate, self.judging, self.judge_seeds)
+
+    def better_of_finalists(
+        self, result: TensorWindows
+    ) -> tuple[TensorWindows, dict[str, float] | None]:
+        """Judge the start and a result once more, by fresh forecasters who train longer.
+
+        Iterates are many and their judges train briefly: the best of them may owe that to chance,
+        or teach fast rather than well.
+
+        Returns
+        -------
+        TensorWindows, dict of str to float
+            The better one, and the errors, as of :meth:`score`, of the ``start`` (as the
+            parametrisation can write it) and of the ``result``; None where they are the same.
+        """
+        with torch.no_grad():
+            start = self.candidate(*self.encode().windows())
+        if torch.equal(start.x, result.x) and torch.equal(start.y, result.y):
+            return result, None
+        seed, n_seeds = self.judging.seed + self.judge_seeds, max(1, self.judge_seeds // 2)
+        longer = replace(self.judging, updates=LONGER * self.judging.updates, seed=seed)
+        errors = {
+            "start": self._mean_error(start, longer, n_seeds),
+            "result": self._mean_error(result, longer, n_seeds),
+        }
+        return (result if errors["result"] <= errors["start"] else start), errors
+
+    def _mean_error(
+        self, candidate: TensorWindows, judging: TrainingSettings, n_seeds: int
+    ) -> float:
         errors = [
-            self._judge(candidate, family, self.judging.seed + seed)
+            self._judge(candidate, family, replace(judging, seed=judging.seed + seed))
             for family in self.judges
-            for seed in range(self.judge_seeds)
+            for seed in range(n_seeds)
         ]
         return sum(errors) / len(errors) / self._variance
 
-    def _judge(self, candidate: TensorWindows, family: str, seed: int) -> float:
-        training = replace(self.judging, seed=seed)
+    def _judge(self, candidate: TensorWindows, family: str, training: TrainingSettings) -> float:
         forecaster, _ = fit_windows(family, candidate, self.graph, training, device=self.device)
         return mean_error(
             forecaster,

@@ -202,7 +202,7 @@ def distill(
     """Distil a task along time and space.
 
     Only the training and validation parts are read. The result is never worse on validation
-    than relabelled real windows.
+    than relabelled real windows, to judges who chose it nor to fresh ones who train longer.
 
     Parameters
     ----------
@@ -251,8 +251,9 @@ def distill(
         key = hash_of([task.content_hash, settings.to_json(), synthesizer.get_params()])
         state = None if work is None else Path(work) / f"{key}.state"
         synthesizer.fit(problem, seed=settings.seed, state=state, cache=cache, progress=progress)
+        windows, finalists = problem.better_of_finalists(synthesizer.windows_)
     return DistilledSet(
-        windows=synthesizer.windows_.to("cpu"),
+        windows=windows.to("cpu"),
         cluster_graph=start.graph,
         cluster_of_location=start.clusters.labels,
         medoids=start.clusters.medoids,
@@ -263,7 +264,8 @@ def distill(
         feature_names=task.feature_names,
         variables=tuple(map(str, task.series.data_vars)),
         units=task.units,
-        record=_record(task, settings, start, synthesizer, cost),
+        record=_record(task, settings, start, synthesizer, windows, cost)
+        | {"finalists": finalists},
     )
 
 
@@ -272,6 +274,7 @@ def _record(
     settings: DistillSettings,
     start: StartingPoint,
     synthesizer: Synthesizer,
+    windows: TensorWindows,
     cost: Cost,
 ) -> dict[str, Any]:
     """Say how a distilled set was made, and what it cost."""
@@ -300,7 +303,7 @@ def _record(
         "peak_device_bytes": cost.peak_device_bytes,
         "stored_numbers": synthesizer.n_numbers_,
         "ratios": compression_ratios(
-            synthesizer.windows_,
+            windows,
             task.settings,
             len(task.train),
             task.n_locations,

@@ -148,6 +148,9 @@ def test_a_last_round_is_told_and_options_may_hold_commas(run: Run, made: Path) 
     assert len(last) == 1 + 2  # the start, and two iterations
     assert f"last round, with more families: {last[0]:.4f} -> {min(last):.4f}" in outcome.out
     assert "after the first round" in outcome.out
+    start, result = (error**0.5 for error in record["finalists"].values())
+    assert f"judges who trained longer: {start:.4f} -> {result:.4f}" in outcome.out
+    assert ("(the start is kept)" in outcome.out) == (start < result)
 
 
 def test_an_interrupted_run_continues(

@@ -57,3 +57,29 @@ def test_who_sees_each_location_alone_gets_the_same_windows_and_no_graph_between
     assert other is problem.graph
     for name in ("x", "y", "mask", "weight", "profile"):
         assert torch.equal(getattr(batch, name), getattr(same, name))
+
+
+@pytest.mark.parametrize("better", ["start", "result"])
+def test_finalists_are_judged_longer_by_others(make_problem, monkeypatch, better):
+    problem = replace(make_problem(), judge_seeds=5)
+    result = replace(problem.start, x=problem.start.x + 1)
+    trained = []
+
+    def fit(family, windows, graph, training, device):
+        trained.append((training.updates, training.seed))
+        is_result = bool((windows.x != problem.start.x).any())
+        return 2.0 - (is_result == (better == "result")), None
+
+    monkeypatch.setattr(module, "fit_windows", fit)
+    monkeypatch.setattr(module, "mean_error", lambda error, *rest, **more: error)
+    kept, errors = problem.better_of_finalists(result)
+    assert torch.equal(kept.x, {"start": problem.start, "result": result}[better].x)
+    assert errors[better] < errors["result" if better == "start" else "start"]
+    first = problem.judging.seed + 5  # those before it chose the result
+    assert trained == [(4 * problem.judging.updates, first + i) for i in (0, 1)] * 2
+
+
+def test_the_start_itself_is_not_judged_again(make_problem, monkeypatch):
+    problem = make_problem()
+    monkeypatch.setattr(module, "fit_windows", None)
+    assert problem.better_of_finalists(problem.start) == (problem.start, None)

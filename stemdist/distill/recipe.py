@@ -202,7 +202,7 @@ def distill(
     """Distil a task along time and space.
 
     Only the training and validation parts are read. The result is never worse on validation
-    than relabelled real windows, to judges who chose it nor to fresh ones who train longer.
+    than relabelled real windows, as fresh judges find who train longer than those who chose it.
 
     Parameters
     ----------

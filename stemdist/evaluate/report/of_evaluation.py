@@ -123,14 +123,16 @@ def _of_forecasters(evaluation: Evaluation) -> bool:
 
 def _errors(evaluation: Evaluation, tables: dict[str, Rows], column: str) -> Section:
     shown = f"Test {column}, mean ± 95 % interval over seeds"
-    untrained: Rows = [["forecast", column], *tables["references"][1:]]
-    parts: list[Part] = [
-        Table(caption=f"{shown}; * lowest of its column", rows=tables["errors"]),
-        Table(caption=f"Test {column} of forecasts without training", rows=untrained),
-    ]
+    parts: list[Part]
     if _of_forecasters(evaluation):
         caption = f"{shown}, and costs; in brackets without training"
         parts = [Table(caption=caption, rows=forecaster_rows(evaluation, column))]
+    else:
+        untrained: Rows = [["forecast", column], *tables["references"][1:]]
+        parts = [
+            Table(caption=f"{shown}; * lowest of its column", rows=tables["errors"]),
+            Table(caption=f"Test {column} of forecasts without training", rows=untrained),
+        ]
     parts.append(
         Images(
             figures=[
@@ -189,8 +191,9 @@ def _horizon(evaluation: Evaluation, column: str) -> Section:
 def _costs(evaluation: Evaluation, tables: dict[str, Rows]) -> Section:
     settings = evaluation.facts["settings"]
     kind, over = "method", "forecasters and seeds"
+    where = " The numbers are in the table above."
     if _of_forecasters(evaluation):
-        kind, over = "forecaster", "seeds"
+        kind, over, where = "forecaster", "seeds", ""
     seconds, peaks = {}, {}
     for name in settings[f"{kind}s"]:
         own = evaluation.table[evaluation.table[kind] == name]
@@ -203,13 +206,14 @@ def _costs(evaluation: Evaluation, tables: dict[str, Rows]) -> Section:
     images = [
         Image(
             figure=figures.plot_costs(seconds),
-            alt=f"Bars: seconds of making the training data and of one training run, by {kind}.",
+            alt="Bars: seconds of making the training data and of one training run, by "
+            f"{kind}.{where}",
             caption="Time to make the training data (experts included) and to train one "
             f"forecaster, mean over {over}.",
         ),
         Image(
             figure=figures.plot_memory(peaks),
-            alt=f"Bars: peak memory of a training run in MiB, by {kind}.",
+            alt=f"Bars: peak memory of a training run in MiB, by {kind}.{where}",
             caption="Highest resident memory of the whole process in a training run.",
         ),
         *_break_even(evaluation),

@@ -8,10 +8,6 @@ from pathlib import Path
 
 import pytest
 
-# Tests run in several processes, whose threads would wait for one another. Read when numpy and
-# torch are loaded, so before any test.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:

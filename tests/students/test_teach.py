@@ -116,18 +116,18 @@ def test_aligner_weights_move_and_are_checkpointed(data, task, make_teacher, qui
         seen.append(self)
         return finish(self)
 
-    checkpoint = tmp_path / "training.pt"
+    checkpoint, teacher = tmp_path / "training.pt", make_teacher("patchtst")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_module._Run, "finish", watched)
         teach(
             data,
-            [make_teacher("patchtst")],
+            [teacher],
             quick("distilts"),
             validation=task,
             places=Places(checkpoint=checkpoint),
         )
     trained = seen[0].objective.state_dict()
-    _, fresh = objective_of(data, [make_teacher("patchtst")], quick("distilts"))
+    _, fresh = objective_of(data, [teacher], quick("distilts"))
     stored = torch.load(checkpoint, weights_only=True)["objective"]
     names = [name for name in fresh.state_dict() if ".project." in name]
     assert len(names) == 5  # the maps in and out, and one vector for each token

@@ -101,6 +101,8 @@ class KernelRidge(Synthesizer):
     average : float
         Share that the running mean of the windows keeps in each step, in [0, 1); iterates are
         that mean, 0 takes the windows themselves.
+    last_average : float
+        The same in the last round, where each family has fewer of the steps.
     patience : int, optional
         Iterations without a better iterate after which it stops; None goes through all.
     tolerance : float
@@ -126,6 +128,7 @@ class KernelRidge(Synthesizer):
         synthetic_samples: int = 1024,
         relabel: float = 0.0,
         average: float = 0.998,
+        last_average: float = 0.9995,
         patience: int | None = 3,
         tolerance: float = 0.005,
     ) -> None:
@@ -145,6 +148,7 @@ class KernelRidge(Synthesizer):
         self.synthetic_samples = synthetic_samples
         self.relabel = relabel
         self.average = average
+        self.last_average = last_average
         self.patience = patience
         self.tolerance = tolerance
 
@@ -157,7 +161,7 @@ class KernelRidge(Synthesizer):
         check_count("iterations", self.iterations, minimum=0)
         if self.patience is not None:
             check_count("patience", self.patience)
-        for name in ("average", "tolerance"):
+        for name in ("average", "last_average", "tolerance"):
             if not 0 <= getattr(self, name) < 1:
                 value = getattr(self, name)
                 raise InputError(f"{name} is {value!r}: it must be at least 0 and below 1")
@@ -199,6 +203,7 @@ class KernelRidge(Synthesizer):
             "surrogate": ",".join(families),
             "iterations": self.last_iterations,
             "steps": self.steps * len(families),
+            "average": self.last_average,
             "networks": max(self.networks, len(families)),  # who is named takes part
         }
         judges = tuple(dict.fromkeys([*problem.judges, *families]))

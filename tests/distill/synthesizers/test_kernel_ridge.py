@@ -183,6 +183,7 @@ def test_families_join_in_a_last_round(labelled):
     assert whole.history_[1:3] == alone.history_[1:]
     last, judged = whole._last_round(replace(labelled, start=alone.windows_))
     assert (last.surrogate, last.steps, last.iterations) == ("linear,mlp,gru", 9, 2)
+    assert (last.average, whole.average) == (whole.last_average, 0.998)  # a longer memory
     assert (whole.networks, last.networks) == (2, 3)  # a place in the pool for each family
     assert (judged.judges, judged.judge_seeds) == (("linear", "mlp", "gru"), 1)
     errors = [row["validation"] for row in whole.history_[3:]]
@@ -360,6 +361,7 @@ def test_a_network_that_went_astray_is_replaced(problem):
         ({"ridge": 0.0}, r"ridge is 0.0: it must be above 0"),
         ({"relabel": -1.0}, "relabel is -1.0: it must be a share"),
         ({"average": 1.0}, "average is 1.0: it must be at least 0 and below 1"),
+        ({"last_average": -0.5}, "last_average is -0.5: it must be at least 0 and below 1"),
         ({"tolerance": -0.1}, "tolerance is -0.1: it must be at least 0 and below 1"),
         ({"patience": 0}, "patience is 0: it must be a whole number of at least 1"),
         ({"surrogate": "mpl"}, "unknown forecaster 'mpl': did you mean 'mlp'"),

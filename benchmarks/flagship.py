@@ -9,7 +9,8 @@ Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
 Five families of forecasters are trained with the same updates and the same small grid, from which
 validation chooses (learning rates, and shuffled locations for forecasters that mix them), on:
 Los-loop (speeds alone) and traffic-sim, three distillations each, and ERA5-UK (every third point)
-in three time splits, one distillation each (``--split-seeds``). A killed run goes on where it was
+in three time splits, one distillation each (``--split-seeds``). With ``--hold-out 0.2`` a fifth of
+the locations is known to nothing but the test, which is there alone. A killed run goes on where it was
 when it is started again; a larger one reuses what is there.
 """
 
@@ -90,6 +91,8 @@ def run(arguments: argparse.Namespace) -> Benchmark:
             surrogates=tuple(filter(None, arguments.surrogates.split(","))),
             seeds=arguments.split_seeds if name == "era5-uk" else arguments.seeds,
             forecasters=tuple(arguments.forecasters.split(",")),
+            hold_out=arguments.hold_out,
+            hold_out_pattern=arguments.hold_out_pattern,
         )
         parts.append(
             benchmark(
@@ -124,6 +127,8 @@ def main() -> None:
     parser.add_argument("--surrogates", default="", help="to distil with, e.g. mlp,gru,mtgnn")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--split-seeds", type=int, default=1, help="in each split of era5-uk")
+    parser.add_argument("--hold-out", type=float, default=0.0, help="share of the locations")
+    parser.add_argument("--hold-out-pattern", default="scattered", help="or region")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

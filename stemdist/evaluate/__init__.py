@@ -20,6 +20,7 @@ from stemdist.evaluate.table import check_error, forecaster_table, text_table
 from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
 from stemdist.evaluate.trained import TrainedErrors, evaluate_trained
 from stemdist.evaluate.yardstick import Yardstick
+from stemdist.evaluate.zero_shot import Unseen, hold_out
 
 __all__ = [
     "METHODS",
@@ -33,6 +34,7 @@ __all__ = [
     "TargetSummary",
     "TrainedErrors",
     "TrainingData",
+    "Unseen",
     "Yardstick",
     "area_weights",
     "benchmark",
@@ -45,6 +47,7 @@ __all__ = [
     "forecast_errors",
     "forecaster_table",
     "gap_closed",
+    "hold_out",
     "label_robust_score",
     "persistence_scale",
     "plot_benchmark",

@@ -18,6 +18,7 @@ from stemdist.errors import InputError, check_distinct, check_ratio
 from stemdist.evaluate.benchmark_jobs import Job, Lab, Place, Row, attempt, stages
 from stemdist.evaluate.benchmark_result import KEYS, Benchmark
 from stemdist.evaluate.benchmark_settings import BenchmarkSettings
+from stemdist.evaluate.zero_shot import hold_out
 from stemdist.forecast import ForecastTask, TaskSettings
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def benchmark(
     Raises
     ------
     InputError
-        If there is no task.
+        If there is no task, or locations cannot be held out.
 
     Examples
     --------
@@ -88,7 +89,7 @@ def benchmark(
     [('0.1x0.1', 'default')]
     """
     settings = settings or BenchmarkSettings()
-    places = _places(tasks)
+    places = _places(tasks, settings)
     folder = Path(results)
     lab = Lab(
         settings=settings,
@@ -148,11 +149,15 @@ def rolling_tasks(
     }
 
 
-def _places(tasks: Tasks) -> list[Place]:
+def _places(tasks: Tasks, settings: BenchmarkSettings) -> list[Place]:
     places = []
     for data, given in tasks.items():
         splits = {"": given} if isinstance(given, ForecastTask) else given
-        places += [Place(data=data, split=split, task=task) for split, task in splits.items()]
+        for split, task in splits.items():
+            unseen = None
+            if settings.hold_out:
+                task, unseen = hold_out(task, settings.hold_out, pattern=settings.hold_out_pattern)
+            places.append(Place(data=data, split=split, task=task, unseen=unseen))
     if not places:
         raise InputError("there is no task: give at least one data set")
     for place in places:
@@ -193,6 +198,7 @@ def _facts(places: list[Place], settings: BenchmarkSettings) -> dict[str, Any]:
                 "target": place.task.target_name,
                 "units": place.task.units,
                 "locations": place.task.n_locations,
+                "held_out_locations": 0 if place.unseen is None else len(place.unseen.index),
                 "training_windows": len(place.task.train),
                 "test_windows": len(place.task.test),
                 "split_boundaries": place.task.split_boundaries,

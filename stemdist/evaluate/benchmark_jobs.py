@@ -21,6 +21,7 @@ from stemdist.evaluate.fidelity import fidelity
 from stemdist.evaluate.methods import METHODS
 from stemdist.evaluate.protocol import evaluate
 from stemdist.evaluate.settings import EvaluationSettings
+from stemdist.evaluate.zero_shot import Unseen
 from stemdist.files import hash_of, write_json
 from stemdist.forecast import ForecastTask
 
@@ -29,11 +30,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One task of a benchmark: a data set and a split of its time axis."""
+    """One task of a benchmark: a data set, a split of its time axis, and held-out locations."""
 
     data: str
     split: str
     task: ForecastTask
+    unseen: Unseen | None = None
 
     @property
     def label(self) -> str:
@@ -59,6 +61,7 @@ class Lab:
             distilled,
             place.task,
             judging,
+            unseen=place.unseen,
             results=self.folder,
             experts=self.experts,
             n_jobs=1,

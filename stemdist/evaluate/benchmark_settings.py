@@ -14,6 +14,7 @@ from stemdist.distill.settings import OF_EXPERTS
 from stemdist.errors import InputError, check_count, check_distinct, check_ratio, unknown_name
 from stemdist.evaluate.methods import METHODS
 from stemdist.evaluate.settings import EvaluationSettings
+from stemdist.evaluate.zero_shot import PATTERNS, check_hold_out
 from stemdist.forecast import FORECASTERS, TrainingSettings
 
 OF_THE_GRID = ("time_ratio", "space_ratio", "seed", "synthesizer")
@@ -68,6 +69,11 @@ class BenchmarkSettings:
         weights with the lowest error are kept.
     test_windows : int, optional
         Test on at most so many evenly spaced windows; on all by default.
+    hold_out : float
+        Share of the locations from which nothing is learned, and at which alone everything is
+        tested; 0 learns from all and tests at all.
+    hold_out_pattern : str
+        ``scattered`` for random ones, ``region`` for some next to each other in the graph.
     options : mapping
         Hyper-parameters of forecasters, e.g. ``{"mtgnn": {"layers": 2}}``.
     season_steps : int
@@ -106,6 +112,8 @@ class BenchmarkSettings:
     validate_every: int = 100
     validation_windows: int = 128
     test_windows: int | None = None
+    hold_out: float = 0.0
+    hold_out_pattern: str = "scattered"
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     season_steps: int = 1
     area_weighted: bool = False
@@ -118,6 +126,13 @@ class BenchmarkSettings:
         object.__setattr__(self, "ratios", check_distinct("ratios", shares))
         check_count("seeds", self.seeds)
         check_count("trainings", self.trainings)
+        if self.hold_out:
+            check_hold_out(self.hold_out, self.hold_out_pattern)
+        elif self.hold_out_pattern != PATTERNS[0]:
+            raise InputError(
+                f"hold_out_pattern is {self.hold_out_pattern!r}, but no locations are held out: "
+                "give their share, e.g. hold_out 0.2"
+            )
         self._check_names()
         self.evaluation(("full",))
         for method in self.methods:

@@ -77,9 +77,11 @@ def heading(benchmark: Benchmark, column: str) -> str:
     """Return lines that say what was compared and how."""
     settings = benchmark.facts["settings"]
     places = benchmark.facts["tasks"]
+    held = ", ".join(dict.fromkeys(str(task["held_out_locations"]) for task in places))
+    where = f" at held-out locations alone ({held})" if settings["hold_out"] else ""
     return "\n".join(
         [
-            f"Test {column} on real data, lower is better; {len(places)} "
+            f"Test {column} on real data{where}, lower is better; {len(places)} "
             f"task{'s' if len(places) > 1 else ''} (data x split), {settings['seeds']} "
             f"distillations each, {settings['trainings']} training per set and forecaster",
             f"{settings['updates']} updates of {settings['batch_windows']} windows for every "

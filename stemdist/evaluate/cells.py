@@ -18,13 +18,15 @@ import pandas as pd
 from safetensors.torch import load_file
 
 from stemdist.cost import measure
-from stemdist.data.windows import TensorWindows
+from stemdist.data.windows import SeriesWindows, TensorWindows
 from stemdist.distill.distilled import compression_ratios
 from stemdist.errors import InputError
 from stemdist.evaluate.methods import TrainingData
 from stemdist.evaluate.metrics import ErrorSums
+from stemdist.evaluate.references import REFERENCES
 from stemdist.evaluate.settings import EvaluationSettings
 from stemdist.evaluate.yardstick import Yardstick
+from stemdist.evaluate.zero_shot import Unseen
 from stemdist.files import atomic_path, hash_of, write_json
 from stemdist.forecast import (
     Forecaster,
@@ -58,12 +60,21 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Where cells run: the task, the settings they share, and the folder of results."""
+    """Where cells run: the task, the settings they share, and the folder of results.
+
+    ``unseen`` is where they are tested, if not at the locations of the task.
+    """
 
     task: ForecastTask
     settings: EvaluationSettings
     folder: Path
     device: str
+    unseen: Unseen | None = None
+
+    @property
+    def tested(self) -> ForecastTask:
+        """The task whose test part is read."""
+        return self.task if self.unseen is None else self.unseen.task
 
     def trained(self, cell: Cell) -> Row | None:
         """Return the finished training of a cell, or None."""
@@ -85,7 +96,9 @@ class Bench:
                 checkpoint=state,
                 device=self.device,
             )
-        ruler = self.ruler(self.task.validation, self.settings.validation_windows)
+        ruler = self._ruler(
+            self.task, self.task.validation, at_most=self.settings.validation_windows
+        )
         row = {
             **cell.columns(),
             "validation_relative_rmse": fmean(
@@ -114,7 +127,7 @@ class Bench:
         write_json(self._path(cell, "json"), row)
 
     def test(self, cell: Cell, ruler: Yardstick) -> Row:
-        """Test a trained cell at all N locations, unless that is done."""
+        """Test a trained cell at all N locations, or held-out ones, unless that is done."""
 
         def errors() -> list[ErrorSums]:
             forecaster = self._fresh(cell.forecaster, cell.seed)
@@ -123,24 +136,31 @@ class Bench:
 
         return self._tested(self._key(cell), errors)
 
-    def test_reference(self, name: str, errors: Callable[[], list[ErrorSums]]) -> Row:
+    def test_reference(self, name: str, ruler: Yardstick) -> Row:
         """Test a forecast that needs no training, unless that is done."""
         identity = [version("stemdist"), self.task.content_hash, name]
-        return self._tested(hash_of(identity), errors)
-
-    def ruler(self, windows: Any, at_most: int | None) -> Yardstick:
-        """Return what errors on a part are measured with."""
-        return Yardstick.of(
-            self.task,
-            windows,
-            at_most=at_most,
-            season_steps=self.settings.season_steps,
-            area_weighted=self.settings.area_weighted,
+        forecast = REFERENCES[name]
+        return self._tested(
+            hash_of(identity), lambda: ruler.errors(forecast(self.task, self.tested))
         )
+
+    def test_ruler(self) -> Yardstick:
+        """Return what errors on the test part are measured with."""
+        return self._ruler(
+            self.tested,
+            self.tested.test,
+            at_most=self.settings.test_windows,
+            locations=None if self.unseen is None else self.unseen.index,
+        )
+
+    def _ruler(self, task: ForecastTask, windows: SeriesWindows, **how: Any) -> Yardstick:
+        season, weighted = self.settings.season_steps, self.settings.area_weighted
+        return Yardstick.of(task, windows, season_steps=season, area_weighted=weighted, **how)
 
     def _tested(self, key: str, errors: Callable[[], list[ErrorSums]]) -> Row:
         names = ("test_windows", "season_steps", "area_weighted")
-        how = hash_of([getattr(self.settings, name) for name in names])
+        where = [] if self.unseen is None else [self.unseen.identity]
+        how = hash_of([*(getattr(self.settings, name) for name in names), *where])
         path = self.folder / f"{key}.test-{how}.json"
         done = _read(path)
         if done is not None:
@@ -161,7 +181,7 @@ class Bench:
         return row
 
     def _errors(self, forecaster: Forecaster, ruler: Yardstick) -> list[ErrorSums]:
-        graph, profile = self.task.graph, self.task.train.profile
+        graph, profile = ruler.task.graph, ruler.task.train.profile
         return ruler.errors(
             lambda windows, index: predict_windows(
                 forecaster, windows, graph, profile, index=index, device=self.device

@@ -31,6 +31,7 @@ from stemdist.evaluate.metrics import METRICS
 from stemdist.evaluate.references import REFERENCES
 from stemdist.evaluate.settings import EvaluationSettings
 from stemdist.evaluate.yardstick import Yardstick
+from stemdist.evaluate.zero_shot import Unseen
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask
 
@@ -48,6 +49,7 @@ def evaluate(
     task: ForecastTask,
     settings: EvaluationSettings | None = None,
     *,
+    unseen: Unseen | None = None,
     results: str | Path | None = None,
     experts: str | Path | None = None,
     n_jobs: int | None = None,
@@ -68,6 +70,8 @@ def evaluate(
         The real data it was distilled from, prepared with ``distilled.settings``.
     settings : EvaluationSettings, optional
         Defaults are used without it.
+    unseen : Unseen, optional
+        Held-out locations to test on (see :func:`hold_out`); those of the task by default.
     results : str or Path, optional
         Folder that keeps one file per training run and test, so that nothing is repeated when
         the comparison is started again.
@@ -116,13 +120,15 @@ def evaluate(
             "forecasters on the full data with methods=('full',)"
         )
     with _folder(results) as folder:
-        bench = Bench(task=task, settings=settings, folder=folder / "cells", device=device)
+        bench = Bench(
+            task=task, settings=settings, folder=folder / "cells", device=device, unseen=unseen
+        )
         cache_folder = folder / "experts" if experts is None else Path(experts)
         run = _Comparison(bench, distilled, cache_folder, n_jobs, progress)
         search, chosen = run.search()
         trained = run.train_others(chosen)
         tested = run.test([*search, *trained], chosen)
-    return _collect(distilled, task, settings, search, tested)
+    return _collect(distilled, bench, search, tested)
 
 
 @dataclass(frozen=True)
@@ -167,16 +173,15 @@ class _Comparison:
         self, trained: list[tuple[Cell, Row]], chosen: dict[tuple[str, str], Tuning]
     ) -> list[tuple[Row, Row]]:
         """Read the test part, once, for references and cells tuned as chosen."""
-        bench = self.bench
-        ruler = bench.ruler(bench.task.test, bench.settings.test_windows)
+        ruler = self.bench.test_ruler()
         jobs = [
-            delayed(_test)(bench, cell, row, ruler)
+            delayed(_test)(self.bench, cell, row, ruler)
             for pair, tuning in chosen.items()
             for cell, row in trained
             if (cell.method, cell.forecaster) == pair
             and (cell.learning_rate, cell.shuffle) == tuning
         ]
-        references = [_reference_row(bench, name, ruler) for name in REFERENCES]
+        references = [_reference_row(self.bench, name, ruler) for name in REFERENCES]
         return [*self._parallel(jobs, "test"), *references]
 
     def _cell(self, method: str, forecaster: str, seed: int, tuning: Tuning) -> Cell:
@@ -229,7 +234,7 @@ def _test(bench: Bench, cell: Cell, row: Row, ruler: Yardstick) -> tuple[Row, Ro
 
 
 def _reference_row(bench: Bench, name: str, ruler: Yardstick) -> tuple[Row, Row]:
-    tested = bench.test_reference(name, lambda: ruler.errors(REFERENCES[name](bench.task)))
+    tested = bench.test_reference(name, ruler)
     untrained = {"learning_rate": math.nan, "shuffle": ""}
     return {"method": name, "forecaster": "", "seed": 0, **untrained}, tested
 
@@ -264,11 +269,14 @@ def check_fit(distilled: DistilledSet, task: ForecastTask) -> None:
 
 def _collect(
     distilled: DistilledSet | None,
-    task: ForecastTask,
-    settings: EvaluationSettings,
+    bench: Bench,
     search: list[tuple[Cell, Row]],
     tested: list[tuple[Row, Row]],
 ) -> Evaluation:
+    locations = bench.tested.series["location"].values
+    if bench.unseen is not None:
+        locations = locations[bench.unseen.index.numpy()]
+
     def long(name: str, **more: Any) -> pd.DataFrame:
         keys = ("method", "forecaster", "seed")
         parts = [
@@ -285,15 +293,13 @@ def _collect(
         by_target=long("by_target"),
         by_horizon=long("by_horizon"),
         by_stratum=long("by_stratum"),
-        by_location=long("by_location", location=task.series["location"].values),
-        facts=_facts(distilled, task, settings),
+        by_location=long("by_location", location=locations),
+        facts=_facts(distilled, bench),
     )
 
 
-def _facts(
-    distilled: DistilledSet | None, task: ForecastTask, settings: EvaluationSettings
-) -> dict[str, Any]:
-    tested = len(task.test)
+def _facts(distilled: DistilledSet | None, bench: Bench) -> dict[str, Any]:
+    task, settings, tested = bench.task, bench.settings, len(bench.tested.test)
     facts = {
         "stemdist_version": version("stemdist"),
         "content_hash": task.content_hash,
@@ -305,6 +311,8 @@ def _facts(
         "locations": task.n_locations,
         "settings": settings.to_json(),
     }
+    if bench.unseen is not None:
+        facts["held_out_locations"] = len(bench.unseen.index)
     if distilled is None:
         return facts
     return facts | {

@@ -46,16 +46,17 @@ def climatology(task: ForecastTask) -> Climatology:
     )
 
 
-def closed_form_linear(task: ForecastTask) -> Baseline:
-    """Return the exact ridge solution on all training windows, as a forecast."""
+def closed_form_linear(task: ForecastTask, tested: ForecastTask) -> Baseline:
+    """Return the exact ridge solution on all training windows, as a forecast of another task."""
     fitted = fit_linear(task.train)
-    profile = task.train.profile
-    return lambda windows, index: predict_windows(fitted, windows, task.graph, profile, index=index)
+    graph, profile = tested.graph, tested.train.profile
+    return lambda windows, index: predict_windows(fitted, windows, graph, profile, index=index)
 
 
-REFERENCES: dict[str, Callable[[ForecastTask], Baseline]] = {
-    "persistence": lambda task: persistence,
-    "climatology": climatology,
-    "window mean": lambda task: window_mean,
+REFERENCES: dict[str, Callable[[ForecastTask, ForecastTask], Baseline]] = {
+    "persistence": lambda task, tested: persistence,
+    "climatology": lambda task, tested: climatology(tested),
+    "window mean": lambda task, tested: window_mean,
     "closed-form linear": closed_form_linear,
 }
+"""Made from the task that forecasters learn from and the one that is tested, often the same."""

@@ -136,10 +136,11 @@ def heading(
     some = settings["locations_per_update"]
     used = f" ({some} locations per update where they mix)" if some else ""
     updates = sorted(set(evaluation.search["updates"]))
+    held = facts.get("held_out_locations")
+    where = f"{held} held-out" if held else f"all {facts['locations']}"
     return "\n".join(
         [
-            f"Test {column} of {facts['target']} at all {facts['locations']} locations: {shown}, "
-            "lower is better",
+            f"Test {column} of {facts['target']} at {where} locations: {shown}, lower is better",
             f"{sizes}; {facts['test_windows']} test windows",
             f"split (time steps): {split}",
             f"{' / '.join(map(str, updates))} updates of {settings['batch_windows']} windows{used} "

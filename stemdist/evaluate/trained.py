@@ -129,7 +129,7 @@ def evaluate_trained(
         rows.append({"forecaster": name, **errors.metrics(), **costs})
         steps.append(_steps(name, errors))
     for name, reference in REFERENCES.items():
-        errors = ruler.errors(reference(task))[0]
+        errors = ruler.errors(reference(task, task))[0]
         rows.append({"forecaster": name, **errors.metrics(), "weights": 0})
         steps.append(_steps(name, errors))
     facts = {

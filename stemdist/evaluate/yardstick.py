@@ -1,6 +1,7 @@
 """Measuring any forecast on one part of a task, block by block.
 
-Shapes: M windows, B windows of a block, L_out horizon, C targets, Q quantiles, N locations.
+Shapes: M windows, B windows of a block, L_out horizon, C targets, Q quantiles, N locations, H of
+them that are measured.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stemdist.data.scaling import Scaler
 from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError
 from stemdist.evaluate.metrics import ErrorSums
@@ -27,26 +27,29 @@ class Yardstick:
 
     Parameters
     ----------
+    task : ForecastTask
+        Its scaler brings the targets back to physical units.
     windows : SeriesWindows
         Of the part.
     index : Tensor
         (M,) windows that are evaluated.
-    scaler : Scaler
-        Brings the targets back to physical units.
     summaries : tuple of TargetSummary
         Of the evaluated values of each target.
     scales : tuple of Tensor
-        (N,) in-sample persistence errors of the training part, for each target.
+        (H,) in-sample persistence errors of the training part, for each target.
     weight : Tensor, optional
-        (N,) location weights.
+        (H,) location weights.
+    locations : Tensor, optional
+        (H,) locations that are evaluated; all of them by default.
     """
 
+    task: ForecastTask
     windows: SeriesWindows
     index: Tensor
-    scaler: Scaler
     summaries: tuple[TargetSummary, ...]
     scales: tuple[Tensor, ...]
     weight: Tensor | None = None
+    locations: Tensor | None = None
 
     @classmethod
     def of(
@@ -55,6 +58,7 @@ class Yardstick:
         windows: SeriesWindows,
         *,
         at_most: int | None = None,
+        locations: Tensor | None = None,
         season_steps: int = 1,
         area_weighted: bool = False,
     ) -> Yardstick:
@@ -68,6 +72,8 @@ class Yardstick:
             ``task.validation`` or ``task.test``.
         at_most : int, optional
             Use so many evenly spaced windows at most.
+        locations : Tensor, optional
+            (H,) locations to evaluate; all of them by default.
         season_steps : int
             Season of the in-sample persistence of MASE, in steps.
         area_weighted : bool
@@ -79,22 +85,24 @@ class Yardstick:
             If no target is observed, or area weights are wanted where there is no latitude.
         """
         index = evenly_spaced(len(windows), len(windows) if at_most is None else at_most)
-        weight = _area_weights(task) if area_weighted else None
+        places = slice(None) if locations is None else locations
+        weight = _area_weights(task)[places] if area_weighted else None
         _, end = task.split_boundaries["train"]
         summaries, scales = [], []
         for target in range(windows.n_targets):
             blocks = (
-                _of_target(target, _targets(task.scaler, windows, part), windows.horizon)
+                _of_target(target, _targets(task, windows, part, locations), windows.horizon)
                 for part in _parts(windows, index)
             )
             summaries.append(TargetSummary.of(blocks, weight=weight))
-            values = task.train.values[:end, :, target] * task.scaler.scale[target]
-            seen = task.train.observed[:end, :, target]
+            values = task.train.values[:end, places, target] * task.scaler.scale[target]
+            seen = task.train.observed[:end, places, target]
             scales.append(persistence_scale(values, seen, season_steps))
         return cls(
+            task=task,
             windows=windows,
             index=index,
-            scaler=task.scaler,
+            locations=locations,
             summaries=tuple(summaries),
             scales=tuple(scales),
             weight=weight,
@@ -121,17 +129,18 @@ class Yardstick:
             ErrorSums(
                 summary,
                 horizon=horizon,
-                n_locations=self.windows.n_locations,
+                n_locations=len(scale),
                 weight=self.weight,
                 scale=scale,
                 quantiles=quantiles,
             )
             for summary, scale in zip(self.summaries, self.scales, strict=True)
         ]
+        places = slice(None) if self.locations is None else self.locations
         for part in _parts(self.windows, self.index):
-            truth = _targets(self.scaler, self.windows, part)
-            rows = forecast(self.windows, part)
-            physical = physical_quantiles(rows, self.scaler, n_targets, len(quantiles))
+            truth = _targets(self.task, self.windows, part, self.locations)
+            rows = forecast(self.windows, part)[..., places]
+            physical = physical_quantiles(rows, self.task.scaler, n_targets, len(quantiles))
             for target, own in enumerate(sums):
                 guess = physical[:, :, target * horizon : (target + 1) * horizon]
                 y, mask = _of_target(target, truth, horizon)
@@ -143,13 +152,15 @@ def _parts(windows: SeriesWindows, index: Tensor) -> tuple[Tensor, ...]:
     return torch.split(index, windows_per_block(windows))
 
 
-def _targets(scaler: Scaler, windows: SeriesWindows, index: Tensor) -> tuple[Tensor, Tensor]:
-    _, y, mask = windows.batch(index)
-    return scaler.inverse_targets(y.double(), windows.n_targets), mask
+def _targets(
+    task: ForecastTask, windows: SeriesWindows, index: Tensor, locations: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    _, y, mask = windows.batch(index, locations)
+    return task.scaler.inverse_targets(y.double(), windows.n_targets), mask
 
 
 def _of_target(target: int, truth: tuple[Tensor, Tensor], horizon: int) -> tuple[Tensor, Tensor]:
-    """Return the rows of one target, (B, L_out, N) values and mask."""
+    """Return the rows of one target, (B, L_out, H) values and mask."""
     rows = slice(target * horizon, (target + 1) * horizon)
     return truth[0][:, rows], truth[1][:, rows]
 

@@ -74,6 +74,8 @@ def test_a_failure_is_an_error_at_the_end(
         ("benchmark w.nc --ratios 0.1", "give the shares of time and space"),
         ("benchmark w.nc --shares 0.5,2", "share is 2"),
         ("benchmark w.nc --metric correlation", "unknown error 'correlation'"),
+        ("benchmark w.nc --hold-out 1", "above 0 and below 1"),
+        ("benchmark w.nc --hold-out-pattern region", "no locations are held out"),
         ("benchmark no.nc", "there is no file 'no.nc'"),
     ],
 )

@@ -240,11 +240,11 @@ def test_references_with_known_answers(task):
         for step in range(start, start + 6):
             last[window] = np.where(np.isfinite(known[step]), known[step], last[window])
     error = (torch.from_numpy(last)[:, None] - target)[mask > 0]
-    found = ruler.errors(REFERENCES["persistence"](task))[0].metrics()
+    found = ruler.errors(REFERENCES["persistence"](task, task))[0].metrics()
     assert found["mae"] == pytest.approx(float(error.abs().mean()), rel=1e-4)
     assert ruler.summaries[0].mean == pytest.approx(float(target[mask > 0].mean()), rel=1e-6)
-    closed = ruler.errors(REFERENCES["closed-form linear"](task))[0].metrics()
-    climatology = ruler.errors(REFERENCES["climatology"](task))[0].metrics()
+    closed = ruler.errors(REFERENCES["closed-form linear"](task, task))[0].metrics()
+    climatology = ruler.errors(REFERENCES["climatology"](task, task))[0].metrics()
     assert closed["rmse"] < climatology["rmse"]
 
 

@@ -403,10 +403,10 @@ def benchmark():
         if method != "full data" or ratio == "0.1x0.1"
     ]
     task = {"split": "", "content_hash": "0123456789abcdef", "target": "speed", "units": "km h-1"}
-    sizes = {"locations": 8, "training_windows": 300, "test_windows": 90}
+    sizes = {"locations": 8, "training_windows": 300, "test_windows": 90, "held_out_locations": 0}
     settings = {
         "learning_rates": [0.005], "shuffles": ["auto"], "seeds": 2, "trainings": 1,
-        "updates": 9, "batch_windows": 8,
+        "updates": 9, "batch_windows": 8, "hold_out": 0.0,
     }  # fmt: skip
     facts = {
         "stemdist_version": "0.1.0",

@@ -157,7 +157,8 @@ def _looks() -> Details:
 
 
 def _tasks(benchmark: Benchmark) -> Section:
-    names = ("data", "split", "target", "units", "locations", "training_windows", "test_windows")
+    sizes = ("locations", "held_out_locations", "training_windows", "test_windows")
+    names = ("data", "split", "target", "units", *sizes)
     tasks = benchmark.facts["tasks"]
     rows: Rows = [[*(name.replace("_", " ") for name in names), "content hash"]]
     for task in tasks:

@@ -281,7 +281,9 @@ def _maps(
     place = distilled.locations if distilled is not None else known
     coords = None if place is None else place.coords
     parts: list[Part] = []
-    if coords is None or positions(coords) is None:
+    if evaluation.facts.get("held_out_locations"):
+        parts.append(Paragraph(text="Errors at held-out locations are not drawn on a map."))
+    elif coords is None or positions(coords) is None:
         parts.append(Paragraph(text="Positions are not known: errors are not drawn on a map."))
     else:
         images += _error_maps(evaluation, coords, column)

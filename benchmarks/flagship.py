@@ -10,8 +10,8 @@ Five families of forecasters are trained with the same updates and the same smal
 validation chooses (learning rates, and shuffled locations for forecasters that mix them), on:
 Los-loop (speeds alone) and traffic-sim, three distillations each, and ERA5-UK (every third point)
 in three time splits, one distillation each (``--split-seeds``). With ``--hold-out 0.2`` a fifth of
-the locations is known to nothing but the test, which is there alone. A killed run goes on where it was
-when it is started again; a larger one reuses what is there.
+the locations is known to nothing but the test, which is there alone. A killed run goes on where it
+was when it is started again; a larger one reuses what is there.
 """
 
 from __future__ import annotations

@@ -74,11 +74,12 @@ def hold_out(
 
     Examples
     --------
-    >>> from stemdist.data import open_series
-    >>> task = ForecastTask.from_series(open_series("weather-sim"))
+    >>> from stemdist.data import canonical_series, simulate
+    >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=4, n_lon=6))
+    >>> task = ForecastTask.from_series(series)
     >>> seen, unseen = hold_out(task, 0.25)
     >>> task.n_locations, seen.n_locations, len(unseen.index), unseen.task.n_locations
-    (96, 72, 24, 96)
+    (24, 18, 6, 24)
     """
     check_hold_out(share, pattern)
     check_count("seed", seed, minimum=0)

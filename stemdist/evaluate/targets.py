@@ -6,12 +6,14 @@ Shapes: B windows of a block, L_out horizon, N locations, T steps.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import xarray as xr
 from torch import Tensor
 
 from stemdist.errors import InputError, check_count
@@ -19,6 +21,9 @@ from stemdist.errors import InputError, check_count
 ArrayLike = Tensor | npt.NDArray[np.floating]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+BEAUFORT = (0.3, 1.6, 3.4, 5.5, 8.0, 10.8, 13.9, 17.2, 20.8, 24.5, 28.5, 32.7)
+"""Lowest wind speeds of forces 1 to 12, m/s (WMO-No. 306, code table 1100)."""
+METRES_PER_SECOND = ("m/s", "m s-1", "m s^-1", "m s**-1", "meter second-1", "metre second-1")
 MOST_QUANTILE_VALUES = 1_000_000
 
 
@@ -33,7 +38,7 @@ class TargetSummary:
     spread : float
         Their standard deviation.
     edges : tuple of float
-        Inner edges of the strata, ascending: quantiles of the targets.
+        Inner edges of the strata, ascending: by default quantiles of the targets.
     """
 
     mean: float
@@ -47,6 +52,7 @@ class TargetSummary:
         *,
         weight: ArrayLike | None = None,
         quantiles: tuple[float, ...] = QUANTILES,
+        edges: tuple[float, ...] = (),
     ) -> TargetSummary:
         """Summarise blocks of targets in one pass.
 
@@ -58,6 +64,8 @@ class TargetSummary:
             (N,) location weights.
         quantiles : tuple of float
             Where the strata meet. They are found from at most a million targets, evenly spaced.
+        edges : tuple of float
+            Where the strata meet, ascending, in the target's unit; instead of quantiles.
 
         Raises
         ------
@@ -91,7 +99,8 @@ class TargetSummary:
                 "no target of the evaluated part is observed: errors cannot be measured. Choose "
                 "another variable or another --split"
             )
-        return cls(mean=mean, spread=math.sqrt(squares / count), edges=sample.quantiles(quantiles))
+        edges = edges or sample.quantiles(quantiles)
+        return cls(mean=mean, spread=math.sqrt(squares / count), edges=edges)
 
 
 class _Sample:
@@ -109,6 +118,29 @@ class _Sample:
 
     def quantiles(self, at: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(map(float, np.quantile(np.concatenate(self.parts), at))) if at else ()
+
+
+def known_edges(target: xr.DataArray) -> tuple[float, ...]:
+    """Return where the strata of a target meet by convention: Beaufort's forces for wind speed.
+
+    Parameters
+    ----------
+    target : xarray.DataArray
+        Its name and attributes say what it is; wind speed must be in m/s.
+
+    Returns
+    -------
+    tuple of float
+        Empty where there is no convention.
+
+    Examples
+    --------
+    >>> known_edges(xr.DataArray(5.0, name="wind_speed", attrs={"units": "m s-1"}))[:3]
+    (0.3, 1.6, 3.4)
+    """
+    names = [str(target.name), *(str(target.attrs.get(k)) for k in ("standard_name", "long_name"))]
+    wind = any(re.search(r"\bwind speed\b", name.lower().replace("_", " ")) for name in names)
+    return BEAUFORT if wind and target.attrs.get("units") in METRES_PER_SECOND else ()
 
 
 def persistence_scale(values: ArrayLike, observed: ArrayLike, season_steps: int = 1) -> Tensor:

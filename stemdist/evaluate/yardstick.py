@@ -14,7 +14,12 @@ from torch import Tensor
 from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError
 from stemdist.evaluate.metrics import ErrorSums
-from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
+from stemdist.evaluate.targets import (
+    TargetSummary,
+    area_weights,
+    known_edges,
+    persistence_scale,
+)
 from stemdist.forecast import ForecastTask
 from stemdist.forecast.baselines import Baseline
 from stemdist.forecast.predict import physical_quantiles, windows_per_block
@@ -94,7 +99,8 @@ class Yardstick:
                 _of_target(target, _targets(task, windows, part, locations), windows.horizon)
                 for part in _parts(windows, index)
             )
-            summaries.append(TargetSummary.of(blocks, weight=weight))
+            edges = known_edges(task.series[task.target_names[target]])
+            summaries.append(TargetSummary.of(blocks, weight=weight, edges=edges))
             values = task.train.values[:end, places, target] * task.scaler.scale[target]
             seen = task.train.observed[:end, places, target]
             scales.append(persistence_scale(values, seen, season_steps))

@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 
 from stemdist.errors import InputError
 from stemdist.evaluate.metrics import ErrorSums, forecast_errors, skill
-from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
+from stemdist.evaluate.targets import TargetSummary, area_weights, known_edges, persistence_scale
 
 
 def example(seed=0, m=20, horizon=3, n=4, level=280.0, missing=0.2):
@@ -134,6 +134,32 @@ def test_strata_show_smoothed_extremes():
     assert table.loc[5, "bias"] == pytest.approx(-8)  # 95..99 become 89
     assert table.loc[0, "bias"] == pytest.approx(8)
     assert table.loc[2:3, "rmse"].tolist() == [0, 0]
+
+
+def test_strata_of_wind_are_beaufort_forces():
+    wind = {"standard_name": "wind_speed", "units": "m s-1"}
+    edges = known_edges(xr.DataArray(0.0, name="ff", attrs=wind))
+    y = np.array([0.2, 0.3, 5.4, 8.0, 32.7]).reshape(1, 1, 5)  # forces 0, 1, 3, 5 and 12
+    summary = TargetSummary.of([(y, np.ones_like(y))], edges=edges)
+    sums = ErrorSums(summary, horizon=1, n_locations=5).add(y + 1, y, np.ones_like(y))
+    count = sums.by_stratum()["count"]
+    assert count[count > 0].index.tolist() == [0, 1, 3, 5, 12]
+    assert summary.mean == pytest.approx(y.mean())
+
+
+@pytest.mark.parametrize(
+    ("name", "attrs", "known"),
+    [
+        ("si10", {"long_name": "10 metre wind speed", "units": "m s**-1"}, True),
+        ("wind_speed", {"units": "m/s"}, True),
+        ("wind_speed", {"units": "knots"}, False),
+        ("wind_speed", {}, False),
+        ("u10", {"long_name": "10 metre U wind component", "units": "m s**-1"}, False),
+        ("speed", {"long_name": "space-mean speed of traffic", "units": "m s-1"}, False),
+    ],
+)
+def test_whose_strata_have_a_convention(name, attrs, known):
+    assert bool(known_edges(xr.DataArray(0.0, name=name, attrs=attrs))) == known
 
 
 def test_mape_leaves_out_targets_near_zero():

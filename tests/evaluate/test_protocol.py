@@ -20,6 +20,7 @@ from stemdist.evaluate import (
 )
 from stemdist.evaluate.methods import draw
 from stemdist.evaluate.references import REFERENCES
+from stemdist.evaluate.targets import BEAUFORT
 from stemdist.forecast import TrainingSettings, make_forecaster, predict_windows, train_forecaster
 
 TRAINED = ("full", "random", "random-expert", "coreset", "distilled")
@@ -246,6 +247,14 @@ def test_references_with_known_answers(task):
     closed = ruler.errors(REFERENCES["closed-form linear"](task, task))[0].metrics()
     climatology = ruler.errors(REFERENCES["climatology"](task, task))[0].metrics()
     assert closed["rmse"] < climatology["rmse"]
+
+
+def test_wind_speed_is_measured_by_force(series, task_of):
+    wind = series.rename(speed="wind_speed")
+    wind["wind_speed"].attrs = {"units": "m s-1"}
+    ruler = Yardstick.of(task_of(wind), task_of(wind).test)
+    assert ruler.summaries[0].edges == BEAUFORT
+    assert Yardstick.of(task_of(series), task_of(series).test).summaries[0].edges != BEAUFORT
 
 
 def test_fewer_test_windows(evaluation, distilled, task, small, results):

@@ -153,7 +153,7 @@ def _errors(evaluation: Evaluation, tables: dict[str, Rows], column: str) -> Sec
 
 def _strata(evaluation: Evaluation) -> Table:
     """Mean absolute error and bias in each range of the target; smoothed extremes show here."""
-    found = evaluation.by_stratum
+    found = evaluation.by_stratum.query("count > 0")
     rows: Rows = [["trained on", "forecaster", "from", "to", "targets", "mae", "bias"]]
     groups = found.groupby(["method", "forecaster", "stratum"], sort=False)
     for (method, forecaster, _), own in groups:

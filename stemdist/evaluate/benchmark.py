@@ -161,7 +161,7 @@ def _places(tasks: Tasks, settings: BenchmarkSettings) -> list[Place]:
     if not places:
         raise InputError("there is no task: give at least one data set")
     for place in places:
-        _ = place.task.content_hash  # once here, not in every worker
+        _ = place.task.content_hash, place.unseen and place.unseen.identity  # not in each worker
     return places
 
 

@@ -77,8 +77,8 @@ def heading(benchmark: Benchmark, column: str) -> str:
     """Return lines that say what was compared and how."""
     settings = benchmark.facts["settings"]
     places = benchmark.facts["tasks"]
-    held = ", ".join(dict.fromkeys(str(task["held_out_locations"]) for task in places))
-    where = f" at held-out locations alone ({held})" if settings["hold_out"] else ""
+    held = dict.fromkeys(str(n) for task in places if (n := task["held_out_locations"]))
+    where = f" at held-out locations alone ({', '.join(held)})" if held else ""
     return "\n".join(
         [
             f"Test {column} on real data{where}, lower is better; {len(places)} "

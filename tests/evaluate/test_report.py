@@ -406,7 +406,7 @@ def benchmark():
     sizes = {"locations": 8, "training_windows": 300, "test_windows": 90, "held_out_locations": 0}
     settings = {
         "learning_rates": [0.005], "shuffles": ["auto"], "seeds": 2, "trainings": 1,
-        "updates": 9, "batch_windows": 8, "hold_out": 0.0,
+        "updates": 9, "batch_windows": 8,
     }  # fmt: skip
     facts = {
         "stemdist_version": "0.1.0",

@@ -61,7 +61,7 @@ def test_every_location_is_on_one_side(task, parts):
     assert unseen.task.scaler != task.scaler
 
 
-def test_nothing_is_known_of_held_out_locations(series, task, task_of, parts):
+def test_nothing_is_known_of_held_out_locations(series, task_of, parts):
     seen, unseen = parts
     other, _ = hold_out(task_of(poisoned(series, unseen, None)), SHARE, seed=1)
     assert other.content_hash == seen.content_hash
@@ -78,7 +78,7 @@ def test_their_past_changes_no_trained_weight(series, task, task_of, parts, line
     assert rmse[0].tolist() == pytest.approx(rmse[1].tolist(), rel=1e-6)
 
 
-def test_errors_are_those_at_the_held_out_columns(parts, linear, found):
+def test_errors_are_those_at_the_held_out_columns(parts, found):
     seen, unseen = parts
     whole = unseen.task
     everywhere = Yardstick.of(whole, whole.test)
@@ -135,18 +135,16 @@ def test_text_and_report_say_where_errors_are(found, parts, tmp_path):
 
 
 def test_benchmark_learns_from_some_and_tests_on_the_others(task, linear, tmp_path):
-    quick = {"updates": 5}
+    same = ("updates", "batch_windows", "validate_every", "validation_windows", "learning_rates")
     settings = BenchmarkSettings(
         methods=("kmeans",),
         references=("full",),
         ratios=("0.1x0.4",),
         forecasters=("linear",),
-        learning_rates=linear.learning_rates,
-        **{name: getattr(linear, name) for name in ("updates", "batch_windows")},
-        **{name: getattr(linear, name) for name in ("validate_every", "validation_windows")},
+        **{name: getattr(linear, name) for name in same},
         seeds=1,
         hold_out=SHARE,
-        distill={"judging": quick},
+        distill={"judging": {"updates": 5}},
     )
     result = benchmark({"sim": task}, settings, results=tmp_path)
     assert result.failures == ()

@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stemdist.distill import SYNTHESIZERS, DistillSettings
+from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.recipes import RECIPES
 from stemdist.distill.settings import OF_EXPERTS
 from stemdist.errors import InputError, check_count, check_distinct, check_ratio, unknown_name
 from stemdist.evaluate.methods import METHODS
 from stemdist.evaluate.settings import EvaluationSettings
 from stemdist.evaluate.zero_shot import PATTERNS, check_hold_out
-from stemdist.forecast import FORECASTERS, TrainingSettings
+from stemdist.forecast import TrainingSettings
 
 OF_THE_GRID = ("time_ratio", "space_ratio", "seed", "synthesizer")
 """Fields of DistillSettings that are not for all distillations: axes of the grid, or a method's."""
@@ -263,8 +264,8 @@ class BenchmarkSettings:
             raise InputError(
                 "references has 'distilled', which is what the methods make: leave it out"
             )
-        for surrogate in self.surrogates:
-            FORECASTERS.get(surrogate)
+        check_on_clusters("forecaster of a benchmark", self.forecasters)
+        check_on_clusters("surrogate", self.surrogates)
 
     def _check_options(self) -> None:
         """Raise if an option for all synthesizers is known by none of them."""

@@ -144,16 +144,30 @@ def _scores(benchmark: Benchmark, column: str) -> Rows:
     """Ranks, quality scores and fidelity."""
     ranks, quality = benchmark.ranks(column), benchmark.quality(column)
     scores = quality.to_dict("index")
+    unclear = _ratios_without_gap(benchmark, column)
     looks = [name for name in map(str, quality.columns) if name.startswith("fidelity_")]
     titles = [name.removeprefix("fidelity_") for name in looks]
     rows = [["scores", "ratio", "mean rank", "first", "gap closed", "label-robust", *titles]]
-    for key, row in _items(ranks):
-        own = {str(name): float(value) for name, value in scores.get(key, {}).items()}
-        shares = (_share(own.get(name, math.nan)) for name in ("gap_closed", "label_robust"))
+    for (ratio, method), row in _items(ranks):
+        own = {str(k): float(value) for k, value in scores.get((ratio, method), {}).items()}
+        shares = {name: _share(own.get(name, math.nan)) for name in ("gap_closed", "label_robust")}
+        if ratio in unclear and own:
+            shares["gap_closed"] = "no clear gap"
         numbers = (_number(own.get(name, math.nan)) for name in looks)
         first = f"{100 * row['first']:.0f} %"
-        rows.append([key[1], key[0], f"{row['mean_rank']:.2f}", first, *shares, *numbers])
+        rank = f"{row['mean_rank']:.2f}"
+        rows.append([method, ratio, rank, first, *shares.values(), *numbers])
     return rows
+
+
+def _ratios_without_gap(benchmark: Benchmark, column: str) -> set[str]:
+    """Return where random windows are no worse than full data beyond the noise of their excess."""
+    if METHODS.get("full").title not in set(benchmark.table["method"]):
+        return set()
+    random = METHODS.get("random").title
+    rows = _items(benchmark.excess(column))
+    gaps = {ratio: row for (ratio, method), row in rows if method == random}
+    return {ratio for ratio, row in gaps.items() if row["mean"] <= row["half_width"]}
 
 
 def _costs(benchmark: Benchmark) -> Rows:

@@ -26,6 +26,7 @@ from stemdist.evaluate import (
     rolling_tasks,
 )
 from stemdist.evaluate.benchmark_settings import ratio_pair
+from stemdist.evaluate.benchmark_tables import benchmark_tables
 from stemdist.forecast import TaskSettings, TrainingSettings, train_forecaster
 
 FAST = {
@@ -309,6 +310,29 @@ def test_scores_ranks_and_costs(by_hand):
     assert matrix.loc[("bad", "mlp")].tolist() == pytest.approx([0.4, 0.4])
 
 
+def _closed(benchmark):
+    rows = benchmark_tables(benchmark)["scores"]
+    return {row[0]: row[rows[0].index("gap closed")] for row in rows[1:]}
+
+
+@pytest.mark.parametrize(
+    ("random", "good", "bad"),
+    [
+        ([0.60, 0.61], "61.9 %", "-90.5 %"),  # excess .21 +- 12.706 * .01
+        ([0.60, 0.70], "no clear gap", "no clear gap"),  # .30 +- 12.706 * .1
+        ([0.45, 0.46], "no clear gap", "no clear gap"),  # better than full data
+    ],
+)
+def test_no_share_of_a_gap_within_the_noise(by_hand, random, good, bad):
+    table = by_hand.table
+    own = table["method"] == "random windows"
+    factors = table.loc[own, "forecaster"].map({"a": 1.0, "b": 2.0})
+    table.loc[own, "relative_rmse"] = table.loc[own, "seed"].map(dict(enumerate(random))) * factors
+    closed = _closed(by_hand)
+    assert (closed["good"], closed["bad"]) == (good, bad)
+    assert closed["random windows"] == "-"
+
+
 def test_ranks_use_only_cells_that_all_methods_have(by_hand):
     table = by_hand.table
     gone = (table["method"] == "bad") & (table["seed"] == 1)
@@ -410,6 +434,14 @@ def test_distillations_of_the_grid():
         ({"distill": {"synthesizer_options": {"stepz": 1}}}, "synthesizers 'stepz': did you mean"),
         ({"variants": {"default": {}}}, "the variant 'default' has the name of a method"),
         ({"forecasters": ("mlpp",)}, "unknown forecaster 'mlpp'"),
+        (
+            {"forecasters": ("linear", "unet")},
+            "'unet' cannot be a forecaster of a benchmark: it needs a regular grid",
+        ),
+        (
+            {"surrogates": ("unet",)},
+            "'unet' cannot be a surrogate: it needs a regular grid",
+        ),
         ({"seeds": 0}, "seeds is 0"),
     ],
 )

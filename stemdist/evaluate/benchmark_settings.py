@@ -135,7 +135,7 @@ class BenchmarkSettings:
                 "give their share, e.g. hold_out 0.2"
             )
         self._check_names()
-        self.evaluation(("full",))
+        self.evaluation(("distilled",))
         for method in self.methods:
             for surrogate in self.surrogates_of(method):
                 self.distillation(method, self.ratios[0], 0, surrogate)
@@ -264,7 +264,6 @@ class BenchmarkSettings:
             raise InputError(
                 "references has 'distilled', which is what the methods make: leave it out"
             )
-        check_on_clusters("forecaster of a benchmark", self.forecasters)
         check_on_clusters("surrogate", self.surrogates)
 
     def _check_options(self) -> None:

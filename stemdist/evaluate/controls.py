@@ -42,6 +42,7 @@ class FullExpertData(Method):
     """
 
     title = "full data + expert labels"
+    all_locations = True
 
     def identity(self, budget: Budget) -> Any:
         """Return the settings of the experts."""
@@ -124,6 +125,7 @@ class CompressedSeries(Method):
     """
 
     title = "compressed series"
+    all_locations = True
 
     def identity(self, budget: Budget) -> Any:
         """Return the numbers allowed and how locations are clustered."""

@@ -98,6 +98,8 @@ class Method(ABC):
     """What tables call it."""
     random: ClassVar[bool] = False
     """True if every seed of the comparison makes its own draw."""
+    all_locations: ClassVar[bool] = False
+    """True if the data are at all N locations, so that a grid stays one."""
 
     @abstractmethod
     def identity(self, budget: Budget) -> Any:
@@ -112,6 +114,7 @@ class FullData(Method):
     """All training windows at all N locations: the upper reference."""
 
     title = "full data"
+    all_locations = True
 
     def identity(self, budget: Budget) -> Any:
         """Return nothing: the task says it all."""

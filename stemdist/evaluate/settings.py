@@ -101,6 +101,7 @@ class EvaluationSettings:
         for kind, registry in (("forecasters", FORECASTERS), ("methods", METHODS)):
             for name in getattr(self, kind):
                 registry.get(name)
+        self._check_grids()
         for name in self.options:
             if name not in self.forecasters:
                 raise InputError(
@@ -120,6 +121,17 @@ class EvaluationSettings:
             if name not in SHUFFLES:
                 raise unknown_name("way to shuffle", name, SHUFFLES)
         self.training(seed=0, learning_rate=self.learning_rates[0])
+
+    def _check_grids(self) -> None:
+        """Raise if a forecaster needs a grid that the data of a method are none of."""
+        parts = [name for name in self.methods if not METHODS.get(name).all_locations]
+        for name in self.forecasters:
+            if parts and FORECASTERS.get(name).needs_grid:
+                raise InputError(
+                    f"{name!r} needs a regular grid, and the data of the methods "
+                    f"{', '.join(parts)} are none: leave it out, or compare on all locations "
+                    "(method full)"
+                )
 
     def training(
         self,

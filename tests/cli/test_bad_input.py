@@ -205,6 +205,12 @@ CASES: list[tuple[str, Make, str, str]] = [
     ),
     ("clusters are no grid", model, "train w.distilled.nc --forecaster simvp", "a regular grid"),
     ("nor for this one", model, "train w.distilled.nc --forecaster unet", "distilled set"),
+    (
+        "nor in a comparison",
+        model,
+        "evaluate w.distilled.nc --data w.nc --forecasters mlp,unet",
+        "methods random, random-expert, coreset, distilled are none",
+    ),
     ("unfit validation", other_variable, "train w.distilled.nc --data other.nc", "t2m"),
     # predicting
     ("no forecaster", plain, "predict model w.nc", "is not a saved forecaster"),

@@ -436,7 +436,7 @@ def test_distillations_of_the_grid():
         ({"forecasters": ("mlpp",)}, "unknown forecaster 'mlpp'"),
         (
             {"forecasters": ("linear", "unet")},
-            "'unet' cannot be a forecaster of a benchmark: it needs a regular grid",
+            "'unet' needs a regular grid, and the data of the methods distilled are none",
         ),
         (
             {"surrogates": ("unet",)},

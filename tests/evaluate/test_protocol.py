@@ -281,6 +281,10 @@ def test_messages(distilled, task, series, task_of, small, tmp_path):
         EvaluationSettings(updates=0)
     with pytest.raises(InputError, match="options are given for 'mtgnn', which is not evaluated"):
         EvaluationSettings(forecasters=("mlp",), options={"mtgnn": {}})
+    whole = ("full", "full-expert", "compressed")
+    assert EvaluationSettings(forecasters=("unet",), methods=whole).methods == whole
+    with pytest.raises(InputError, match=r"'unet' needs a regular grid, .* random, distilled are"):
+        EvaluationSettings(forecasters=("unet",), methods=("full", "random", "distilled"))
     with pytest.raises(InputError, match="does not fit the data: locations 8 and 5"):
         evaluate(distilled, task_of(series.isel(location=slice(5))), small)
     with pytest.raises(InputError, match="does not fit the data: scaling"):

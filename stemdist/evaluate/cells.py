@@ -21,6 +21,7 @@ from stemdist.cost import measure
 from stemdist.data.windows import SeriesWindows, TensorWindows
 from stemdist.distill.distilled import compression_ratios
 from stemdist.errors import InputError
+from stemdist.evaluate.influence import influence
 from stemdist.evaluate.methods import TrainingData
 from stemdist.evaluate.metrics import ErrorSums
 from stemdist.evaluate.references import REFERENCES
@@ -129,12 +130,13 @@ class Bench:
     def test(self, cell: Cell, ruler: Yardstick) -> Row:
         """Test a trained cell at all N locations, or held-out ones, unless that is done."""
 
-        def errors() -> list[ErrorSums]:
-            forecaster = self._fresh(cell.forecaster, cell.seed)
-            forecaster.load_state_dict(load_file(self._path(cell, "safetensors")))
-            return self._errors(forecaster, ruler)
+        def more() -> Row:
+            read = influence(self._restored(cell), ruler.task.train.profile)
+            return {} if read is None else {"influence": ruler.measured(read).tolist()}
 
-        return self._tested(self._key(cell), errors)
+        return self._tested(
+            self._key(cell), lambda: self._errors(self._restored(cell), ruler), more
+        )
 
     def test_reference(self, name: str, ruler: Yardstick) -> Row:
         """Test a forecast that needs no training, unless that is done."""
@@ -157,7 +159,10 @@ class Bench:
         season, weighted = self.settings.season_steps, self.settings.area_weighted
         return Yardstick.of(task, windows, season_steps=season, area_weighted=weighted, **how)
 
-    def _tested(self, key: str, errors: Callable[[], list[ErrorSums]]) -> Row:
+    def _tested(
+        self, key: str, errors: Callable[[], list[ErrorSums]], more: Callable[[], Row] = dict
+    ) -> Row:
+        """Return what was measured, by the file if it is there; ``more`` is told by location."""
         names = ("test_windows", "season_steps", "area_weighted")
         where = [] if self.unseen is None else [self.unseen.identity]
         how = hash_of([*(getattr(self.settings, name) for name in names), *where])
@@ -170,12 +175,13 @@ class Bench:
         sums = each[0]
         by_target = pd.DataFrame([own.metrics() for own in each])
         by_target.insert(0, "target", self.task.target_names)
+        by_location = sums.by_location()[["rmse", "mae", "bias"]].assign(**more())
         row = {
             "metrics": {**sums.metrics(), "predict_seconds": cost.wall_seconds},
             "by_target": by_target.to_dict("list"),
             "by_horizon": sums.by_horizon().reset_index().to_dict("list"),
             "by_stratum": sums.by_stratum().reset_index().to_dict("list"),
-            "by_location": sums.by_location()[["rmse", "mae", "bias"]].to_dict("list"),
+            "by_location": by_location.to_dict("list"),
         }
         write_json(path, row)
         return row
@@ -188,6 +194,12 @@ class Bench:
             ),
             self.settings.quantiles,
         )
+
+    def _restored(self, cell: Cell) -> Forecaster:
+        """Return the forecaster of a trained cell."""
+        forecaster = self._fresh(cell.forecaster, cell.seed)
+        forecaster.load_state_dict(load_file(self._path(cell, "safetensors")))
+        return forecaster
 
     def _fresh(self, family: str, seed: int) -> Forecaster:
         """Return a forecaster with initial weights that depend on the seed only."""

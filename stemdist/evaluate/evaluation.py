@@ -37,7 +37,9 @@ class Evaluation:
     by_target : pandas.DataFrame
         Test errors of each row for every target; ``table`` has those of the first.
     by_horizon, by_stratum, by_location : pandas.DataFrame
-        Test errors of the first target by horizon step, by its size and by location.
+        Test errors of the first target by horizon step, by its size and by location; for
+        forecasters that learn a graph also how much the others read a location there
+        (``influence``, 1 is the mean).
     facts : dict
         Sizes, split, settings and version; JSON types.
     """

@@ -142,16 +142,19 @@ class Yardstick:
             )
             for summary, scale in zip(self.summaries, self.scales, strict=True)
         ]
-        places = slice(None) if self.locations is None else self.locations
         for part in _parts(self.windows, self.index):
             truth = _targets(self.task, self.windows, part, self.locations)
-            rows = forecast(self.windows, part)[..., places]
+            rows = self.measured(forecast(self.windows, part))
             physical = physical_quantiles(rows, self.task.scaler, n_targets, len(quantiles))
             for target, own in enumerate(sums):
                 guess = physical[:, :, target * horizon : (target + 1) * horizon]
                 y, mask = _of_target(target, truth, horizon)
                 own.add(guess if quantiles else guess[:, 0], y, mask)
         return sums
+
+    def measured(self, values: Tensor) -> Tensor:
+        """Return the (..., H) of values (..., N) that are at locations which are evaluated."""
+        return values if self.locations is None else values[..., self.locations]
 
 
 def _parts(windows: SeriesWindows, index: Tensor) -> tuple[Tensor, ...]:

@@ -90,6 +90,23 @@ class Forecaster(nn.Module, ABC):
             (B, O * L_out, N): the steps of output 0, then those of output 1, and so on.
         """
 
+    def learned_edges(self, profile: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the graph that a forecaster has learned to make of location profiles.
+
+        Parameters
+        ----------
+        profile : Tensor
+            (N, L_in * F) mean window of each location.
+
+        Returns
+        -------
+        tuple of Tensor, or None
+            ``edge_index`` (2, E), from the location that is read to the one that reads it, and
+            weights (E,), of which those that a location reads by add up to one; itself may be
+            among them. None for forecasters that learn no graph.
+        """
+        return None
+
 
 FORECASTERS: Registry[type[Forecaster]] = Registry(
     "forecaster",

@@ -186,6 +186,20 @@ def test_pointwise_forecasters_do_not_mix_locations(name, options):
 
 
 @every
+def test_learned_edges_say_what_is_read(name, options):
+    forecaster = build(name, options).eval()
+    profile = windows(30)[2]
+    edges = forecaster.learned_edges(profile)
+    assert (edges is not None) == (name in ("agcrn", "graph-wavenet", "mtgnn"))
+    if edges is None:
+        return
+    (source, target), weight = edges
+    shares = weight.new_zeros(30).index_add(0, target, weight)
+    torch.testing.assert_close(shares, torch.ones_like(shares))
+    assert len(source) == len(weight) < 30 * 30
+
+
+@every
 def test_trains_at_40_locations_and_predicts_at_70(name, options):
     forecaster = build(name, options)
     optimizer = torch.optim.SGD(forecaster.parameters(), lr=1e-3)

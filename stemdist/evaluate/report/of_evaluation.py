@@ -287,6 +287,7 @@ def _maps(
         parts.append(Paragraph(text="Positions are not known: errors are not drawn on a map."))
     else:
         images += _error_maps(evaluation, coords, column)
+        images += _graph_maps(evaluation, coords)
     if images:
         parts.append(Images(figures=images))
     return Section(title="Maps", parts=parts)
@@ -296,7 +297,7 @@ def _error_maps(evaluation: Evaluation, coords: xr.Dataset, column: str) -> list
     """Error at each location of the set under test, and how much worse than full data it is."""
     metric = column if column in evaluation.by_location else "rmse"
     methods = evaluation.facts["settings"]["methods"]
-    shown = "distilled" if "distilled" in methods else methods[0]
+    shown = _shown(evaluation)
     summary = records(evaluation.summary(column))
     mine = {name: row["mean"] for (method, name), row in summary.items() if method == shown}
     best = min(mine, key=lambda name: mine[name])
@@ -317,6 +318,39 @@ def _error_maps(evaluation: Evaluation, coords: xr.Dataset, column: str) -> list
             text = f"{caption}; test part, mean over seeds."
             images.append(Image(figure=figure, alt=alt, caption=text))
     return images
+
+
+def _graph_maps(evaluation: Evaluation, coords: xr.Dataset) -> list[Image]:
+    """Where the graphs that forecasters have learned lead to: to the locations others read."""
+    table, settings = evaluation.by_location, evaluation.facts["settings"]
+    shown = _shown(evaluation)
+    images = []
+    for name in settings["forecasters"]:
+        maps = {
+            method: _by_location(table, method, name, "influence", coords.sizes["location"])
+            for method in dict.fromkeys([shown, "full"])
+            if method in settings["methods"] and "influence" in table
+        }
+        for method, values in maps.items():
+            figure = figures.plot_location_values(
+                coords, values, "influence (mean 1)", diverging=False
+            )
+            if figure is None:
+                continue  # this forecaster learns no graph
+            told = f"{name} trained on {method_title(method)}: its learned graph"
+            alt = f"Map of how much each location is read by others; {told}."
+            text = f"{told}, mean over seeds. Bright locations are read by many others"
+            if method != "full" and "full" in maps:
+                same = np.corrcoef(values, maps["full"])[0, 1]
+                text += f"; correlation with the graph learned from full data {same:.2f}"
+            images.append(Image(figure=figure, alt=alt, caption=f"{text}."))
+    return images
+
+
+def _shown(evaluation: Evaluation) -> str:
+    """Return the method whose maps are drawn."""
+    methods: list[str] = list(evaluation.facts["settings"]["methods"])
+    return "distilled" if "distilled" in methods else methods[0]
 
 
 def _by_location(

@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
-from stemdist.forecast.layers.learned_graph import softmax_adjacency
+from stemdist.forecast.layers.learned_graph import as_edges, softmax_adjacency
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.products import Product, formulation
 from stemdist.forecast.layers.recurrent import GRU
@@ -141,6 +141,11 @@ class AGCRNForecaster(Forecaster):
             for layer in range(layers)
         )
         self.head = nn.Linear(hidden, self.rows)
+
+    def learned_edges(self, profile: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the edges, to those that read, and the weights of the learned graph."""
+        codes = self.encoder(profile)
+        return softmax_adjacency(codes, codes, self.neighbours, as_edges)
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""

@@ -13,7 +13,7 @@ from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.graph_conv import GraphConv, diffusion_terms
-from stemdist.forecast.layers.learned_graph import softmax_adjacency
+from stemdist.forecast.layers.learned_graph import as_edges, softmax_adjacency
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.products import Product, formulation, random_walks
 from stemdist.forecast.layers.wavenet import WaveNet, doubling_dilations
@@ -135,14 +135,17 @@ class GraphWaveNetForecaster(Forecaster):
             after=lambda: _Diffusion(channels, hops, dropout),
         )
 
+    def learned_edges(self, profile: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the edges, to those that read, and the weights of the learned graph."""
+        return softmax_adjacency(*self._codes(profile), self.neighbours, as_edges)
+
+    def _codes(self, profile: Tensor) -> tuple[Tensor, Tensor]:
+        return self.source_encoder(profile), self.target_encoder(profile)
+
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""
-        learned = softmax_adjacency(
-            self.source_encoder(profile),
-            self.target_encoder(profile),
-            self.neighbours,
-            formulation("auto", len(profile)),
-        )
+        adaptive = formulation("auto", len(profile))
+        learned = softmax_adjacency(*self._codes(profile), self.neighbours, adaptive)
         walks = [*random_walks(graph, x.dtype), learned]
         forecast: Tensor = self.stack(x, walks)
         return forecast

@@ -15,7 +15,7 @@ from stemdist.errors import InputError, check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.inception import KERNELS, DilatedInception
-from stemdist.forecast.layers.learned_graph import alike_together, learned_adjacency
+from stemdist.forecast.layers.learned_graph import alike_together, as_edges, learned_adjacency
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.mix_hop import MixHop
 from stemdist.forecast.layers.products import Product, check_adjacency, formulation
@@ -195,6 +195,11 @@ class MTGNNForecaster(Forecaster):
         """Return the products with the learned graph, along and against its edges."""
         product = formulation(self.adjacency, len(source))
         return learned_adjacency(source, target, self.neighbours, self.saturation, product)
+
+    def learned_edges(self, profile: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the edges, to those that read, and the weights of the learned graph."""
+        codes = self.codes(profile)
+        return learned_adjacency(*codes, self.neighbours, self.saturation, as_edges)[0]
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units."""

@@ -5,12 +5,16 @@ Shapes: N locations, R code columns, E stored pairs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemdist.forecast.layers.products import Formulation, Product
 from stemdist.forecast.layers.sparse import Pattern, pair_weights, top_k_products, top_k_rows
+
+Made = TypeVar("Made")
 
 
 def learned_adjacency(
@@ -18,8 +22,8 @@ def learned_adjacency(
     target_code: Tensor,
     neighbours: int,
     saturation: float,
-    product: Formulation,
-) -> tuple[Product, Product]:
+    product: Callable[[Tensor, Pattern], Made],
+) -> tuple[Made, Made]:
     """Learn a directed graph from location codes and normalise it in both directions.
 
     Wu et al., MTGNN, KDD 2020, section 4.2 (top-k rows of a uni-directional graph) and
@@ -34,12 +38,12 @@ def learned_adjacency(
     saturation : float
         Slope of the tanh.
     product : callable
-        :func:`sparse_product` or :func:`dense_product`.
+        :func:`sparse_product`, :func:`dense_product` or :func:`as_edges`.
 
     Returns
     -------
-    tuple of callable
-        Products with ``D^-1 (A + I)`` and with ``D'^-1 (A^T + I)``.
+    tuple
+        Products with ``D^-1 (A + I)`` and with ``D'^-1 (A^T + I)``, or their edges.
 
     Examples
     --------
@@ -90,8 +94,11 @@ def alike_together(*codes: Tensor) -> Tensor:
 
 
 def softmax_adjacency(
-    source_code: Tensor, target_code: Tensor, neighbours: int, product: Formulation
-) -> Product:
+    source_code: Tensor,
+    target_code: Tensor,
+    neighbours: int,
+    product: Callable[[Tensor, Pattern], Made],
+) -> Made:
     """Learn a row-normalised graph from location codes: ``softmax(relu(E1 E2^T))``.
 
     Wu et al., Graph WaveNet, IJCAI 2019, section 3.2, equation 5; with ``E1 = E2``, Bai et al.,
@@ -105,7 +112,7 @@ def softmax_adjacency(
     neighbours : int
         k; all locations where ``N <= k``.
     product : callable
-        :func:`sparse_product` or :func:`dense_product`.
+        :func:`sparse_product`, :func:`dense_product` or :func:`as_edges`.
 
     Examples
     --------
@@ -122,3 +129,21 @@ def softmax_adjacency(
     rows = torch.arange(n, device=chosen.device).repeat_interleave(chosen.shape[1])
     pattern = Pattern(rows=rows, cols=chosen.flatten(), size=n)
     return product(torch.relu(score).softmax(dim=1).flatten(), pattern)
+
+
+def as_edges(values: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
+    """Return the stored pairs of a matrix as edges, instead of a product with it.
+
+    Returns
+    -------
+    tuple of Tensor
+        ``edge_index`` (2, E), from the column that is read to the row that reads it, as messages
+        go in torch_geometric, and weights (E,).
+
+    Examples
+    --------
+    >>> pattern = Pattern(rows=torch.tensor([0]), cols=torch.tensor([1]), size=2)
+    >>> as_edges(torch.tensor([0.5]), pattern)[0].tolist()
+    [[1], [0]]
+    """
+    return torch.stack([pattern.cols, pattern.rows]), values

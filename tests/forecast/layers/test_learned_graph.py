@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stemdist.forecast.layers.learned_graph import softmax_adjacency
+from stemdist.forecast.layers.learned_graph import as_edges, softmax_adjacency
 from stemdist.forecast.layers.products import PRODUCTS, dense_product, sparse_product
 
 every = pytest.mark.parametrize("product", PRODUCTS.values(), ids=list(PRODUCTS))
@@ -46,6 +46,15 @@ def test_few_neighbours_share_the_softmax_among_them(product):
     got = matrix(softmax_adjacency(e1, e2, 3, product), 9)
     torch.testing.assert_close(got, kept.softmax(dim=1))
     assert ((got > 0).sum(1) == 3).all()
+
+
+@every
+def test_edges_are_what_the_product_multiplies_with(product):
+    e1, e2 = codes(9)
+    (source, target), weight = softmax_adjacency(e1, e2, 3, as_edges)
+    expected = matrix(softmax_adjacency(e1, e2, 3, product), 9)
+    dense = torch.zeros_like(expected).index_put((target, source), weight)
+    torch.testing.assert_close(dense, expected)
 
 
 def test_one_location_is_its_own_neighbour():

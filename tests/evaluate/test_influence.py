@@ -85,6 +85,9 @@ def test_the_report_shows_what_was_learned(compared, distilled, task, tmp_path):
     assert "mtgnn trained on full data: its learned graph, mean over seeds." in text
     assert f"correlation with the graph learned from full data {same:.2f}." in text
     assert "linear trained on distilled: its learned graph" not in text
+    nobody = dataclasses.replace(found, by_location=found.by_location.assign(influence=0.0))
+    page = report_evaluation(tmp_path / "n.html", nobody, distilled=distilled, task=task)
+    assert "learned from full data not defined." in page.read_text(encoding="utf-8")
 
 
 def test_another_read_gives_the_same(compared, distilled, task):

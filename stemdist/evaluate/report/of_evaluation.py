@@ -341,8 +341,10 @@ def _graph_maps(evaluation: Evaluation, coords: xr.Dataset) -> list[Image]:
             alt = f"Map of how much each location is read by others; {told}."
             text = f"{told}, mean over seeds. Bright locations are read by many others"
             if method != "full" and "full" in maps:
-                same = np.corrcoef(values, maps["full"])[0, 1]
-                text += f"; correlation with the graph learned from full data {same:.2f}"
+                with np.errstate(invalid="ignore"):  # nobody is read: not defined
+                    same = np.corrcoef(values, maps["full"])[0, 1]
+                alike = f"{same:.2f}" if math.isfinite(same) else "not defined"
+                text += f"; correlation with the graph learned from full data {alike}"
             images.append(Image(figure=figure, alt=alt, caption=f"{text}."))
     return images
 

@@ -52,6 +52,11 @@ class Benchmark:
     failures: tuple[dict[str, str], ...]
     facts: dict[str, Any]
 
+    @property
+    def has_full(self) -> bool:
+        """Whether there are errors on full data, to which an excess is relative."""
+        return METHODS.get("full").title in set(self.table["method"])
+
     def excess(self, column: str = "relative_rmse", by: Sequence[str] = ()) -> pd.DataFrame:
         """Return how much worse than full data each method is: ``e / e_full - 1``.
 
@@ -235,7 +240,7 @@ class Benchmark:
         with atomic_path(folder / "table.csv") as part:
             self.table.to_csv(part, index=False)
         tables = {"table": self.table}
-        if len(self.table) and METHODS.get("full").title in set(self.table["method"]):
+        if len(self.table) and self.has_full:
             tables |= {
                 "excess": self.excess(),
                 "excess_by_data": self.excess(by=("data",)),
@@ -289,7 +294,7 @@ class Benchmark:
         return cells
 
     def _mean_excess(self, column: str) -> dict[Hashable, float]:
-        if METHODS.get("full").title not in set(self.table["method"]):
+        if not self.has_full:
             return {}
         return dict(self.excess(column)["mean"].items())
 

@@ -56,7 +56,7 @@ def benchmark_tables(benchmark: Benchmark, column: str = "relative_rmse") -> dic
     if not len(benchmark.table):
         return {}
     tables = {"errors": _errors(benchmark, column)}
-    if METHODS.get("full").title in set(benchmark.table["method"]):
+    if benchmark.has_full:
         tables |= {
             "excess": _excess(benchmark, column, None, "mean over all"),
             "excess_by_data": _excess(benchmark, column, "data", "by data set"),
@@ -162,7 +162,7 @@ def _scores(benchmark: Benchmark, column: str) -> Rows:
 
 def _ratios_without_gap(benchmark: Benchmark, column: str) -> set[str]:
     """Return where random windows are no worse than full data beyond the noise of their excess."""
-    if METHODS.get("full").title not in set(benchmark.table["method"]):
+    if not benchmark.has_full:
         return set()
     random = METHODS.get("random").title
     rows = _items(benchmark.excess(column))

@@ -323,13 +323,15 @@ def _error_maps(evaluation: Evaluation, coords: xr.Dataset, column: str) -> list
 def _graph_maps(evaluation: Evaluation, coords: xr.Dataset) -> list[Image]:
     """Where the graphs that forecasters have learned lead to: to the locations others read."""
     table, settings = evaluation.by_location, evaluation.facts["settings"]
-    shown = _shown(evaluation)
+    if "influence" not in table:
+        return []
+    pair = dict.fromkeys([_shown(evaluation), "full"])
+    methods = [method for method in pair if method in settings["methods"]]
     images = []
     for name in settings["forecasters"]:
         maps = {
             method: _by_location(table, method, name, "influence", coords.sizes["location"])
-            for method in dict.fromkeys([shown, "full"])
-            if method in settings["methods"] and "influence" in table
+            for method in methods
         }
         for method, values in maps.items():
             figure = figures.plot_location_values(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +89,8 @@ def info(
     _print_locations(series)
     if scan:
         _print_values(series, console)
-    _print_training(series, settings)
-    print_next([_suggestion(data, opening, target, len(names))])
+    if _print_training(series, settings):
+        print_next([_suggestion(data, opening, target, len(names))])
 
 
 def _print_file(data: str, raw: xr.Dataset, time_name: str | None) -> None:
@@ -154,9 +154,13 @@ class _Values:
     total: int = 0
     low: float = np.inf
     high: float = -np.inf
+    empty: np.ndarray = field(default_factory=lambda: np.array(True))
 
     def add(self, values: np.ndarray) -> None:
-        seen = values[np.isfinite(values)]
+        """Count a block (time, location)."""
+        finite = np.isfinite(values)
+        self.empty = self.empty & ~finite.any(axis=0)
+        seen = values[finite]
         self.total += values.size
         self.observed += seen.size
         if seen.size:
@@ -168,7 +172,9 @@ class _Values:
             return "all missing: it cannot be used"
         if self.low == self.high:
             return f"constant ({self.low:g}), missing {missing}: nothing to forecast"
-        return f"{self.low:.6g} to {self.high:.6g}, missing {missing}"
+        count = np.count_nonzero(self.empty)
+        nowhere = f" ({count} of {self.empty.size} locations have no value)" if count else ""
+        return f"{self.low:.6g} to {self.high:.6g}, missing {missing}{nowhere}"
 
 
 def _print_values(series: xr.Dataset, console: Console) -> None:
@@ -196,7 +202,8 @@ def _blocks(series: xr.Dataset, size: int) -> Iterator[tuple[str, xr.DataArray]]
             yield str(name), series[name].isel(time=slice(begin, begin + size))
 
 
-def _print_training(series: xr.Dataset, settings: TaskSettings) -> None:
+def _print_training(series: xr.Dataset, settings: TaskSettings) -> bool:
+    """Print what training would read, and say whether there is anything."""
     n_steps, n_locations = series.sizes["time"], series.sizes["location"]
     bounds = settings.split.boundaries(n_steps)
     n_features = len(series.data_vars) + int(settings.neighbour_context)
@@ -207,7 +214,10 @@ def _print_training(series: xr.Dataset, settings: TaskSettings) -> None:
     copied = 4 * windows * n_locations * span
     parts = ", ".join(f"{name} {end - begin}" for name, (begin, end) in bounds.items())
     if windows < 1:
-        counted = f"none fits: lookback {settings.lookback} + horizon {settings.horizon} steps"
+        counted = (
+            f"none fits: lookback {settings.lookback} + horizon {settings.horizon} steps. Use a "
+            "shorter --lookback or --horizon, or another --split"
+        )
     else:
         counted = f"{windows} of {settings.lookback} + {settings.horizon} steps"
     print_fields(
@@ -219,6 +229,7 @@ def _print_training(series: xr.Dataset, settings: TaskSettings) -> None:
             ("graph", _graph_text(series, settings)),
         ],
     )
+    return windows > 0
 
 
 def _graph_text(series: xr.Dataset, settings: TaskSettings) -> str:

@@ -6,6 +6,7 @@ Shapes: T steps, N locations, F features.
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -24,6 +25,8 @@ from stemdist.forecast.features import InputFeatures, load_values
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
 from stemdist.graph.neighbours import edge_weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,8 @@ class ForecastTask:
         kept = np.isfinite(values[:end, :, : settings.n_targets]).any(axis=(0, 2))
         scaler = Scaler.fit(values[:end], names) if scaler is None else scaler
         if not kept.all():
+            lost = f"{np.count_nonzero(~kept)} of {len(kept)} locations"
+            log.warning("%s have no target in the training part and are left out", lost)
             series, values = series.isel(location=kept), values[:, kept]
         graph = build_graph(series, settings.graph, train_steps=end)
         parts = InputFeatures(series, settings, scaler, graph)

@@ -316,6 +316,20 @@ def test_info_counts_missing_values_and_gaps(run: Run) -> None:
     assert "stemdist distill w.nc --time-ratio 0.1" in outcome.out
 
 
+def test_info_counts_locations_without_a_value(run: Run) -> None:
+    data = weather()
+    data.where(data["lat"] > 50).to_netcdf("w.nc")
+    assert "missing 33.3 % (4 of 12 locations have no value)" in run("info w.nc").out
+
+
+def test_info_suggests_nothing_where_no_window_fits(run: Run) -> None:
+    weather().isel(time=slice(30)).to_netcdf("w.nc")  # 18 steps of training
+    outcome = run("info w.nc")
+    assert outcome.status == 0
+    assert "none fits: lookback 12 + horizon 12 steps. Use a shorter --lookback" in outcome.out
+    assert "stemdist distill" not in outcome.out
+
+
 def test_info_says_what_is_needed(run: Run) -> None:
     data = weather()
     data.assign(wind=data["t2m"] * 2).to_netcdf("w.nc")

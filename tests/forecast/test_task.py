@@ -156,13 +156,14 @@ def test_a_part_without_share():
 # --- missing values ---------------------------------------------------
 
 
-def test_locations_never_observed_in_training_are_dropped():
+def test_locations_never_observed_in_training_are_dropped(caplog):
     values = noise()
     values[:, 1] = np.nan
     values[:36, 2] = np.nan
     task = ForecastTask.from_series(canonical_series(stations(values)), small())
     assert task.series["location"].values.tolist() == ["s0", "s3"]
     assert task.n_locations == task.graph.num_nodes == task.train.n_locations == 2
+    assert "2 of 4 locations have no target in the training part" in caplog.text
 
 
 def test_missing_targets_are_masked_and_inputs_filled():

@@ -24,7 +24,8 @@ class EvaluationSettings:
     forecasters : tuple of str
         Forecasters trained on each method's data.
     methods : tuple of str
-        Where training data come from; see ``METHODS``.
+        Where training data come from; see ``METHODS``. Training on ``compressed`` takes as long
+        as on ``full``.
     seeds : int
         How many seeds of the initial weights, of the order of windows, and of random draws.
     first_seed : int
@@ -76,7 +77,15 @@ class EvaluationSettings:
     """
 
     forecasters: tuple[str, ...] = ("linear", "mlp", "mtgnn")
-    methods: tuple[str, ...] = ("full", "random", "random-expert", "coreset", "distilled")
+    methods: tuple[str, ...] = (
+        "full",
+        "random",
+        "random-expert",
+        "coreset",
+        "clustered",
+        "compressed",
+        "distilled",
+    )
     seeds: int = 3
     first_seed: int = 0
     learning_rates: tuple[float, ...] = (5e-3, 1e-3)

@@ -209,7 +209,7 @@ CASES: list[tuple[str, Make, str, str]] = [
         "nor in a comparison",
         model,
         "evaluate w.distilled.nc --data w.nc --forecasters mlp,unet",
-        "methods random, random-expert, coreset, distilled are none",
+        "methods random, random-expert, coreset, clustered, distilled are none",
     ),
     ("unfit validation", other_variable, "train w.distilled.nc --data other.nc", "t2m"),
     # predicting

@@ -23,7 +23,8 @@ from stemdist.evaluate.references import REFERENCES
 from stemdist.evaluate.targets import BEAUFORT
 from stemdist.forecast import TrainingSettings, make_forecaster, predict_windows, train_forecaster
 
-TRAINED = ("full", "random", "random-expert", "coreset", "distilled")
+AS_SMALL = ("random", "random-expert", "coreset", "distilled")
+TRAINED = ("full", *AS_SMALL, "clustered", "compressed")
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_updates_are_equal_for_all_methods(evaluation, small):
 def test_sizes_and_ratios(evaluation, task, distilled):
     first = evaluation.table.query("seed == 0 and forecaster == 'mlp'").set_index("method")
     assert first.loc["full", "training_windows"] == len(task.train)
-    for method in TRAINED[1:]:
+    for method in AS_SMALL:
         row = first.loc[method]
         assert row["training_windows"] == distilled.n_windows
         assert row["training_locations"] == distilled.n_clusters

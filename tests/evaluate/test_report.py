@@ -124,6 +124,8 @@ def test_headline_and_costs_are_those_of_the_text(page, evaluation):
         "random windows",
         "random windows + expert labels",
         "selected windows + labels",
+        "clustered series",
+        "compressed series",
         "distilled",
     }
     for method, title in (("full", "full data"), ("distilled", "distilled")):

@@ -222,7 +222,7 @@ def _quality(evaluation: Evaluation, column: str) -> Rows:
             gap = gaps["full", name]  # a share of a gap within the noise says nothing
             unclear = math.isnan(closed) or abs(gap["mean"]) <= gap["half_width"]
             share = "no clear gap" if unclear else f"{100 * closed:.0f} %"
-            models = "never" if math.isinf(after) else f"{after:.0f} models"
+            models = "never" if math.isinf(after) else f"{after:.0f} model{'s' * (after != 1)}"
             cells.append(f"{share} / {models}")
         rows.append([METHODS.get(method).title, *cells])
     return rows

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 HIGHLIGHTS = ("#D55E00", "#000000", "#CC79A7")
-SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-MARKERS = "osD^vP"
+SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX*"  # one more than colours: no pair of the two comes twice before the 57th
 WINDOWS_SHOWN = 3
 DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)), (0, (1, 1)))
 

@@ -224,6 +224,13 @@ def test_the_same_figure_is_the_same_picture(evaluation, written):
     assert image.png in written.read_text()
 
 
+def test_no_two_methods_look_alike(evaluation):
+    axes = figures.plot_horizon(evaluation.by_horizon, "linear", "relative_rmse").axes[0]
+    lines = [line for line in axes.lines if line.get_marker() not in (None, "", "None")]
+    looks = {(line.get_color(), line.get_marker()) for line in lines}
+    assert len(looks) == len(lines) == evaluation.summary().query("forecaster == 'linear'").shape[0]
+
+
 def test_a_dollar_is_no_formula():
     spectrum = pd.DataFrame({"real": [1.0, 2.0], "synthetic": [2.0, 1.0]}, index=[4.0, 2.0])
     figure = figures.plot_spectra(spectrum)

@@ -79,13 +79,13 @@ def protocol(**grid: Any) -> BenchmarkSettings:
     )
 
 
-def run(arguments: argparse.Namespace) -> Benchmark:
+def run(arguments: argparse.Namespace, variants: dict[str, dict[str, Any]]) -> Benchmark:
     """Run the grid: several seeds, in each of three splits where there are splits."""
     parts = []
     for name in arguments.data.split(","):
         settings = protocol(
             methods=tuple(arguments.methods.split(",")),
-            variants=VARIANTS,
+            variants=variants,
             references=tuple(arguments.references.split(",")),
             ratios=tuple(arguments.ratios.split(",")),
             surrogates=tuple(filter(None, arguments.surrogates.split(","))),
@@ -115,25 +115,30 @@ def joined(parts: list[Benchmark]) -> Benchmark:
     return Benchmark(table=pd.concat(tables, ignore_index=True), failures=failures, facts=facts)
 
 
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return the options of a run."""
+    options = argparse.ArgumentParser(description=description.partition("\n")[0])
+    options.add_argument("--output", default="flagship", help="folder of results")
+    options.add_argument("--methods", default="default,start,stemdist,mtt,condtsf,timedc,frepo,dm")
+    options.add_argument("--references", default="full,full-expert,random,random-expert")
+    options.add_argument("--ratios", default=",".join(RATIOS))
+    options.add_argument("--data", default=",".join(DATA))
+    options.add_argument("--forecasters", default=",".join(FORECASTERS))
+    options.add_argument("--surrogates", default="", help="to distil with, e.g. mlp,gru,mtgnn")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--split-seeds", type=int, default=1, help="in each split of era5-uk")
+    options.add_argument("--hold-out", type=float, default=0.0, help="share of the locations")
+    options.add_argument("--hold-out-pattern", default="scattered", help="or region")
+    options.add_argument("--jobs", type=int, default=2)
+    return options
+
+
 def main() -> None:
     """Run what was asked for, print the tables, and the figures that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", default="flagship", help="folder of results")
-    parser.add_argument("--methods", default="default,start,stemdist,mtt,condtsf,timedc,frepo,dm")
-    parser.add_argument("--references", default="full,full-expert,random,random-expert")
-    parser.add_argument("--ratios", default=",".join(RATIOS))
-    parser.add_argument("--data", default=",".join(DATA))
-    parser.add_argument("--forecasters", default=",".join(FORECASTERS))
-    parser.add_argument("--surrogates", default="", help="to distil with, e.g. mlp,gru,mtgnn")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--split-seeds", type=int, default=1, help="in each split of era5-uk")
-    parser.add_argument("--hold-out", type=float, default=0.0, help="share of the locations")
-    parser.add_argument("--hold-out-pattern", default="scattered", help="or region")
-    parser.add_argument("--jobs", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = parser(__doc__).parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    found = run(arguments)
+    found = run(arguments, VARIANTS)
     found.write(Path(arguments.output))
     print(found)
     print("\nexcess over full data, %: the default method beside its target")

@@ -4,7 +4,7 @@ Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
 ``era5-2mt-2019-03-uk.nc``::
 
     python benchmarks/ablation.py --output flagship --jobs 2               # hours on two cores
-    python benchmarks/ablation.py --output flagship --parts means,regions --ratios 0.01x0.1
+    python benchmarks/ablation.py --output flagship --methods means,regions --ratios 0.01x0.1
 
 The parts come before the synthesizer, and are compared where it starts: real windows with the
 experts' answers. Forecasters are trained and tested as in ``flagship.py``, whose results in the
@@ -38,7 +38,6 @@ PARTS: dict[str, tuple[str, dict[str, Any]]] = {
 def main() -> None:
     """Run the parts on all data sets and print the excess over full data, in per cent."""
     options = flagship.parser(__doc__)
-    options.add_argument("--parts", dest="methods", help="some of them: " + ",".join(PARTS))
     options.set_defaults(methods=",".join(PARTS), references="full", ratios="0.1x0.1,0.01x0.1")
     arguments = options.parse_args()
     torch.set_num_threads(1)
@@ -47,10 +46,9 @@ def main() -> None:
     variants = {name: {**start, **changes} for name, (_, changes) in PARTS.items()}
     found = flagship.run(arguments, variants)
     found.write(Path(arguments.output))
-    excess = 100 * found.excess(by=("data",))[["mean", "half_width"]].unstack("data")
-    table = excess["mean"].round(1)
-    table.insert(0, "all", table.mean(axis=1).round(1))
-    table = table.join(excess["half_width"].round(1).add_suffix(" +-"))
+    excess = found.excess(by=("data",))
+    half_width = (100 * excess["half_width"]).unstack("data").round(1).add_suffix(" +-")
+    table = flagship.by_data(excess["mean"]).join(half_width)
     print(table.rename(index={name: title for name, (title, _) in PARTS.items()}).to_string())
 
 

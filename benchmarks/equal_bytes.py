@@ -132,8 +132,7 @@ def main() -> None:
         task = made if isinstance(made, ForecastTask) else made["100%"]
         parts += run(name, task, arguments)
     excess = flagship.joined(parts).excess(by=("data",))["mean"].droplevel("ratio")
-    table = (100 * excess).unstack("data").round(1)
-    table.insert(0, "all", table.mean(axis=1).round(1))
+    table = flagship.by_data(excess)
     print(table.rename(index={name: row.title for name, row in ROWS.items()}).to_string())
 
 

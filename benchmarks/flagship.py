@@ -115,6 +115,13 @@ def joined(parts: list[Benchmark]) -> Benchmark:
     return Benchmark(table=pd.concat(tables, ignore_index=True), failures=failures, facts=facts)
 
 
+def by_data(excess: pd.Series) -> pd.DataFrame:
+    """Return excess in per cent, a column for each data set, and their mean."""
+    table = (100 * excess).unstack("data").round(1)
+    table.insert(0, "all", table.mean(axis=1).round(1))
+    return table
+
+
 def parser(description: str) -> argparse.ArgumentParser:
     """Return the options of a run."""
     options = argparse.ArgumentParser(description=description.partition("\n")[0])

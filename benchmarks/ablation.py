@@ -3,12 +3,13 @@
 Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
 ``era5-2mt-2019-03-uk.nc``::
 
-    python benchmarks/ablation.py --output flagship --jobs 2               # hours on two cores
+    python benchmarks/ablation.py --output flagship --jobs 2               # a day on two cores
     python benchmarks/ablation.py --output flagship --methods means,regions --ratios 0.01x0.1
 
-The parts come before the synthesizer, and are compared where it starts: real windows with the
-experts' answers. Forecasters are trained and tested as in ``flagship.py``, whose results in the
-same folder are reused.
+The parts before the synthesizer are compared where it starts, at real windows with the experts'
+answers, and again (``default-means`` and so on) behind the default synthesizer. The synthesizers
+all start from the same windows. Forecasters are trained and tested as in ``flagship.py``, whose
+results in the same folder are reused.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import torch
 
 from stemdist.cost import keep_freed_memory
 
-PARTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "start": ("medoids of k-means, k-means windows, all experts", {}),
+Parts = dict[str, tuple[str, dict[str, Any]]]
+
+PARTS: Parts = {
     "means": ("means of the clusters", {"representative": "mean"}),
     "regions": ("contiguous regions (Ward)", {"clustering": "ward"}),
     "random-clusters": ("random clusters", {"clustering": "random"}),
@@ -33,23 +35,52 @@ PARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mixed": ("targets half observed", {"labels": "mixed"}),
     "observed": ("observed targets", {"labels": "observed"}),
 }
+SYNTHESIZERS: Parts = {
+    "trajectories": ("trajectories", {"synthesizer": "trajectory-matching"}),
+    "trajectories-of-parts": (
+        "trajectories, four parts of the clusters",
+        {"synthesizer": "trajectory-matching", "synthesizer_options": {"subsets": 4}},
+    ),
+    "gradients": (
+        "gradients",
+        {"synthesizer": "gradient-matching", "synthesizer_options": {"subsets": 1}},
+    ),
+    "gradients-of-parts": (
+        "gradients, four parts of the clusters",
+        {"synthesizer": "gradient-matching"},
+    ),
+    "pool": ("the error after updates (network pool)", {"synthesizer": "network-pool"}),
+    "distributions": ("distributions", {"synthesizer": "distribution-matching"}),
+    "second-moments": ("second moments, closed form", {"synthesizer": "closed-form"}),
+}
+
+
+def rows() -> Parts:
+    """Return what is compared: the start, parts of it, synthesizers, and parts of the default."""
+    start = flagship.VARIANTS["start"]
+    before = {name: (title, {**start, **part}) for name, (title, part) in PARTS.items()}
+    behind = {
+        f"default-{name}": (f"default, {title}", part) for name, (title, part) in PARTS.items()
+    }
+    plain: Parts = {"start": ("the start: medoids, k-means windows, all experts", start)}
+    return {**plain, **before, **SYNTHESIZERS, "default": ("default", {}), **behind}
 
 
 def main() -> None:
-    """Run the parts on all data sets and print the excess over full data, in per cent."""
+    """Run the rows on all data sets and print the excess over full data, in per cent."""
+    compared = rows()
     options = flagship.parser(__doc__)
-    options.set_defaults(methods=",".join(PARTS), references="full", ratios="0.1x0.1,0.01x0.1")
+    options.set_defaults(methods=",".join(compared), references="full", ratios="0.1x0.1,0.01x0.1")
     arguments = options.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    start = flagship.VARIANTS["start"]
-    variants = {name: {**start, **changes} for name, (_, changes) in PARTS.items()}
+    variants = {name: changes for name, (_, changes) in compared.items() if name != "default"}
     found = flagship.run(arguments, variants)
     found.write(Path(arguments.output))
     excess = found.excess(by=("data",))
     half_width = (100 * excess["half_width"]).unstack("data").round(1).add_suffix(" +-")
     table = flagship.by_data(excess["mean"]).join(half_width)
-    print(table.rename(index={name: title for name, (title, _) in PARTS.items()}).to_string())
+    print(table.rename(index={name: title for name, (title, _) in compared.items()}).to_string())
 
 
 if __name__ == "__main__":

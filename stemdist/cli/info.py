@@ -87,9 +87,12 @@ def info(
     _print_time(series)
     _print_variables(raw, names, target)
     _print_locations(series)
-    if scan:
-        _print_values(series, console)
-    if _print_training(series, settings):
+    found = _scanned(series, console) if scan else {}
+    if found:
+        print_fields("values", [(name, values.text()) for name, values in found.items()])
+    n_windows = _count_windows(series, settings)
+    _print_training(series, settings, n_windows)
+    if n_windows and (not found or found[target].varied):
         print_next([_suggestion(data, opening, target, len(names))])
 
 
@@ -166,18 +169,24 @@ class _Values:
         if seen.size:
             self.low, self.high = min(self.low, seen.min()), max(self.high, seen.max())
 
+    @property
+    def varied(self) -> bool:
+        """Whether there is anything to forecast."""
+        return self.low < self.high
+
     def text(self) -> str:
+        """Say it in a line."""
         missing = share_text(1 - self.observed / self.total)
         if not self.observed:
             return "all missing: it cannot be used"
-        if self.low == self.high:
+        if not self.varied:
             return f"constant ({self.low:g}), missing {missing}: nothing to forecast"
         count = np.count_nonzero(self.empty)
         nowhere = f" ({count} of {self.empty.size} locations have no value)" if count else ""
         return f"{self.low:.6g} to {self.high:.6g}, missing {missing}{nowhere}"
 
 
-def _print_values(series: xr.Dataset, console: Console) -> None:
+def _scanned(series: xr.Dataset, console: Console) -> dict[str, _Values]:
     """Read every variable once, in blocks of time."""
     n_steps, n_locations = series.sizes["time"], series.sizes["location"]
     size = max(1, SCAN_BLOCK_VALUES // n_locations)
@@ -193,7 +202,7 @@ def _print_values(series: xr.Dataset, console: Console) -> None:
         for name, block in _blocks(series, size):
             found[name].add(block.values)
             bar.update(block.sizes["time"])
-    print_fields("values", [(name, values.text()) for name, values in found.items()])
+    return found
 
 
 def _blocks(series: xr.Dataset, size: int) -> Iterator[tuple[str, xr.DataArray]]:
@@ -202,24 +211,28 @@ def _blocks(series: xr.Dataset, size: int) -> Iterator[tuple[str, xr.DataArray]]
             yield str(name), series[name].isel(time=slice(begin, begin + size))
 
 
-def _print_training(series: xr.Dataset, settings: TaskSettings) -> bool:
-    """Print what training would read, and say whether there is anything."""
+def _count_windows(series: xr.Dataset, settings: TaskSettings) -> int:
+    """Return the number of training windows."""
+    bounds = settings.split.boundaries(series.sizes["time"])
+    steps = settings.lookback + settings.horizon
+    return len(gapless_starts(*bounds["train"], steps, gap_positions(series)))
+
+
+def _print_training(series: xr.Dataset, settings: TaskSettings, n_windows: int) -> None:
+    """Print what training would read."""
     n_steps, n_locations = series.sizes["time"], series.sizes["location"]
-    bounds = settings.split.boundaries(n_steps)
     n_features = len(series.data_vars) + int(settings.neighbour_context)
     span = settings.lookback * n_features + settings.horizon
-    steps = settings.lookback + settings.horizon
-    windows = len(gapless_starts(*bounds["train"], steps, gap_positions(series)))
     kept = 4 * n_steps * n_locations * n_features
-    copied = 4 * windows * n_locations * span
+    copied = 4 * n_windows * n_locations * span
+    bounds = settings.split.boundaries(n_steps)
     parts = ", ".join(f"{name} {end - begin}" for name, (begin, end) in bounds.items())
-    if windows < 1:
+    counted = f"{n_windows} of {settings.lookback} + {settings.horizon} steps"
+    if not n_windows:
         counted = (
             f"none fits: lookback {settings.lookback} + horizon {settings.horizon} steps. Use a "
             "shorter --lookback or --horizon, or another --split"
         )
-    else:
-        counted = f"{windows} of {settings.lookback} + {settings.horizon} steps"
     print_fields(
         "training",
         [
@@ -229,7 +242,6 @@ def _print_training(series: xr.Dataset, settings: TaskSettings) -> bool:
             ("graph", _graph_text(series, settings)),
         ],
     )
-    return windows > 0
 
 
 def _graph_text(series: xr.Dataset, settings: TaskSettings) -> str:

@@ -24,7 +24,7 @@ from stemdist.distill.clusters import (
     cluster_locations,
     cluster_windows,
 )
-from stemdist.distill.distilled import DistilledSet, compression_ratios
+from stemdist.distill.distilled import DistilledSet
 from stemdist.distill.experts import (
     Expert,
     all_pointwise,
@@ -35,6 +35,7 @@ from stemdist.distill.experts import (
 )
 from stemdist.distill.labels import expert_share
 from stemdist.distill.problem import DistillationProblem
+from stemdist.distill.ratios import compression_ratios
 from stemdist.distill.selection import select_windows
 from stemdist.distill.settings import DistillSettings
 from stemdist.distill.synthesizer import Synthesizer, make_synthesizer

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from stemdist.cost import measure
 from stemdist.data.windows import SeriesWindows, TensorWindows
-from stemdist.distill.distilled import compression_ratios
+from stemdist.distill.ratios import compression_ratios
 from stemdist.errors import InputError
 from stemdist.evaluate.influence import influence
 from stemdist.evaluate.methods import TrainingData

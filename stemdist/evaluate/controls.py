@@ -15,8 +15,8 @@ from torch import Tensor
 
 from stemdist.data.windows import WindowSource
 from stemdist.distill.clusters import Clusters, cluster_locations, cluster_windows
-from stemdist.distill.distilled import stored_bytes
 from stemdist.distill.experts import Expert, expert_answers, mean_answer, relabelled
+from stemdist.distill.ratios import stored_bytes
 from stemdist.errors import InputError
 from stemdist.evaluate.methods import (
     Budget,

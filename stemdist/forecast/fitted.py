@@ -6,6 +6,7 @@ Shapes: N locations, M initial times, L_out horizon.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -31,6 +32,8 @@ from stemdist.forecast.locations import Locations, place_index
 from stemdist.forecast.predict import physical_quantiles, predict_windows
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
+
+log = logging.getLogger(__name__)
 
 _FILES = {"config.json", "weights.safetensors", "locations.nc"}
 _INIT_TIMES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
@@ -151,7 +154,13 @@ class FittedForecaster:
             series = canonical_series(series, variables=self.variables, static=self.settings.static)
         series = series[list(self.variables)]
         index = place_index(self.locations.coords, series)
-        return series if index is None else series.isel(location=index)
+        if index is None:
+            return series
+        n_locations = series.sizes["location"]
+        if len(index) < n_locations:
+            left = f"{n_locations - len(index)} of {n_locations} locations"
+            log.warning("%s are not forecast: the forecaster was trained without them", left)
+        return series.isel(location=index)
 
     def _locations_of(self, series: xr.Dataset) -> Locations:
         if place_index(self.locations.coords, series) is not None:

@@ -330,6 +330,15 @@ def test_info_suggests_nothing_where_no_window_fits(run: Run) -> None:
     assert "stemdist distill" not in outcome.out
 
 
+def test_info_suggests_nothing_where_nothing_varies(run: Run) -> None:
+    (weather() * 0 + 7).to_netcdf("w.nc")
+    outcome = run("info w.nc")
+    assert outcome.status == 0
+    assert "constant (7), missing 0 %: nothing to forecast" in outcome.out
+    assert "stemdist distill" not in outcome.out
+    assert "stemdist distill w.nc" in run("info w.nc --no-scan").out  # it cannot know
+
+
 def test_info_says_what_is_needed(run: Run) -> None:
     data = weather()
     data.assign(wind=data["t2m"] * 2).to_netcdf("w.nc")

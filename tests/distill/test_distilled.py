@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from stemdist.distill import DistilledSet, DistillSettings, distill, train_on_distilled
-from stemdist.distill.distilled import compression_ratios
+from stemdist.distill.ratios import compression_ratios
 from stemdist.errors import InputError, OutputError
 from stemdist.forecast import ForecastTask, TrainingSettings
 

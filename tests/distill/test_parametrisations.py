@@ -12,10 +12,10 @@ from stemdist.distill import (
     recipe,
     starting_point,
 )
-from stemdist.distill.distilled import stored_bytes
 from stemdist.distill.parametrisation import PARAMETRISATIONS
 from stemdist.distill.parametrisations.series import SeriesCuts
 from stemdist.distill.parametrisations.spectral import SpectralWindows, spatial_modes
+from stemdist.distill.ratios import stored_bytes
 from stemdist.distill.recipes import RECIPES
 from stemdist.errors import InputError
 from stemdist.forecast import TrainingSettings

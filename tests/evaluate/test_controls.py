@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stemdist.distill.distilled import stored_bytes
+from stemdist.distill.ratios import stored_bytes
 from stemdist.errors import InputError
 from stemdist.evaluate import METHODS, Budget, evaluate
 from stemdist.evaluate import controls as module

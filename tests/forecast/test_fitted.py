@@ -174,10 +174,11 @@ def test_known_locations_in_another_order(at_stations, stations):
     xr.testing.assert_identical(at_stations.predict(shuffled), expected)
 
 
-def test_more_locations_than_known(at_stations, stations):
+def test_more_locations_than_known(at_stations, stations, caplog):
     more = canonical_series(raw_stations(2, ids=["new", "newer"]))
     both = xr.concat([more, stations], "location", coords="minimal", compat="override")
     xr.testing.assert_equal(at_stations.predict(both), at_stations.predict(stations))
+    assert "2 of 7 locations are not forecast" in caplog.text
 
 
 def test_other_locations_get_their_own_graph(at_stations, on_grid, stations):

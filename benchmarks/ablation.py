@@ -70,7 +70,11 @@ def main() -> None:
     """Run the rows on all data sets and print the excess over full data, in per cent."""
     compared = rows()
     options = flagship.parser(__doc__)
-    options.set_defaults(methods=",".join(compared), references="full", ratios="0.1x0.1,0.01x0.1")
+    options.set_defaults(
+        methods=",".join(compared),
+        references="full",
+        ratios="0.1x0.1,0.025x0.1,0.01x0.1,0.0025x0.1",
+    )
     arguments = options.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()

@@ -8,8 +8,9 @@ Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
 
 The parts before the synthesizer are compared where it starts, at real windows with the experts'
 answers, and again (``default-means`` and so on) behind the default synthesizer. The synthesizers
-all start from the same windows. Forecasters are trained and tested as in ``flagship.py``, whose
-results in the same folder are reused.
+all start from the same windows. Parametrisations are given as many windows as free ones, which they
+store in fewer bytes (``equal_bytes.py`` gives them the same bytes). Forecasters are trained and
+tested as in ``flagship.py``, whose results in the same folder are reused.
 """
 
 from __future__ import annotations
@@ -52,18 +53,30 @@ SYNTHESIZERS: Parts = {
     "pool": ("the error after updates (network pool)", {"synthesizer": "network-pool"}),
     "distributions": ("distributions", {"synthesizer": "distribution-matching"}),
     "second-moments": ("second moments, closed form", {"synthesizer": "closed-form"}),
+    "kernel-ridge-alone": (
+        "kernel ridge, never from the closed form",
+        {"synthesizer_options": {"closed_form": False}},
+    ),
+}
+PARAMETRISATIONS: Parts = {
+    "series": (
+        "default, windows cut from series",
+        {"parametrisation": "series", "selection": "contiguous"},
+    ),
+    "spectra": ("default, half the frequencies and modes", {"parametrisation": "spectral"}),
 }
 
 
 def rows() -> Parts:
-    """Return what is compared: the start, parts of it, synthesizers, and parts of the default."""
+    """Return what is compared: the start, its parts, synthesizers, and parts of the default."""
     start = flagship.VARIANTS["start"]
     before = {name: (title, {**start, **part}) for name, (title, part) in PARTS.items()}
     behind = {
         f"default-{name}": (f"default, {title}", part) for name, (title, part) in PARTS.items()
     }
     plain: Parts = {"start": ("the start: medoids, k-means windows, all experts", start)}
-    return {**plain, **before, **SYNTHESIZERS, "default": ("default", {}), **behind}
+    default: Parts = {"default": ("default", {}), **PARAMETRISATIONS}
+    return {**plain, **before, **SYNTHESIZERS, **default, **behind}
 
 
 def main() -> None:

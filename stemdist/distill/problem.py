@@ -17,7 +17,7 @@ from torch_geometric.data import Data
 from stemdist.data.windows import TensorWindows, WindowSource, materialise
 from stemdist.data.wrapped_windows import MovedWindows
 from stemdist.distill.labels import RelabelledWindows
-from stemdist.distill.parametrisation import Parametrisation, parametrisation_type
+from stemdist.distill.parametrisation import FreeWindows, Parametrisation, parametrisation_type
 from stemdist.forecast import (
     ForecastTask,
     TrainingSettings,
@@ -105,6 +105,12 @@ class DistillationProblem:
         """Return the start in the chosen parametrisation."""
         kind = parametrisation_type(self.parametrisation, self.parametrisation_options)
         return kind(self, **self.parametrisation_options)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether every number of the windows is free, whatever the others are."""
+        kind = parametrisation_type(self.parametrisation, self.parametrisation_options)
+        return isinstance(kind, type) and issubclass(kind, FreeWindows)
 
     def real_batch(
         self,

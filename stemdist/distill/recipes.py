@@ -74,7 +74,11 @@ RECIPES: dict[str, dict[str, Any]] = {
     # All ridge solutions of a shared linear forecaster, from second moments.
     "moments": {"labels": "observed", "synthesizer": "closed-form", "judges": ("linear",)},
     # Zhou et al., NeurIPS 2022: kernel ridge regression on features of networks in training.
-    "frepo": {"labels": "observed", "synthesizer": "kernel-ridge"},
+    "frepo": {
+        "labels": "observed",
+        "synthesizer": "kernel-ridge",
+        "synthesizer_options": {"closed_form": False},
+    },
     # Feng et al., ICLR 2024, section 3: back-propagation at a random place of a training.
     "rat-bptt": {
         "labels": "observed",

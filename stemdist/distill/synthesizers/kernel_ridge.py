@@ -22,6 +22,7 @@ from stemdist.data.windows import TensorWindows, materialise
 from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.distill.synthesizers.moments import ClosedForm
 from stemdist.distill.synthesizers.ridge import ridge_answers
 from stemdist.distill.synthesizers.samples import check_rates, random_part, sample_rows
 from stemdist.errors import InputError, check_count
@@ -62,6 +63,9 @@ class KernelRidge(Synthesizer):
     once it has had its share of them, which is drawn between 1 and ``longest``, a fresh one
     takes its place.
 
+    Where the windows are so few that they learn their calendar, they start from their closed form
+    (:class:`~stemdist.distill.synthesizers.moments.ClosedForm`), if validation prefers it.
+
     Families that are dear join for small sets only, and at the end: the best windows are where a
     last round starts, with a fresh pool of all families. All of them join the judges, who say
     whether what came of it is better.
@@ -76,6 +80,8 @@ class KernelRidge(Synthesizer):
         Forecaster whose features are used; several with commas between take turns in the pool.
         With one that is linear in its inputs, this is kernel ridge regression with the linear
         kernel. Those behind a ``+`` join for the last round; without them there is none.
+    closed_form : bool
+        Whether windows that learn their calendar may start from their closed form.
     last_iterations : int
         Iterations of the last round at most, with ``steps`` steps for each family.
     last_samples : int
@@ -115,6 +121,7 @@ class KernelRidge(Synthesizer):
         iterations: int = 32,
         steps: int = 200,
         surrogate: str = "mlp,linear+gru,patchtst",
+        closed_form: bool = True,
         last_iterations: int = 6,
         last_samples: int = 256,
         networks: int = 8,
@@ -135,6 +142,7 @@ class KernelRidge(Synthesizer):
         self.iterations = iterations
         self.steps = steps
         self.surrogate = surrogate
+        self.closed_form = closed_form
         self.last_iterations = last_iterations
         self.last_samples = last_samples
         self.networks = networks
@@ -180,27 +188,41 @@ class KernelRidge(Synthesizer):
         problem, state, **how
             As in :meth:`Synthesizer.fit`; the last round keeps its state beside ``state``.
         """
-        super().fit(problem, state=state, **how)
+        closed, begin = self._closed_form(problem, how.get("seed", 0)), problem
+        if closed is not None:
+            begin = replace(problem, start=closed.windows_)
+        super().fit(begin, state=state, **how)
+        done = len(self.history_) - 1  # more of them are followed by another last round
+        if closed is not None:
+            self.history_ = _continued(closed.history_, self.history_[1:])
         few = len(problem.start) * problem.start.n_locations <= self.last_samples
         if self._joining and self.iterations and few:
             last, problem = self._last_round(problem)
-            done = len(self.history_) - 1  # more of them are followed by another last round
             beside = None if state is None else Path(state).with_suffix(f".after-{done}.state")
             last.fit(problem, state=beside, **how)
             if last.best_ < last.history_[0]["validation"]:
                 self.windows_ = last.windows_
             self.best_ = last.best_
             self.earlier_seconds_ += last.earlier_seconds_
-            rows = [{**row, "iteration": done + row["iteration"]} for row in last.history_]
-            self.history_ = [{**row, "round": 1} for row in self.history_]
-            self.history_ += [{**row, "round": 2} for row in rows]
+            first = [{**row, "round": 1} for row in self.history_]
+            self.history_ = _continued(first, [{**row, "round": 2} for row in last.history_])
         return self
+
+    def _closed_form(self, problem: DistillationProblem, seed: int) -> ClosedForm | None:
+        """Return the closed form to start from, if the windows are to."""
+        learn_calendar = problem.n_learned > problem.n_series
+        if not (self.closed_form and self.iterations and learn_calendar and problem.is_free):
+            return None
+        closed = ClosedForm()
+        closed.fit(problem, seed=seed)
+        return closed
 
     def _last_round(self, problem: DistillationProblem) -> tuple[KernelRidge, DistillationProblem]:
         """Return what goes on from the best windows, and how it is judged."""
         families = self._all_families
         options = {
             "surrogate": ",".join(families),
+            "closed_form": False,  # it goes on from what was learned
             "iterations": self.last_iterations,
             "steps": self.steps * len(families),
             "average": self.last_average,
@@ -367,6 +389,14 @@ class KernelRidge(Synthesizer):
             network.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             network.optimizer.step()
+
+
+def _continued(
+    rows: list[dict[str, float]], then: list[dict[str, float]]
+) -> list[dict[str, float]]:
+    """Return the rows of a history followed by those of another, which count on."""
+    done = rows[-1]["iteration"]
+    return [*rows, *({**row, "iteration": done + row["iteration"]} for row in then)]
 
 
 def _learns(problem: DistillationProblem, family: str) -> bool:

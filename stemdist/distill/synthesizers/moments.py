@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from stemdist.data.windows import TensorWindows
-from stemdist.distill.parametrisation import FreeWindows, parametrisation_type
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, Variables
 from stemdist.errors import InputError
@@ -74,8 +73,7 @@ class ClosedForm(Synthesizer):
         InputError
             If the windows are parametrised otherwise: they could not take the moments.
         """
-        kind = parametrisation_type(problem.parametrisation, problem.parametrisation_options)
-        if not (isinstance(kind, type) and issubclass(kind, FreeWindows)):
+        if not problem.is_free:
             raise InputError(
                 f"parametrisation {problem.parametrisation!r} cannot be used with the synthesizer "
                 "'closed-form', which sets every number of the windows: use 'tensor'"

@@ -9,9 +9,10 @@ from stemdist.data.windows import TensorWindows
 from stemdist.distill import DistillationProblem, make_synthesizer
 from stemdist.distill.synthesizer import Variables
 from stemdist.distill.synthesizers.kernel_ridge import KernelRidge
+from stemdist.distill.synthesizers.moments import ClosedForm
 from stemdist.distill.synthesizers.ridge import ridge_answers
 from stemdist.errors import InputError
-from stemdist.forecast import FORECASTERS, make_forecaster, shape_of
+from stemdist.forecast import FORECASTERS, TrainingSettings, make_forecaster, shape_of
 from stemdist.forecast.forecasters import mtgnn
 from stemdist.forecast.hidden_states import penultimate_features
 
@@ -217,8 +218,68 @@ def test_large_sets_have_no_last_round(labelled, beyond, rounds):
     assert len({row.get("round", 1) for row in history}) == rounds
 
 
+@pytest.fixture(scope="module")
+def few(make_problem) -> DistillationProblem:
+    """Two windows, no more than the dimensions of the calendar, which they learn."""
+    problem = make_problem(
+        labels="expert", time_ratio=0.01, space_ratio=1.0, judging=TrainingSettings(updates=100)
+    )
+    assert problem.n_learned > problem.n_series
+    return problem
+
+
+def test_windows_that_learn_their_calendar_start_from_their_closed_form(few):
+    closed = ClosedForm().fit(few, seed=1)
+    assert closed.best_ < closed.history_[0]["validation"]
+    still = KernelRidge(**{**SMALL, "iterations": 1, "surrogate": "linear", "learning_rate": 1e-9})
+    still.fit(few, seed=1)
+    torch.testing.assert_close(still.windows_.x, closed.windows_.x)
+    assert repr(still.history_[:2]) == repr(closed.history_)
+    assert [row["iteration"] for row in still.history_] == [0, 1, 2]
+    rounds = KernelRidge(**JOINED).fit(few, seed=1)
+    assert repr([row["validation"] for row in rounds.history_[:2]]) == repr(
+        [row["validation"] for row in closed.history_]
+    )
+    assert [row["iteration"] for row in rounds.history_] == [0, 1, 2, 3, 3, 4, 5]
+    assert [row["round"] for row in rounds.history_] == [1, 1, 1, 1, 2, 2, 2]
+
+
+def test_a_closed_form_that_validation_refuses_is_no_start(few, monkeypatch):
+    monkeypatch.setattr(ClosedForm, "improve", spoil)
+    fitted = KernelRidge(**SMALL, surrogate="linear").fit(few, seed=1)
+    alone = KernelRidge(**SMALL, surrogate="linear", closed_form=False).fit(few, seed=1)
+    assert torch.equal(fitted.windows_.x, alone.windows_.x)
+    assert len(fitted.history_) == len(alone.history_) + 1
+
+
+def spoil(self, problem, variables, generator) -> float:
+    with torch.no_grad():
+        variables.tensors[1].fill_(100.0)
+    return 0.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"time_ratio": 0.1},  # the calendar is fixed
+        {"parametrisation": "spectral"},  # not every number is free
+        {"synthesizer_options": {"iterations": 0}},
+    ],
+)
+def test_other_windows_start_as_they_are(make_problem, changes, monkeypatch):
+    monkeypatch.setattr(ClosedForm, "improve", None)
+    few = make_problem(**{"labels": "expert", "time_ratio": 0.01, **changes})
+    options = {**SMALL, "iterations": 1, "surrogate": "linear"}
+    fitted = KernelRidge(**{**options, **changes.get("synthesizer_options", {})}).fit(few)
+    assert len(fitted.history_) == fitted.iterations + 1
+
+
+@pytest.mark.parametrize("windows", ["many", "few"])
 @pytest.mark.parametrize("steps_before", [1, 8, 20])
-def test_a_last_round_continues_exactly(labelled, tmp_path, monkeypatch, steps_before):
+def test_a_last_round_continues_exactly(
+    labelled, few, tmp_path, monkeypatch, steps_before, windows
+):
+    labelled = few if windows == "few" else labelled
     whole = KernelRidge(**JOINED).fit(labelled, seed=2)
     state, match, calls = tmp_path / "run.state", KernelRidge._match, []
 

@@ -103,14 +103,17 @@ class DistillationProblem:
 
     def encode(self) -> Parametrisation:
         """Return the start in the chosen parametrisation."""
-        kind = parametrisation_type(self.parametrisation, self.parametrisation_options)
-        return kind(self, **self.parametrisation_options)
+        return self._parametrisation_type(self, **self.parametrisation_options)
 
     @property
     def is_free(self) -> bool:
         """Whether every number of the windows is free, whatever the others are."""
-        kind = parametrisation_type(self.parametrisation, self.parametrisation_options)
+        kind = self._parametrisation_type
         return isinstance(kind, type) and issubclass(kind, FreeWindows)
+
+    @property
+    def _parametrisation_type(self) -> Callable[..., Parametrisation]:
+        return parametrisation_type(self.parametrisation, self.parametrisation_options)
 
     def real_batch(
         self,

@@ -188,9 +188,8 @@ class KernelRidge(Synthesizer):
         problem, state, **how
             As in :meth:`Synthesizer.fit`; the last round keeps its state beside ``state``.
         """
-        closed, begin = self._closed_form(problem, how.get("seed", 0)), problem
-        if closed is not None:
-            begin = replace(problem, start=closed.windows_)
+        closed = self._closed_form(problem, how.get("seed", 0))
+        begin = problem if closed is None else replace(problem, start=closed.windows_)
         super().fit(begin, state=state, **how)
         done = len(self.history_) - 1  # more of them are followed by another last round
         if closed is not None:

@@ -3,14 +3,14 @@
 Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
 ``era5-2mt-2019-03-uk.nc``::
 
-    python benchmarks/ablation.py --output flagship --jobs 2               # a day on two cores
-    python benchmarks/ablation.py --output flagship --methods means,regions --ratios 0.01x0.1
+    python benchmarks/ablation.py --output headline --jobs 2               # a day on two cores
+    python benchmarks/ablation.py --output headline --methods means,regions --ratios 0.01x0.1
 
 The parts before the synthesizer are compared where it starts, at real windows with the experts'
 answers, and again (``default-means`` and so on) behind the default synthesizer. The synthesizers
 all start from the same windows. Parametrisations are given as many windows as free ones, which they
 store in fewer bytes (``equal_bytes.py`` gives them the same bytes). Forecasters are trained and
-tested as in ``flagship.py``, whose results in the same folder are reused.
+tested as in ``headline_table.py``, whose results in the same folder are reused.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import flagship
+import headline_table
 import torch
 
-from stemdist.cost import keep_freed_memory
+from stemdist.profiling import keep_freed_memory
 
 Parts = dict[str, tuple[str, dict[str, Any]]]
 
@@ -69,7 +69,7 @@ PARAMETRISATIONS: Parts = {
 
 def rows() -> Parts:
     """Return what is compared: the start, its parts, synthesizers, and parts of the default."""
-    start = flagship.VARIANTS["start"]
+    start = headline_table.VARIANTS["start"]
     before = {name: (title, {**start, **part}) for name, (title, part) in PARTS.items()}
     behind = {
         f"default-{name}": (f"default, {title}", part) for name, (title, part) in PARTS.items()
@@ -82,7 +82,7 @@ def rows() -> Parts:
 def main() -> None:
     """Run the rows on all data sets and print the excess over full data, in per cent."""
     compared = rows()
-    options = flagship.parser(__doc__)
+    options = headline_table.parser(__doc__)
     options.set_defaults(
         methods=",".join(compared),
         references="full",
@@ -92,11 +92,11 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     variants = {name: changes for name, (_, changes) in compared.items() if name != "default"}
-    found = flagship.run(arguments, variants)
+    found = headline_table.run(arguments, variants)
     found.write(Path(arguments.output))
     excess = found.excess(by=("data",))
     half_width = (100 * excess["half_width"]).unstack("data").round(1).add_suffix(" +-")
-    table = flagship.by_data(excess["mean"]).join(half_width)
+    table = headline_table.by_data(excess["mean"]).join(half_width)
     print(table.rename(index={name: title for name, (title, _) in compared.items()}).to_string())
 
 

@@ -19,13 +19,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from alone import Alone, hardware
+from isolated_process import Alone, hardware
 
 import stemdist
-from stemdist.cost import measure
 from stemdist.distill import DistillSettings, distill
-from stemdist.evaluate.benchmark_settings import ratio_pair
+from stemdist.evaluate.grid.settings import ratio_pair
 from stemdist.forecast import ForecastTask, TrainingSet, TrainingSettings, fit_windows, held_out
+from stemdist.profiling import measure
 
 WANTED = 2  # trainings after which distilling should have paid
 FILE = "era5-2mt-2019-03-uk.nc"

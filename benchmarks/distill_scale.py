@@ -28,16 +28,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alone import Alone, hardware, peak_gib
+from isolated_process import Alone, hardware, peak_gib
 from matplotlib.figure import Figure
 from scaling import draw_slopes
 
 import stemdist
-from stemdist.cost import measure
 from stemdist.data.simulate import make_simulation
 from stemdist.distill import DistillationProblem, DistillSettings, distill, recipe
-from stemdist.evaluate.figures import MARKERS, SERIES, save_figure
+from stemdist.evaluate.comparison.figures import MARKERS, SERIES, save_figure
 from stemdist.forecast import ForecastTask, TrainingSettings, task
+from stemdist.profiling import measure
 
 PHASES = {
     "graph": (task, "build_graph"),

@@ -3,11 +3,11 @@
 Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
 ``era5-2mt-2019-03-uk.nc``::
 
-    python benchmarks/equal_bytes.py --output flagship --jobs 2            # two hours on two cores
+    python benchmarks/equal_bytes.py --output headline --jobs 2            # two hours on two cores
 
 The budget is what the default method stores at 1 % of the windows x 10 % of the locations: the
 numbers from which ``x`` and ``y`` are made. Every row is given as many windows as that pays for.
-Forecasters are trained and tested as in ``flagship.py``, whose results in the same folder are
+Forecasters are trained and tested as in ``headline_table.py``, whose results in the same folder are
 reused; ERA5-UK is undivided.
 """
 
@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import flagship
+import headline_table
 import torch
 
-from stemdist.cost import keep_freed_memory
-from stemdist.distill.recipe import n_learned
+from stemdist.distill.pipeline import n_learned
 from stemdist.evaluate import Benchmark, benchmark
 from stemdist.forecast import ForecastTask
+from stemdist.profiling import keep_freed_memory
 
 TIME, SPACE = 0.01, 0.1  # of the set whose bytes are the budget
 CONTIGUOUS = {"selection": "contiguous", "parametrisation": "series"}
@@ -99,13 +99,15 @@ def run(name: str, task: ForecastTask, arguments: argparse.Namespace) -> list[Be
     parts = []
     for method in arguments.rows.split(","):
         row, plain = ROWS[method], method == "default"
-        settings = flagship.protocol(
+        settings = headline_table.protocol(
             methods=("default", "start") if plain else (method,),
-            variants=flagship.VARIANTS if plain else {method: {"method": "default", **row.changes}},
+            variants=headline_table.VARIANTS
+            if plain
+            else {method: {"method": "default", **row.changes}},
             references=("full", "compressed", "random") if plain else ("full",),
             ratios=(f"{TIME}x{SPACE}" if plain else row.ratio(task),),
             seeds=arguments.seeds,
-            forecasters=flagship.FORECASTERS,
+            forecasters=headline_table.FORECASTERS,
         )
         results = Path(arguments.output) / "runs"
         found = benchmark(
@@ -118,8 +120,8 @@ def run(name: str, task: ForecastTask, arguments: argparse.Namespace) -> list[Be
 def main() -> None:
     """Run the rows on all data sets and print the excess over full data, in per cent."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", default="flagship", help="folder of results")
-    parser.add_argument("--data", default=",".join(flagship.DATA))
+    parser.add_argument("--output", default="headline", help="folder of results")
+    parser.add_argument("--data", default=",".join(headline_table.DATA))
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
@@ -128,11 +130,11 @@ def main() -> None:
     keep_freed_memory()
     parts = []
     for name in arguments.data.split(","):
-        made = flagship.MAKERS[name]()
+        made = headline_table.MAKERS[name]()
         task = made if isinstance(made, ForecastTask) else made["100%"]
         parts += run(name, task, arguments)
-    excess = flagship.joined(parts).excess(by=("data",))["mean"].droplevel("ratio")
-    table = flagship.by_data(excess)
+    excess = headline_table.joined(parts).excess(by=("data",))["mean"].droplevel("ratio")
+    table = headline_table.by_data(excess)
     print(table.rename(index={name: row.title for name, row in ROWS.items()}).to_string())
 
 

@@ -31,18 +31,18 @@ from typing import Any
 import pandas as pd
 import torch
 import xarray as xr
-from alone import hardware
+from isolated_process import hardware
 from joblib import Parallel, delayed
 
 import stemdist
 from stemdist import ForecastTask, GraphSettings, TaskSettings
-from stemdist.cost import keep_freed_memory, measure
 from stemdist.data import canonical_series, simulate
 from stemdist.evaluate import EvaluationSettings, evaluate
-from stemdist.evaluate.figures import SERIES, save_figure
-from stemdist.evaluate.table import aligned
+from stemdist.evaluate.comparison.figures import SERIES, save_figure
+from stemdist.evaluate.comparison.tables import aligned
 from stemdist.files import atomic_path
 from stemdist.forecast import FORECASTERS, TrainingSettings, fresh_forecaster, train_forecaster
+from stemdist.profiling import keep_freed_memory, measure
 
 ADAPTERS = ("module", "hf-patchtst", "hf-patchtsmixer")  # left out unless asked for
 DATA = ("los-loop", "traffic-sim", "weather-sim", "era5-uk")
@@ -78,7 +78,7 @@ def settings_of(forecaster: str, options: argparse.Namespace) -> EvaluationSetti
     """Return the same budget for every forecaster."""
     return EvaluationSettings(
         forecasters=(forecaster,),
-        methods=("full",),
+        references=("full",),
         seeds=options.seeds,
         learning_rates=tuple(options.learning_rates),
         updates=options.updates,

@@ -27,7 +27,7 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from alone import Alone, hardware, peak_gib, prepare, timed
+from isolated_process import Alone, hardware, peak_gib, prepare, timed
 from torch import Tensor
 from torch_geometric.data import Data
 

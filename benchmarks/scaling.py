@@ -26,14 +26,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from alone import Alone, hardware, peak_gib, timed
+from isolated_process import Alone, hardware, peak_gib, timed
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.spatial import KDTree
 from torch import Tensor
 from torch_geometric.data import Data
 
-from stemdist.evaluate.figures import MARKERS, SERIES, save_figure
+from stemdist.evaluate.comparison.figures import MARKERS, SERIES, save_figure
 from stemdist.forecast import make_forecaster
 from stemdist.forecast.layers import learned_graph, sparse
 

@@ -35,21 +35,22 @@ from tempfile import TemporaryDirectory
 
 import torch
 import xarray as xr
-from alone import Alone, hardware, peak_gib, prepare, timed
+from isolated_process import Alone, hardware, peak_gib, prepare, timed
 from mtgnn_step import reference_forward
 from torch import Tensor, nn
 
 import stemdist
 from stemdist.distill import DistillationProblem, DistillSettings, starting_point
-from stemdist.distill.recipe import problem_of
-from stemdist.distill.synthesizer import Variables
+from stemdist.distill.parametrisation import encode
+from stemdist.distill.pipeline import problem_of
+from stemdist.distill.synthesizer import SyntheticState
 from stemdist.distill.synthesizers.gradient_matching import (
     GradientMatching,
     gradient_distance,
 )
-from stemdist.distill.synthesizers.parts import Part
+from stemdist.distill.synthesizers.subsets import ClusterSubset
 from stemdist.evaluate import BenchmarkSettings, benchmark
-from stemdist.evaluate.evaluation import interval
+from stemdist.evaluate.comparison.evaluation import interval
 from stemdist.forecast import ForecastTask, TaskSettings, make_forecaster, shape_of
 
 STEPS, PUBLISHED = 20, "90-110"
@@ -104,9 +105,9 @@ class Side:
         self.optimizer = torch.optim.Adam(
             self.surrogate.parameters(), lr=self.matching.surrogate_learning_rate, fused=True
         )
-        parametrisation = self.problem.encode()
+        parametrisation = encode(self.problem)
         optimizer = self.matching.optimizer(parametrisation.tensors)
-        self.variables = Variables(parametrisation, optimizer)
+        self.synthetic = SyntheticState(parametrisation, optimizer)
         self.generator = torch.Generator().manual_seed(0)
 
     def distance(self) -> float:
@@ -116,25 +117,25 @@ class Side:
         self.surrogate.train()
         return value
 
-    def match_all(self, parts: list[Part]) -> None:
+    def match_all(self, parts: list[ClusterSubset]) -> None:
         """Make one matching step: every part once."""
         for part in parts:
             self.match(part)
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ClusterSubset]:
         """Split the clusters at random."""
         return self.matching._parts(self.problem, self.generator)
 
-    def match(self, part: Part) -> float:
+    def match(self, part: ClusterSubset) -> float:
         """Move the windows at the clusters of a part."""
         return self.matching._match(
-            self.problem, self.variables, self.surrogate, part, self.generator
+            self.problem, self.synthetic, self.surrogate, part, self.generator
         )
 
-    def train(self, parts: list[Part]) -> None:
+    def train(self, parts: list[ClusterSubset]) -> None:
         """Train the surrogate on the windows, part by part."""
         self.matching._train(
-            self.problem, self.variables, self.surrogate, self.optimizer, parts, self.generator
+            self.problem, self.synthetic, self.surrogate, self.optimizer, parts, self.generator
         )
 
 
@@ -148,7 +149,7 @@ class ReferenceSide(Side):
             self.surrogate.parameters(), lr=self.matching.surrogate_learning_rate, foreach=False
         )
 
-    def match(self, part: Part) -> float:
+    def match(self, part: ClusterSubset) -> float:
         """Move the windows at the clusters of a part."""
         problem, here = self.problem, part.index
         index = torch.randint(
@@ -156,12 +157,12 @@ class ReferenceSide(Side):
         )
         batch, profile = problem.real.batch(index, here), problem.real.profile[here]
         wanted = self.gradients(copy.deepcopy(self.surrogate), batch, profile, part.weight)
-        x, y = self.variables.windows()
+        x, y = self.synthetic.windows()
         batch = (x[:, :, here], y[:, :, here], problem.start.mask[:, :, here])
         profile = batch[0].mean(0).transpose(0, 1).flatten(1)
         found = self.gradients(copy.deepcopy(self.surrogate), batch, profile, part.weight)
         distance = gradient_distance([g.detach() for g in wanted], found)
-        self.variables.step(torch.autograd.grad(distance, self.variables.tensors))
+        self.synthetic.step(torch.autograd.grad(distance, self.synthetic.tensors))
         return float(distance.detach())
 
     def gradients(
@@ -192,9 +193,9 @@ class ReferenceSide(Side):
         errors = (reference_forward(surrogate, x, profile) - y) ** 2
         return (errors * share).sum() / share.sum()
 
-    def train(self, parts: list[Part]) -> None:
+    def train(self, parts: list[ClusterSubset]) -> None:
         """Train the surrogate on the windows, part by part."""
-        x, y = (tensor.detach() for tensor in self.variables.windows())
+        x, y = (tensor.detach() for tensor in self.synthetic.windows())
         mask = self.problem.start.mask
         for part in parts:
             for index in self.matching._batches(len(x), self.generator):

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from alone import hardware
+from isolated_process import hardware
 from student_studies import (
     Study,
     Terms,
@@ -43,11 +43,11 @@ from student_studies import (
     tiny_study,
 )
 
-from stemdist.cost import keep_freed_memory
-from stemdist.evaluate.evaluation import interval
-from stemdist.evaluate.table import aligned
+from stemdist.evaluate.comparison.evaluation import interval
+from stemdist.evaluate.comparison.tables import aligned
 from stemdist.files import hash_of, write_json
 from stemdist.forecast import FittedForecaster, TrainingSet, fresh_forecaster, predict_windows
+from stemdist.profiling import keep_freed_memory
 from stemdist.students import Places, StudentSettings, find_teacher, teach
 from stemdist.students.teachers.forecaster import ForecasterTeacher
 

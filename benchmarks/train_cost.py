@@ -12,12 +12,12 @@ import math
 import os
 from pathlib import Path
 
-from alone import Alone, hardware
+from isolated_process import Alone, hardware
 
 import stemdist
-from stemdist.cost import measure
 from stemdist.distill import DistillSettings, distill
 from stemdist.forecast import ForecastTask, TrainingSettings, fit_windows
+from stemdist.profiling import measure
 
 TARGETS = {"seconds": 20.0, "memory": 8.0}
 BATCH = 32

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         TaskSettings,
         TrainingSettings,
     )
+    from stemdist.forecast.deploy import deploy
     from stemdist.graph import GraphSettings, LocationClustering
     from stemdist.students import StudentSettings, Teacher, Term
 
@@ -77,6 +78,7 @@ _HOMES = {
         "TaskSettings",
         "TrainingSettings",
     ),
+    "stemdist.forecast.deploy": ("deploy",),
     "stemdist.graph": ("GraphSettings", "LocationClustering"),
     "stemdist.students": ("StudentSettings", "Teacher", "Term"),
 }
@@ -104,6 +106,7 @@ __all__ = [
     "TrainingSettings",
     "benchmark",
     "canonical_series",
+    "deploy",
     "distill_series",
     "evaluate_distilled",
     "fetch",

@@ -16,8 +16,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
-from stemdist.cost import keep_freed_memory
 from stemdist.errors import StemdistError
+from stemdist.profiling import keep_freed_memory
 
 EXIT_BUG, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
 

@@ -12,10 +12,10 @@ from stemdist.data import OpenOptions
 from stemdist.errors import InputError, StemdistError
 from stemdist.evaluate import Benchmark, BenchmarkSettings, plot_benchmark, save_figure
 from stemdist.evaluate import benchmark as run_benchmark
-from stemdist.evaluate.benchmark import rolling_tasks
-from stemdist.evaluate.benchmark_tables import benchmark_text
+from stemdist.evaluate.comparison.tables import check_error
+from stemdist.evaluate.grid.benchmark import rolling_tasks
+from stemdist.evaluate.grid.tables import benchmark_text
 from stemdist.evaluate.report import report_benchmark
-from stemdist.evaluate.table import check_error
 from stemdist.forecast import ForecastTask
 
 

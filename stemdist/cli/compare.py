@@ -54,14 +54,14 @@ def compare(
     relative_rmse is the root mean squared error in units of the targets' standard deviation.
     Times are medians over the seeds; added memory is the highest that a training run took.
     """
-    unused = {"methods", "selection_seed"}
+    unused = {"references", "selection_seed"}
     refuse(given & unused, EvaluationSettings, "every forecaster is trained on the full data")
     folder = output_results(output or default_output(data, ".comparison"))
     whole = task_of(data, opening, task)
     comparison = evaluate(
         None,
         whole,
-        dataclasses.replace(settings, methods=("full",)),
+        dataclasses.replace(settings, references=("full",)),
         results=folder,
         n_jobs=jobs,
         device=device,

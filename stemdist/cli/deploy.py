@@ -13,6 +13,7 @@ from stemdist.cli.console import Console, bytes_text, print_fields
 from stemdist.cli.outputs import default_output, output_file
 from stemdist.forecast import FittedForecaster
 from stemdist.forecast.deploy import FORMATS, Deployable, Forecast, open_deployed, random_windows
+from stemdist.forecast.deploy import deploy as deploy_forecaster
 
 _REPEATS = 7
 
@@ -50,7 +51,7 @@ def deploy(
     """
     fitted = FittedForecaster.load(forecaster)
     asked = output or default_output(f"{forecaster}/", ".onnx")
-    target = fitted.deploy(output_file(asked, tuple(FORMATS)), batch=batch)
+    target = deploy_forecaster(fitted, output_file(asked, tuple(FORMATS)), batch=batch)
     metadata, forecast = open_deployed(target)
     windows = random_windows(fitted, batch or 1)
     with torch.no_grad():

@@ -19,8 +19,8 @@ from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
 from stemdist.evaluate import EvaluationSettings, evaluate_trained, text_table
 from stemdist.evaluate import evaluate as compare
+from stemdist.evaluate.comparison.tables import check_error
 from stemdist.evaluate.report import report_evaluation
-from stemdist.evaluate.table import check_error
 from stemdist.forecast import FittedForecaster
 
 _OF_TRAINED = {"test_windows", "season_steps"}

@@ -10,8 +10,13 @@ from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import default_output, output_file
 from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
-from stemdist.evaluate.figures import FORMATS, plot_distilled, plot_evaluation, save_figure
-from stemdist.evaluate.table import check_error
+from stemdist.evaluate.comparison.figures import (
+    FORMATS,
+    plot_distilled,
+    plot_evaluation,
+    save_figure,
+)
+from stemdist.evaluate.comparison.tables import check_error
 
 
 def plot(

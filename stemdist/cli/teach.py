@@ -28,7 +28,7 @@ from stemdist.forecast import (
     TrainingSet,
     TrainingSettings,
 )
-from stemdist.students import RECIPES, Places, StudentSettings, Teacher, find_teacher
+from stemdist.students import METHODS, Places, StudentSettings, Teacher, find_teacher
 from stemdist.students import teach as teach_student
 from stemdist.students.teachers.forecaster import ForecasterTeacher
 
@@ -184,10 +184,10 @@ def teach(
 def _spelled_out(options: TeachOptions) -> TeachOptions:
     """Let a recipe stand for its student: ``--student easyst``."""
     name = options.student
-    if name not in RECIPES or name in FORECASTERS.names():
+    if name not in METHODS or name in FORECASTERS.names():
         return options
     lesson = name if options.lesson == TeachOptions.lesson else options.lesson
-    return dataclasses.replace(options, lesson=lesson, student=RECIPES[name].get("student"))
+    return dataclasses.replace(options, lesson=lesson, student=METHODS[name].get("student"))
 
 
 # --recipe is how to teach; the recipe that opens the data has the longer name here.

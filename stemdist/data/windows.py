@@ -344,3 +344,8 @@ def materialise(
         given_profile=profile,
         pointwise=source.pointwise,
     )
+
+
+def evenly_spaced(n_windows: int, at_most: int) -> Tensor:
+    """Return at most ``at_most`` evenly spaced window numbers."""
+    return torch.linspace(0, n_windows - 1, min(at_most, n_windows)).round().long()

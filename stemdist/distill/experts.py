@@ -18,7 +18,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 from torch_geometric.data import Data
 
-from stemdist.data.windows import WindowSource
+from stemdist.data.windows import WindowSource, evenly_spaced
 from stemdist.distill.clusters import Clusters, cluster_windows
 from stemdist.distill.labels import RelabelledWindows
 from stemdist.distill.problem import validating_within_reason
@@ -31,7 +31,6 @@ from stemdist.forecast import (
     predict_windows,
 )
 from stemdist.forecast.predict import windows_per_block
-from stemdist.forecast.train import evenly_spaced
 
 LEAST_WEIGHT = 0.01
 """Experts of less weight are not asked: they would cost more than they say."""

@@ -8,16 +8,14 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from stemdist.distill.problem import DistillationProblem
 from stemdist.errors import unknown_name
 from stemdist.registry import Registry
-
-if TYPE_CHECKING:
-    from stemdist.distill.problem import DistillationProblem
 
 PARAMETRISATIONS: Registry[type[Parametrisation]] = Registry(
     "parametrisation",
@@ -108,3 +106,18 @@ def parametrisation_type(name: str, options: Mapping[str, Any]) -> Callable[...,
             raise unknown_name(f"option of parametrisation {name!r}", key, known)
     kind.check_options(**options)
     return kind
+
+
+def encode(problem: DistillationProblem) -> Parametrisation:
+    """Return the start of a problem in its parametrisation."""
+    return _type_of(problem)(problem, **problem.parametrisation_options)
+
+
+def is_free(problem: DistillationProblem) -> bool:
+    """Say whether every number of the windows is learned, whatever the others are."""
+    kind = _type_of(problem)
+    return isinstance(kind, type) and issubclass(kind, FreeWindows)
+
+
+def _type_of(problem: DistillationProblem) -> Callable[..., Parametrisation]:
+    return parametrisation_type(problem.parametrisation, problem.parametrisation_options)

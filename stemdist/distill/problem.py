@@ -14,17 +14,15 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from stemdist.data.windows import TensorWindows, WindowSource, materialise
+from stemdist.data.windows import TensorWindows, WindowSource, evenly_spaced, materialise
 from stemdist.data.wrapped_windows import MovedWindows
 from stemdist.distill.labels import RelabelledWindows
-from stemdist.distill.parametrisation import FreeWindows, Parametrisation, parametrisation_type
 from stemdist.forecast import (
     ForecastTask,
     TrainingSettings,
     fit_windows,
     mean_error,
 )
-from stemdist.forecast.train import evenly_spaced
 from stemdist.graph import subgraph
 
 KEPT_ANSWERS = 2**24
@@ -101,20 +99,6 @@ class DistillationProblem:
             start=self.start.to(device),
         )
 
-    def encode(self) -> Parametrisation:
-        """Return the start in the chosen parametrisation."""
-        return self._parametrisation_type(self, **self.parametrisation_options)
-
-    @property
-    def is_free(self) -> bool:
-        """Whether every number of the windows is free, whatever the others are."""
-        kind = self._parametrisation_type
-        return isinstance(kind, type) and issubclass(kind, FreeWindows)
-
-    @property
-    def _parametrisation_type(self) -> Callable[..., Parametrisation]:
-        return parametrisation_type(self.parametrisation, self.parametrisation_options)
-
     def real_batch(
         self,
         n_windows: int,
@@ -189,21 +173,26 @@ class DistillationProblem:
         return self._mean_error(candidate, self.judging, self.judge_seeds)
 
     def better_of_finalists(
-        self, result: TensorWindows
+        self, start: TensorWindows, result: TensorWindows
     ) -> tuple[TensorWindows, dict[str, float] | None]:
         """Judge the start and a result once more, by fresh forecasters who train longer.
 
         Iterates are many and their judges train briefly: the best of them may owe that to chance,
         or teach fast rather than well.
 
+        Parameters
+        ----------
+        start : TensorWindows
+            The start as the parametrisation can write it.
+        result : TensorWindows
+            The best iterate.
+
         Returns
         -------
         TensorWindows, dict of str to float
-            The better one, and the errors, as of :meth:`score`, of the ``start`` (as the
-            parametrisation can write it) and of the ``result``; None where they are the same.
+            The better one, and the errors, as of :meth:`score`, of the ``start`` and of the
+            ``result``; None where they are the same.
         """
-        with torch.no_grad():
-            start = self.candidate(*self.encode().windows())
         if torch.equal(start.x, result.x) and torch.equal(start.y, result.y):
             return result, None
         seed, n_seeds = self.judging.seed + self.judge_seeds, max(1, self.judge_seeds // 2)

@@ -11,8 +11,8 @@ from typing import Any
 
 from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.labels import expert_share
+from stemdist.distill.methods import method_fields
 from stemdist.distill.parametrisation import PARAMETRISATIONS, parametrisation_type
-from stemdist.distill.recipes import recipe_fields
 from stemdist.distill.selection import SELECTIONS
 from stemdist.distill.synthesizer import make_synthesizer
 from stemdist.errors import InputError, check_count, check_distinct, check_ratio, unknown_name
@@ -137,7 +137,7 @@ class DistillSettings:
         Parameters
         ----------
         method : str
-            A name of ``RECIPES``: the default, a published method, or a coreset.
+            A name of ``METHODS``: the default, a published method, or a coreset.
         **changes
             Fields that differ from it; options of the same synthesizer are merged.
 
@@ -151,7 +151,7 @@ class DistillSettings:
         >>> DistillSettings.of("stemdist", time_ratio=0.05).synthesizer
         'gradient-matching'
         """
-        return cls(**recipe_fields(method, changes))
+        return cls(**method_fields(method, changes))
 
     def of_experts(self) -> dict[str, Any]:
         """Return the fields that say who the experts are, as plain JSON types."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from stemdist.data.windows import TensorWindows
-from stemdist.distill.parametrisation import Parametrisation
+from stemdist.distill.parametrisation import Parametrisation, encode
 from stemdist.distill.problem import DistillationProblem
 from stemdist.errors import InputError, unknown_name
 from stemdist.files import atomic_path
@@ -43,7 +43,7 @@ SYNTHESIZERS: Registry[type[Synthesizer]] = Registry(
 
 
 @dataclass
-class Variables:
+class SyntheticState:
     """What is learned, with its optimizer's state.
 
     Parameters
@@ -157,7 +157,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def improve(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> float:
         """Make one outer iteration in place and return its mean loss."""
 
@@ -206,12 +206,12 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             Show a bar; None shows it on a terminal only.
         """
         began, self.earlier_seconds_ = time.perf_counter(), 0.0
-        parametrisation = problem.encode()
+        parametrisation = encode(problem)
         self.n_numbers_ = parametrisation.n_numbers
         optimizer = self.optimizer(parametrisation.tensors)
-        variables = Variables(parametrisation, optimizer, self.average)
+        synthetic = SyntheticState(parametrisation, optimizer, self.average)
         self.prepare(problem, seed=seed, cache=cache)
-        done = self._resume(state, variables, problem)
+        done = self._resume(state, synthetic, problem)
         if done:
             self.cached_seconds_ = 0.0  # they are among the earlier seconds
         bar = tqdm(
@@ -227,22 +227,22 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             if self._out_of_patience():
                 break
             generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
-            loss = self.improve(problem, variables, generator)
-            candidate = self._candidate(problem, variables)
+            loss = self.improve(problem, synthetic, generator)
+            candidate = self._candidate(problem, synthetic)
             self._judge(problem, candidate, iteration + 1, loss)
             bar.set_postfix(loss=f"{loss:.3g}", validation=f"{self.best_:.4f}")
-            self._save(state, variables, time.perf_counter() - began)
+            self._save(state, synthetic, time.perf_counter() - began)
         return self
 
     @torch.no_grad()
-    def _candidate(self, problem: DistillationProblem, variables: Variables) -> TensorWindows:
+    def _candidate(self, problem: DistillationProblem, synthetic: SyntheticState) -> TensorWindows:
         """Return the windows as they are now, with labels that follow the inputs."""
         if problem.answer is not None and self.relabel > 0:
-            for each in {variables.parametrisation, variables.averaged}:  # often one and the same
+            for each in {synthetic.parametrisation, synthetic.averaged}:  # often one and the same
                 windows = problem.candidate(*each.windows())
                 answers = problem.answer(windows).to(problem.device)
                 each.relabel(torch.lerp(windows.y, answers, self.relabel))
-        return problem.candidate(*variables.averaged.windows())
+        return problem.candidate(*synthetic.averaged.windows())
 
     def _judge(
         self, problem: DistillationProblem, candidate: TensorWindows, iteration: int, loss: float
@@ -259,20 +259,20 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             best, stale = (row["validation"], 0) if better else (best, stale + 1)
         return self.patience is not None and stale >= self.patience
 
-    def _begin(self, variables: Variables, problem: DistillationProblem) -> None:
+    def _begin(self, synthetic: SyntheticState, problem: DistillationProblem) -> None:
         with torch.no_grad():
-            self.windows_ = problem.candidate(*variables.windows())
+            self.windows_ = problem.candidate(*synthetic.windows())
         self.best_ = problem.score(self.windows_)
         self.history_ = [{"iteration": 0, "loss": float("nan"), "validation": self.best_}]
 
-    def _save(self, state: str | Path | None, variables: Variables, seconds: float) -> None:
+    def _save(self, state: str | Path | None, synthetic: SyntheticState, seconds: float) -> None:
         if state is None:
             return
         content = {
-            "tensors": [tensor.detach() for tensor in variables.tensors],
-            "averages": [tensor.detach() for tensor in variables.averaged.tensors],
+            "tensors": [tensor.detach() for tensor in synthetic.tensors],
+            "averages": [tensor.detach() for tensor in synthetic.averaged.tensors],
             "memory": self.memory(),
-            "optimizer": variables.optimizer.state_dict(),
+            "optimizer": synthetic.optimizer.state_dict(),
             "best": (self.best_, self.windows_.x, self.windows_.y),
             "history": self.history_,
             "seconds": self.earlier_seconds_ + self.cached_seconds_ + seconds,
@@ -281,20 +281,20 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             torch.save(content, path)
 
     def _resume(
-        self, state: str | Path | None, variables: Variables, problem: DistillationProblem
+        self, state: str | Path | None, synthetic: SyntheticState, problem: DistillationProblem
     ) -> int:
         """Continue from ``state`` if it is there, else score the start; return what is done."""
         if state is None or not Path(state).exists():
-            self._begin(variables, problem)
+            self._begin(synthetic, problem)
             return 0
         content = torch.load(state, map_location=problem.device, weights_only=True)
         with torch.no_grad():
-            tensors = [*variables.tensors, *variables.averaged.tensors]
+            tensors = [*synthetic.tensors, *synthetic.averaged.tensors]
             kept = [*content["tensors"], *content["averages"]]
             for tensor, earlier in zip(tensors, kept, strict=True):
                 tensor.copy_(earlier)
         self.remember(content["memory"])
-        variables.optimizer.load_state_dict(content["optimizer"])
+        synthetic.optimizer.load_state_dict(content["optimizer"])
         self.best_, x, y = content["best"]
         self.windows_ = replace(problem.start, x=x, y=y)
         self.history_, self.earlier_seconds_ = content["history"], content["seconds"]
@@ -312,7 +312,7 @@ class Selection(Synthesizer):
         return torch.optim.SGD(tensors, lr=0.0)
 
     def improve(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> float:
         """Do nothing; there are no iterations."""
         return 0.0

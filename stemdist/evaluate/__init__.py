@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-from stemdist.evaluate.benchmark import benchmark, rolling_tasks
-from stemdist.evaluate.benchmark_figure import plot_benchmark
-from stemdist.evaluate.benchmark_result import Benchmark
-from stemdist.evaluate.benchmark_settings import BenchmarkSettings
-from stemdist.evaluate.benchmark_tables import benchmark_text
-from stemdist.evaluate.evaluation import Evaluation
-from stemdist.evaluate.fidelity import fidelity
-from stemdist.evaluate.figures import plot_distilled, plot_evaluation, save_figure
-from stemdist.evaluate.methods import METHODS, Budget, Method, TrainingData
-from stemdist.evaluate.metrics import ErrorSums, forecast_errors, skill
-from stemdist.evaluate.protocol import evaluate
-from stemdist.evaluate.quality import break_even, gap_closed, label_robust_score
+from stemdist.evaluate.comparison.evaluation import Evaluation
+from stemdist.evaluate.comparison.fidelity import fidelity
+from stemdist.evaluate.comparison.figures import plot_distilled, plot_evaluation, save_figure
+from stemdist.evaluate.comparison.protocol import evaluate
+from stemdist.evaluate.comparison.quality import break_even, gap_closed, label_robust_score
+from stemdist.evaluate.comparison.settings import EvaluationSettings
+from stemdist.evaluate.comparison.tables import check_error, forecaster_table, text_table
+from stemdist.evaluate.comparison.trained import TrainedErrors, evaluate_trained
+from stemdist.evaluate.comparison.training_data import REFERENCES, Budget, Reference, TrainingData
+from stemdist.evaluate.comparison.unseen import Unseen, hold_out
+from stemdist.evaluate.grid.benchmark import benchmark, rolling_tasks
+from stemdist.evaluate.grid.figure import plot_benchmark
+from stemdist.evaluate.grid.result import Benchmark
+from stemdist.evaluate.grid.settings import BenchmarkSettings
+from stemdist.evaluate.grid.tables import benchmark_text
+from stemdist.evaluate.metrics.errors import ErrorSums, forecast_errors, skill
+from stemdist.evaluate.metrics.targets import TargetSummary, area_weights, persistence_scale
+from stemdist.evaluate.metrics.verification import Verification
 from stemdist.evaluate.report import report_benchmark, report_evaluation
-from stemdist.evaluate.settings import EvaluationSettings
-from stemdist.evaluate.table import check_error, forecaster_table, text_table
-from stemdist.evaluate.targets import TargetSummary, area_weights, persistence_scale
-from stemdist.evaluate.trained import TrainedErrors, evaluate_trained
-from stemdist.evaluate.yardstick import Yardstick
-from stemdist.evaluate.zero_shot import Unseen, hold_out
 
 __all__ = [
-    "METHODS",
+    "REFERENCES",
     "Benchmark",
     "BenchmarkSettings",
     "Budget",
     "ErrorSums",
     "Evaluation",
     "EvaluationSettings",
-    "Method",
+    "Reference",
     "TargetSummary",
     "TrainedErrors",
     "TrainingData",
     "Unseen",
-    "Yardstick",
+    "Verification",
     "area_weights",
     "benchmark",
     "benchmark_text",

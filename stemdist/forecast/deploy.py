@@ -21,7 +21,7 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from stemdist.data.readers.base import require
+from stemdist.dependencies import require
 from stemdist.errors import InputError, StemdistError, check_count
 from stemdist.files import atomic_path
 from stemdist.forecast.features import InputFeatures

@@ -242,30 +242,6 @@ class FittedForecaster:
             (part / "config.json").write_text(text + "\n", encoding="utf-8")
         return folder
 
-    def deploy(self, target: str | Path, *, batch: int | None = None) -> Path:
-        """Write one ``.onnx`` or ``.pt2`` file that runs without this package.
-
-        Parameters
-        ----------
-        target : str or Path
-            ``.onnx`` (extra ``deploy``) or ``.pt2`` (:func:`torch.export.load`).
-        batch : int, optional
-            Number of windows of every call; any number by default.
-
-        Returns
-        -------
-        Path
-            The file; see :func:`stemdist.forecast.deploy.deploy`.
-
-        Raises
-        ------
-        InputError
-            If the ending is unknown, or this forecaster cannot be exported.
-        """
-        from stemdist.forecast.deploy import deploy  # it needs this class
-
-        return deploy(self, target, batch=batch)
-
     @staticmethod
     def is_saved(folder: str | Path) -> bool:
         """Say whether a folder holds the files of a saved forecaster."""

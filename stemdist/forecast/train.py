@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch_geometric.data import Data
 from tqdm.auto import tqdm
 
-from stemdist.data.windows import Batch, WindowSource
+from stemdist.data.windows import Batch, WindowSource, evenly_spaced
 from stemdist.errors import InputError
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast.base import Forecaster
@@ -372,8 +372,3 @@ def batch_index(n_windows: int, batch_windows: int, update: int, seed: int) -> T
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(n_windows, generator=generator)
     return order[position * size : (position + 1) * size]
-
-
-def evenly_spaced(n_windows: int, at_most: int) -> Tensor:
-    """Return at most ``at_most`` evenly spaced window numbers."""
-    return torch.linspace(0, n_windows - 1, min(at_most, n_windows)).round().long()

@@ -1,10 +1,11 @@
 """Graphs between locations, clusters of locations, and random parts of either."""
 
-from stemdist.graph.build import GRAPH_METHODS, GraphSettings, build_graph
+from stemdist.graph.build import build_graph
 from stemdist.graph.clustering import LocationClustering
 from stemdist.graph.coarsen import coarsen_graph, subgraph
 from stemdist.graph.edges import Edges
 from stemdist.graph.neighbours import connectivity, neighbour_mean, neighbour_operator
+from stemdist.graph.settings import GRAPH_METHODS, GraphSettings
 from stemdist.graph.subsets import random_locations, random_partition, subset_weights
 
 __all__ = [

@@ -20,7 +20,7 @@ from stemdist.errors import InputError
 from stemdist.graph.edges import Edges
 
 if TYPE_CHECKING:
-    from stemdist.graph.build import GraphSettings
+    from stemdist.graph.settings import GraphSettings
 
 _PICKLES = (".pkl", ".pickle")
 

@@ -16,7 +16,7 @@ from stemdist.errors import InputError
 from stemdist.graph.edges import Edges, from_neighbour_table
 
 if TYPE_CHECKING:
-    from stemdist.graph.build import GraphSettings
+    from stemdist.graph.settings import GraphSettings
 
 Floats = npt.NDArray[np.float32]
 

@@ -18,7 +18,7 @@ from stemdist.errors import InputError
 from stemdist.graph.edges import Edges
 
 if TYPE_CHECKING:
-    from stemdist.graph.build import GraphSettings
+    from stemdist.graph.settings import GraphSettings
 
 _SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
 _CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))

@@ -20,7 +20,7 @@ from stemdist.graph.edges import Edges, from_neighbour_table
 from stemdist.graph.positions import required_positions
 
 if TYPE_CHECKING:
-    from stemdist.graph.build import GraphSettings
+    from stemdist.graph.settings import GraphSettings
 
 _SMALLEST_KNN_WEIGHT = 1e-6  # a remote location keeps its neighbours
 _SMALLEST_DISTANCE_WEIGHT = 0.1  # the threshold of DCRNN's published graphs

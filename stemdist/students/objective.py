@@ -16,8 +16,8 @@ from stemdist.forecast.hidden_states import hidden_states
 from stemdist.forecast.objective import ForecastLoss
 from stemdist.students.bins import Bins
 from stemdist.students.divergences import Divergence, Truth, make_divergence
-from stemdist.students.lessons import Lessons
 from stemdist.students.projections import PROJECTIONS, Projection, resized
+from stemdist.students.teacher_outputs import TeacherOutputs
 from stemdist.students.term import Term
 from stemdist.students.view import View
 from stemdist.students.views import make_view
@@ -147,7 +147,7 @@ class TeachingObjective(Objective):
         Its weight; 0 learns from teachers alone.
     terms : sequence of Term
         What is learned from each teacher.
-    lessons : sequence of Lessons
+    outputs : sequence of TeacherOutputs
         One for each teacher.
     aligners : sequence of sequences of Aligner
         One for each teacher and term that asks a teacher.
@@ -165,7 +165,7 @@ class TeachingObjective(Objective):
         observed: ForecastLoss,
         observed_weight: float,
         terms: Sequence[Term],
-        lessons: Sequence[Lessons],
+        outputs: Sequence[TeacherOutputs],
         aligners: Sequence[Sequence[Aligner]],
         own: Sequence[Aligner],
         *,
@@ -174,7 +174,7 @@ class TeachingObjective(Objective):
     ) -> None:
         super().__init__()
         self.observed, self.observed_weight = observed, observed_weight
-        self.terms, self.lessons = tuple(terms), tuple(lessons)
+        self.terms, self.outputs = tuple(terms), tuple(outputs)
         self.of_teachers = nn.ModuleList(nn.ModuleList(each) for each in aligners)
         self.own = nn.ModuleList(own)
         self.own_terms = [aligner.term for aligner in own]
@@ -185,12 +185,12 @@ class TeachingObjective(Objective):
     @property
     def needs_windows(self) -> bool:
         """True where teachers have answered the windows."""
-        return bool(self.lessons)
+        return bool(self.outputs)
 
     def identity(self) -> Any:
         """Return the terms, and which teachers answered which windows."""
         what = [self.observed.identity(), self.observed_weight, self.adaptive]
-        return [*what, [term.to_json() for term in self.terms], [x.identity for x in self.lessons]]
+        return [*what, [term.to_json() for term in self.terms], [x.identity for x in self.outputs]]
 
     def forward(self, forecaster: Forecaster, update: Update) -> dict[str, Tensor]:
         """Return the term ``observed`` and one for each :class:`Term`."""
@@ -203,8 +203,8 @@ class TeachingObjective(Objective):
         for term, aligner in zip(self.own_terms, self.own, strict=True):
             result[term.label] = aligner(student, student, truth, update.weight)
         each = [
-            self._of_teacher(lessons, aligners, student, truth, update)
-            for lessons, aligners in zip(self.lessons, self.of_teachers, strict=True)
+            self._of_teacher(outputs, aligners, student, truth, update)
+            for outputs, aligners in zip(self.outputs, self.of_teachers, strict=True)
         ]
         for share, taught in zip(self._shares(each, [rows, *states.values()]), each, strict=True):
             for label, value in taught.items():
@@ -212,9 +212,9 @@ class TeachingObjective(Objective):
         return result
 
     def _of_teacher(
-        self, lessons: Lessons, aligners: Any, student: Answers, truth: Truth, update: Update
+        self, outputs: TeacherOutputs, aligners: Any, student: Answers, truth: Truth, update: Update
     ) -> dict[str, Tensor]:
-        rows, states = lessons.at(update.windows, update.locations)
+        rows, states = outputs.at(update.windows, update.locations)
         there = {kind: state.to(update.x.device) for kind, state in states.items()}
         teacher = answers_of(rows.to(update.x.device), there, self.n_targets)
         return {a.term.label: a(student, teacher, truth, update.weight) for a in aligners}

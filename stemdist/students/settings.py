@@ -9,7 +9,7 @@ from typing import Any
 
 from stemdist.errors import InputError, unknown_name
 from stemdist.forecast import FORECASTERS, TrainingSettings
-from stemdist.students.recipes import recipe_fields
+from stemdist.students.methods import method_fields
 from stemdist.students.term import Term
 from stemdist.students.view import check_positive
 
@@ -114,7 +114,7 @@ class StudentSettings:
         Parameters
         ----------
         recipe : str
-            A name of ``RECIPES``.
+            A name of ``METHODS``.
         weights : mapping of str to float, optional
             New weights of terms by label; 0 leaves a term out.
         **changes
@@ -125,7 +125,7 @@ class StudentSettings:
         InputError
             If the recipe, a label or a field is unknown.
         """
-        fields = recipe_fields(recipe, changes)
+        fields = method_fields(recipe, changes)
         known = {each.name for each in dataclasses.fields(cls)}
         for name in fields:
             if name not in known:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from stemdist.data.windows import evenly_spaced
 from stemdist.errors import InputError
 from stemdist.forecast import (
     FittedForecaster,
@@ -27,11 +28,10 @@ from stemdist.forecast import (
 from stemdist.forecast.base import FORECASTERS
 from stemdist.forecast.hidden_states import hidden_states
 from stemdist.forecast.objective import ForecastLoss
-from stemdist.forecast.train import evenly_spaced
-from stemdist.students.lessons import Lessons, OnlineLessons, lessons_of
 from stemdist.students.objective import Aligner, Answers, TeachingObjective, answers_of
 from stemdist.students.settings import StudentSettings
 from stemdist.students.teacher import TEACHERS, Teacher, load_teacher
+from stemdist.students.teacher_outputs import OnlineOutputs, TeacherOutputs, teacher_outputs_of
 from stemdist.students.teachers.forecaster import ForecasterTeacher
 from stemdist.students.term import Term
 
@@ -185,12 +185,12 @@ def teach(
     own = _shown(student, data, terms)  # what cannot be taught fails before teachers are asked
     began = time.perf_counter()
     kinds = sorted({term.teacher_state for term in asked if term.teacher_state is not None})
-    lessons = [
+    outputs = [
         _lessons(teacher, data, kinds, settings, places, progress)
         for teacher in (teachers if asked else ())
     ]
     asking = time.perf_counter() - began
-    objective = _objective(student, data, settings, lessons, own)
+    objective = _objective(student, data, settings, outputs, own)
     result = train_forecaster(
         student,
         data.source,
@@ -221,18 +221,20 @@ def _lessons(
     settings: StudentSettings,
     places: Places,
     progress: bool | None,
-) -> Lessons:
+) -> TeacherOutputs:
     if settings.online or (places.cache is None and places.answers is None):
-        return OnlineLessons(teacher, data, kinds)
+        return OnlineOutputs(teacher, data, kinds)
     cache = None if places.cache is None else places.cache / "answers"
-    return lessons_of(teacher, data, kinds, path=places.answers, cache=cache, progress=progress)
+    return teacher_outputs_of(
+        teacher, data, kinds, path=places.answers, cache=cache, progress=progress
+    )
 
 
 def _objective(
     student: Forecaster,
     data: TrainingSet,
     settings: StudentSettings,
-    lessons: list[Lessons],
+    outputs: list[TeacherOutputs],
     own: Answers,
 ) -> TeachingObjective:
     """Build the aligners for the shapes of what student and teachers show."""
@@ -245,7 +247,7 @@ def _objective(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
         aligners = []
-        for each in lessons:
+        for each in outputs:
             answers = answers_of(*each.at(some), count)
             spread = _spread(each, data) if spreads else alike
             aligners.append([Aligner(term, own, answers, spread, bins) for term in asked])
@@ -254,7 +256,7 @@ def _objective(
         ForecastLoss(settings.training.loss),
         settings.observed_weight,
         terms,
-        lessons,
+        outputs,
         aligners,
         alone,
         n_targets=count,
@@ -279,14 +281,14 @@ def _shown(student: Forecaster, data: TrainingSet, terms: Sequence[Term]) -> Ans
     return answers_of(rows.detach(), shown, data.source.n_targets)
 
 
-def _spread(lessons: Lessons, data: TrainingSet) -> Tensor:
+def _spread(outputs: TeacherOutputs, data: TrainingSet) -> Tensor:
     """Return the standard deviation (C, L_out) of the teacher's errors on some windows."""
     source = data.source
     squares = torch.zeros(source.rows)
     seen = torch.zeros(source.rows)
     for index in torch.split(evenly_spaced(len(source), SPREAD_WINDOWS), 8):
         _, y, mask = source.batch(index)
-        rows, _ = lessons.at(index)
+        rows, _ = outputs.at(index)
         squares += ((rows - y) ** 2 * mask).sum((0, 2))
         seen += mask.sum((0, 2))
     return (squares / seen.clamp_min(1)).sqrt().view(source.n_targets, -1)

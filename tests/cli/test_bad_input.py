@@ -209,7 +209,7 @@ CASES: list[tuple[str, Make, str, str]] = [
         "nor in a comparison",
         model,
         "evaluate w.distilled.nc --data w.nc --forecasters mlp,unet",
-        "methods random, random-expert, coreset, clustered, distilled are none",
+        "references random, random-expert, coreset, clustered, distilled are none",
     ),
     ("unfit validation", other_variable, "train w.distilled.nc --data other.nc", "t2m"),
     # predicting
@@ -234,7 +234,7 @@ CASES: list[tuple[str, Make, str, str]] = [
     (
         "unknown method",
         model,
-        "evaluate w.distilled.nc --data w.nc --methods randm",
+        "evaluate w.distilled.nc --data w.nc --references randm",
         "did you mean 'random'",
     ),
     ("no seeds", model, "evaluate w.distilled.nc --data w.nc --seeds 0", "seeds is 0"),

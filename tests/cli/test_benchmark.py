@@ -51,12 +51,12 @@ def test_two_files_and_their_results(run: Run, files: None) -> None:
 def test_a_failure_is_an_error_at_the_end(
     run: Run, files: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stemdist.evaluate import benchmark_jobs
+    from stemdist.evaluate.grid import jobs
 
     def broken(*args: object) -> None:
         raise ValueError("no spectrum")
 
-    monkeypatch.setattr(benchmark_jobs, "fidelity", broken)
+    monkeypatch.setattr(jobs, "fidelity", broken)
     outcome = run(f"{LINE} --seeds 1 --quiet")
     assert outcome.status == 2
     assert "excess, mean over all" in outcome.out  # the references are there

@@ -250,7 +250,7 @@ def test_train_takes_full_data_and_validation_data(run: Run, made: Path) -> None
 def test_evaluate_prints_the_table_and_writes_files(run: Run, made: Path) -> None:
     line = (
         f"evaluate {made}/w.distilled.nc --data {made}/w.nc --forecasters linear --seeds 1 "
-        "--methods full,random,distilled --updates 3 --learning-rates 0.01 -o results"
+        "--references full,random,distilled --updates 3 --learning-rates 0.01 -o results"
     )
     outcome = run(line)
     assert outcome.status == 0
@@ -274,9 +274,9 @@ def test_compare_ranks_forecasters_and_shows_their_cost(run: Run, made: Path) ->
     assert weights == {"linear": str(4 * 2 * 2 + 2)}  # lookback x features x horizon, and bias
     assert Path("results/table.csv").is_file()
     assert "<h1>Evaluation: w.nc</h1>" in Path("results/report.html").read_text()
-    refused = run(f"compare {made}/w.nc --methods full,random {options}")
+    refused = run(f"compare {made}/w.nc --references full,random {options}")
     assert refused.status == 2
-    assert "--methods: no use here, because every forecaster is trained on the full" in refused.err
+    assert "--references: no use here, because every forecaster is trained on the full" in refused.err
 
 
 def test_targets_quantiles_and_known_future_reach_the_file(run: Run, made: Path) -> None:

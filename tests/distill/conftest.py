@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from stemdist.distill import DistillSettings, starting_point
-from stemdist.distill.recipe import problem_of
+from stemdist.distill.pipeline import problem_of
 from stemdist.forecast import ForecastTask, TaskSettings, TrainingSettings
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from stemdist.distill import DistilledSet, DistillSettings, distill
-from stemdist.distill.recipe import problem_of, starting_point
-from stemdist.distill.recipes import RECIPES
+from stemdist.distill.methods import METHODS
+from stemdist.distill.pipeline import problem_of, starting_point
 from stemdist.errors import InputError
 from stemdist.forecast import TrainingSettings
 
@@ -49,7 +49,7 @@ def tensors_of(made: DistilledSet) -> list[torch.Tensor]:
 
 
 @WITH_CUDA
-@pytest.mark.parametrize("method", RECIPES)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_distils_on_a_gpu(task, tmp_path, method):
     settings = settings_of(method)
     made = distill(task, settings, work=tmp_path, device="cuda")

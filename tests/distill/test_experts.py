@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from stemdist.data.windows import evenly_spaced
 from stemdist.distill import DistillSettings
 from stemdist.distill import experts as module
 from stemdist.distill.clusters import cluster_locations
 from stemdist.distill.experts import Expert, expert_answers, train_experts
 from stemdist.errors import InputError
 from stemdist.forecast import TrainingSettings, fit, make_forecaster, predict_windows
-from stemdist.forecast.train import evenly_spaced
 
 SETTINGS = TrainingSettings(updates=6, validate_every=3)
 

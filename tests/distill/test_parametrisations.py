@@ -9,14 +9,14 @@ from stemdist.distill import (
     DistillSettings,
     distill,
     make_synthesizer,
-    recipe,
+    pipeline,
     starting_point,
 )
-from stemdist.distill.parametrisation import PARAMETRISATIONS
+from stemdist.distill.methods import METHODS
+from stemdist.distill.parametrisation import PARAMETRISATIONS, encode
 from stemdist.distill.parametrisations.series import SeriesCuts
 from stemdist.distill.parametrisations.spectral import SpectralWindows, spatial_modes
 from stemdist.distill.ratios import stored_bytes
-from stemdist.distill.recipes import RECIPES
 from stemdist.errors import InputError
 from stemdist.forecast import TrainingSettings
 
@@ -36,7 +36,7 @@ def cut(quick) -> DistillSettings:
 
 
 def problem_of(task, settings) -> DistillationProblem:
-    return recipe.problem_of(task, settings, starting_point(task, settings))
+    return pipeline.problem_of(task, settings, starting_point(task, settings))
 
 
 @pytest.fixture(scope="module")
@@ -200,10 +200,10 @@ def test_every_parametrisation_distils(task, cut, name, labels):
     distilled = distill(task, settings)
     assert torch.isfinite(distilled.windows.x).all()
     problem = problem_of(task, settings)
-    stored = stored_bytes(distilled.windows, task.settings, problem.encode().n_numbers)
+    stored = stored_bytes(distilled.windows, task.settings, encode(problem).n_numbers)
     series_bytes = 4 * 144 * 12
     assert distilled.record["ratios"]["byte_ratio"] == pytest.approx(stored / series_bytes)
-    assert distilled.record["stored_numbers"] == problem.encode().n_numbers
+    assert distilled.record["stored_numbers"] == encode(problem).n_numbers
 
 
 def test_the_start_is_what_the_parametrisation_can_write(task, cut):
@@ -215,7 +215,7 @@ def test_the_start_is_what_the_parametrisation_can_write(task, cut):
         synthesizer_options={},
     )
     distilled = distill(task, settings)
-    x, _ = problem_of(task, settings).encode().windows()
+    x, _ = encode(problem_of(task, settings)).windows()
     assert torch.equal(distilled.windows.x[..., :2], x)
     # 2 of 6 cosines and 1 of 3, 2 of 4 modes; 2 calendar features at 27 x 6 steps and 4 clusters
     numbers = 27 * 2 * 2 * 2 + 27 * 1 * 2 + 2 * 4 * 2 + 2 * (27 * 6 + 4)
@@ -255,13 +255,13 @@ def test_a_last_round_starts_where_the_first_ended(task, cut, name):
     options = {"iterations": 2, "steps": 3, "networks": 2, "surrogate": "linear"}
     best = make_synthesizer("kernel-ridge", **options).fit(problem, seed=3).windows_
     again = replace(problem, start=best)
-    x, y = again.encode().windows()
+    x, y = encode(again).windows()
     torch.testing.assert_close(again.inputs(x), best.x, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(y, best.y, rtol=1e-5, atol=1e-5)
-    assert again.encode().n_numbers == problem.encode().n_numbers
+    assert encode(again).n_numbers == encode(problem).n_numbers
 
 
-@pytest.mark.parametrize("method", sorted(RECIPES))
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_has_valid_settings(method):
     assert DistillSettings.from_json(DistillSettings.of(method).to_json()) == DistillSettings.of(
         method

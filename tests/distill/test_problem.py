@@ -72,7 +72,7 @@ def test_finalists_are_judged_longer_by_others(make_problem, monkeypatch, better
 
     monkeypatch.setattr(module, "fit_windows", fit)
     monkeypatch.setattr(module, "mean_error", lambda error, *rest, **more: error)
-    kept, errors = problem.better_of_finalists(result)
+    kept, errors = problem.better_of_finalists(problem.start, result)
     assert torch.equal(kept.x, {"start": problem.start, "result": result}[better].x)
     assert errors[better] < errors["result" if better == "start" else "start"]
     first = problem.judging.seed + 5  # those before it chose the result
@@ -82,4 +82,4 @@ def test_finalists_are_judged_longer_by_others(make_problem, monkeypatch, better
 def test_the_start_itself_is_not_judged_again(make_problem, monkeypatch):
     problem = make_problem()
     monkeypatch.setattr(module, "fit_windows", None)
-    assert problem.better_of_finalists(problem.start) == (problem.start, None)
+    assert problem.better_of_finalists(problem.start, problem.start) == (problem.start, None)

@@ -29,9 +29,9 @@ class Spoil(Synthesizer):
     def optimizer(self, tensors):
         return torch.optim.SGD(tensors, lr=1.0)
 
-    def improve(self, problem, variables, generator):
+    def improve(self, problem, synthetic, generator):
         with torch.no_grad():
-            x = variables.tensors[0]
+            x = synthetic.tensors[0]
             x.copy_(5 * torch.randn(x.shape, generator=generator))
         return 1.0
 
@@ -66,10 +66,10 @@ class Count(Spoil):
 
     relabel = 0.0
 
-    def improve(self, problem, variables, generator):
-        down = [-torch.ones_like(tensor) for tensor in variables.tensors]
+    def improve(self, problem, synthetic, generator):
+        down = [-torch.ones_like(tensor) for tensor in synthetic.tensors]
         down[1].zero_()
-        assert all(variables.step(down) for _ in range(2))
+        assert all(synthetic.step(down) for _ in range(2))
         return 1.0
 
 

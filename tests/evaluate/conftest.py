@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stemdist.data import canonical_series, simulate
-from stemdist.distill.recipe import distill
+from stemdist.distill.pipeline import distill
 from stemdist.distill.settings import DistillSettings
 from stemdist.evaluate import EvaluationSettings, evaluate
 from stemdist.forecast import ForecastTask, TaskSettings, TrainingSettings

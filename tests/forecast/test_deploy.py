@@ -182,7 +182,7 @@ def test_the_file_forecasts_as_the_forecaster(name, options, suffix, tmp_path):
 @both_formats
 def test_the_file_forecasts_as_predict_does(suffix, tmp_path):
     task, fitted = task_of(targets=("t", "p")), fit(targets=("t", "p"))
-    path = fitted.deploy(tmp_path / f"model{suffix}")
+    path = deploy(fitted, tmp_path / f"model{suffix}")
     expected = fitted.predict(task.series, init_times="all")
     windows = fitted.scaler.inverse_features(task.train.inputs(torch.tensor([0, 9])))
     found = open_deployed(path)[1](windows)

@@ -14,8 +14,8 @@ from stemdist.forecast import FittedForecaster, TrainingSet, fresh_forecaster
 from stemdist.forecast import train as train_module
 from stemdist.forecast.objective import ForecastLoss, Update
 from stemdist.students import (
-    RECIPES,
-    OnlineLessons,
+    METHODS,
+    OnlineOutputs,
     Places,
     StudentSettings,
     TeachingObjective,
@@ -41,9 +41,9 @@ def objective_of(data, teachers, settings, student=None):
         settings.student, data.source, 0, settings.student_options
     )
     kinds = sorted({t.teacher_state for t in settings.active_terms} - {None})
-    lessons = [OnlineLessons(teacher, data, kinds) for teacher in teachers]
+    outputs = [OnlineOutputs(teacher, data, kinds) for teacher in teachers]
     own = _shown(student, data, settings.active_terms)
-    return student, _objective(student, data, settings, lessons, own)
+    return student, _objective(student, data, settings, outputs, own)
 
 
 def gradient(loss, module):
@@ -53,7 +53,7 @@ def gradient(loss, module):
     return torch.cat([part.flatten() for part in found if part is not None])
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", METHODS)
 def test_every_term_of_every_recipe_teaches(recipe, data, task, make_teacher, quick):
     settings = quick(recipe)
     names = settings.teachers or (("gru",) if settings.terms else ())

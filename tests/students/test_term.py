@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stemdist.errors import InputError
-from stemdist.students import RECIPES, Term
+from stemdist.students import METHODS, Term
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_states_that_student_and_teacher_must_show():
     assert (Term().student_state, Term().teacher_state) == (None, None)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", METHODS)
 def test_terms_of_recipes_survive_json(recipe):
-    for term in RECIPES[recipe].get("terms", ()):
+    for term in METHODS[recipe].get("terms", ()):
         assert Term(**term.to_json()) == term

@@ -9,16 +9,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from stemdist.errors import InputError, MissingDependencyError
+from stemdist.errors import InputError
 from stemdist.registry import Registry
 
 # At least two letters before the colon, so that a Windows drive is not taken for a protocol; one
@@ -292,16 +291,6 @@ def first_bytes(path: Path, count: int = 8) -> bytes:
         return b""
     with path.open("rb") as stream:
         return stream.read(count)
-
-
-def require(module: str, extra: str, what: str) -> Any:
-    """Import an optional library, or say which extra installs it."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f'{what} needs {module}, which is not installed: pip install "stemdist[{extra}]"'
-        ) from error
 
 
 def parse_start(start: str) -> pd.Timestamp:

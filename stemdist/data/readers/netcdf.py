@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import xarray as xr
 from scipy.io import netcdf_file
 
-from stemdist.data.readers.base import Reader, ReaderOptions, first_bytes, require
+from stemdist.data.readers.base import Reader, ReaderOptions, first_bytes
+from stemdist.dependencies import require
 from stemdist.errors import InputError
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"

@@ -6,12 +6,12 @@ from stemdist.data.simulate.base import (
     SIMULATORS,
     ClockSimulation,
     Simulation,
-    Variable,
     make_simulation,
     simulate,
 )
 from stemdist.data.simulate.navier_stokes import NavierStokesSimulation
 from stemdist.data.simulate.traffic import TrafficSimulation
+from stemdist.data.simulate.variable import Variable
 from stemdist.data.simulate.weather import WeatherSimulation
 
 __all__ = [

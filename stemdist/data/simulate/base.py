@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from stemdist.data.simulate.variable import Variable
+from stemdist.data.simulate.write import write_blocks
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.registry import Registry
 
@@ -31,14 +33,6 @@ SIMULATORS: Registry[type[Simulation]] = Registry(
     },
     group="stemdist.simulators",
 )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Variable:
-    """One simulated variable: the dims of a frame (without time) and its CF attributes."""
-
-    dims: tuple[str, ...]
-    attrs: dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,11 +167,29 @@ class Simulation(ABC):
     def write(self, target: str | Path, *, block_steps: int = 288) -> Path:
         """Write the series block by block, in constant memory, and return the path.
 
-        See :func:`stemdist.data.simulate.write.write_simulation`.
-        """
-        from stemdist.data.simulate.write import write_simulation
+        Parameters
+        ----------
+        target : str or Path
+            A new file or store; the suffix says the format: ``.nc`` (NetCDF-4) or ``.zarr``.
+        block_steps : int
+            Output steps simulated, held and written at a time; also the chunk length in time.
 
-        return write_simulation(self, target, block_steps=block_steps)
+        Raises
+        ------
+        InputError
+            If the suffix is not one of the two.
+        OutputError
+            If the target cannot be written; what stood there before is intact.
+        MissingDependencyError
+            For ``.zarr`` without the ``[zarr]`` extra.
+        """
+        return write_blocks(
+            target,
+            skeleton=self.skeleton(),
+            variables=self.variables(),
+            blocks=self.blocks(block_steps),
+            block_steps=block_steps,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

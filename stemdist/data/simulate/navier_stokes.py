@@ -16,7 +16,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from stemdist.data.simulate.base import Array, Simulation, Variable
+from stemdist.data.simulate.base import Array, Simulation
+from stemdist.data.simulate.variable import Variable
 from stemdist.data.simulate.vorticity import VorticityEquation, random_modes
 from stemdist.errors import InputError, check_count
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from stemdist.data.simulate.base import MINUTES_PER_DAY, Array, ClockSimulation, Variable
+from stemdist.data.simulate.base import MINUTES_PER_DAY, Array, ClockSimulation
 from stemdist.data.simulate.kinematic_wave import (
     CellTransmission,
     Floats,
@@ -24,6 +24,7 @@ from stemdist.data.simulate.road_network import (
     downstream_sensors,
     random_road_network,
 )
+from stemdist.data.simulate.variable import Variable
 from stemdist.errors import InputError, check_count
 
 CELL_KM = 0.8

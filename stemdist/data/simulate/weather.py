@@ -15,7 +15,8 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from stemdist.data.simulate.base import Array, ClockSimulation, Variable
+from stemdist.data.simulate.base import Array, ClockSimulation
+from stemdist.data.simulate.variable import Variable
 from stemdist.errors import InputError, check_count
 
 Floats = npt.NDArray[np.float64]

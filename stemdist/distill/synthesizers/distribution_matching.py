@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stemdist.distill.problem import DistillationProblem
-from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.distill.synthesizer import Synthesizer, SyntheticState
 from stemdist.distill.synthesizers.samples import check_rates, random_part, sample_rows
 from stemdist.errors import check_count, unknown_name
 
@@ -223,20 +223,20 @@ class DistributionMatching(Synthesizer):
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
     def improve(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> float:
         """Match under ``steps`` random networks and return the mean distance."""
         losses = []
         for _ in range(self.steps):
-            value = self._distance(problem, variables, generator)
-            gradients = torch.autograd.grad(value, variables.tensors, materialize_grads=True)
-            variables.step(gradients)
+            value = self._distance(problem, synthetic, generator)
+            gradients = torch.autograd.grad(value, synthetic.tensors, materialize_grads=True)
+            synthetic.step(gradients)
             losses.append(float(value.detach()))
         mean = sum(losses) / len(losses)
         return mean if math.isfinite(mean) else math.inf
 
     def _distance(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> Tensor:
         """Return the distance between a real batch and a part of the synthetic windows."""
         start = problem.start
@@ -246,7 +246,7 @@ class DistributionMatching(Synthesizer):
         windows, locations = random_part(
             len(start), start.n_locations, self.synthetic_samples, generator
         )
-        x, y = variables.windows()
+        x, y = synthetic.windows()
         x = problem.inputs(x)[windows][:, :, locations]
         real_mask = sample_rows(batch.mask)
         mask = sample_rows(start.mask[windows][:, :, locations])  # (n, C * L_out)
@@ -254,7 +254,7 @@ class DistributionMatching(Synthesizer):
         seen = mask * _random_rows(real_mask, len(mask), generator)
         real = joined_sequence(batch.x, sample_rows(batch.y) * real_seen, start.n_targets)
         targets = sample_rows(y[windows][:, :, locations]) * seen
-        synthetic = joined_sequence(x, targets, start.n_targets)
+        made = joined_sequence(x, targets, start.n_targets)
         network = RandomNetwork(
             n_features=real.shape[1],
             n_steps=real.shape[2],
@@ -265,7 +265,7 @@ class DistributionMatching(Synthesizer):
         )
         return DISTANCES[self.distance](
             network(real),
-            network(synthetic),
+            network(made),
             _shares(batch.weight, len(batch)),
             _shares(start.weight[locations], len(windows)),
         )

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.problem import DistillationProblem
-from stemdist.distill.synthesizer import Synthesizer, Variables
-from stemdist.distill.synthesizers.parts import Part, mean_profile
+from stemdist.distill.synthesizer import Synthesizer, SyntheticState
 from stemdist.distill.synthesizers.samples import check_rates
+from stemdist.distill.synthesizers.subsets import ClusterSubset, mean_profile
 from stemdist.errors import check_count
 from stemdist.forecast import Forecaster, make_forecaster, shape_of, weighted_mean
 from stemdist.graph import random_partition
@@ -115,7 +115,7 @@ class GradientMatching(Synthesizer):
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
     def improve(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> float:
         """Match the gradients of one fresh surrogate along its training."""
         seed = int(torch.randint(2**31, (), generator=generator))
@@ -129,27 +129,29 @@ class GradientMatching(Synthesizer):
                 surrogate.parameters(), lr=self.surrogate_learning_rate, fused=True
             )
             losses: list[float] = []
-            parts: list[Part] = []
+            parts: list[ClusterSubset] = []
             for step in range(self.steps):
                 if step:  # nobody would see a surrogate trained after the last step
-                    self._train(problem, variables, surrogate, optimizer, parts, generator)
+                    self._train(problem, synthetic, surrogate, optimizer, parts, generator)
                 parts = self._parts(problem, generator)
                 losses += [
-                    self._match(problem, variables, surrogate, part, generator) for part in parts
+                    self._match(problem, synthetic, surrogate, part, generator) for part in parts
                 ]
         return sum(losses) / len(losses)
 
-    def _parts(self, problem: DistillationProblem, generator: torch.Generator) -> list[Part]:
+    def _parts(
+        self, problem: DistillationProblem, generator: torch.Generator
+    ) -> list[ClusterSubset]:
         n_clusters = problem.start.n_locations
         shuffled = random_partition(n_clusters, min(self.subsets, n_clusters), generator)
-        return [Part.cut(problem.graph, problem.start.weight, index) for index in shuffled]
+        return [ClusterSubset.cut(problem.graph, problem.start.weight, index) for index in shuffled]
 
     def _match(
         self,
         problem: DistillationProblem,
-        variables: Variables,
+        synthetic: SyntheticState,
         surrogate: Forecaster,
-        part: Part,
+        part: ClusterSubset,
         generator: torch.Generator,
     ) -> float:
         """Take one step on ``x`` and ``y`` at the clusters of ``part``."""
@@ -157,21 +159,21 @@ class GradientMatching(Synthesizer):
         index = torch.randint(len(real), (self.batch_windows,), generator=generator)
         batch = real.batch(index, part.index)
         wanted = self._gradients(surrogate, part, batch, part.of(real.profile, 0))
-        x, y = variables.windows()
+        x, y = synthetic.windows()
         # (M_S, L_in, k, F), (M_S, L_out, k) and its mask
-        synthetic = (part.of(problem.inputs(x)), part.of(y), part.of(problem.start.mask))
-        profile = mean_profile(synthetic[0])  # (k, L_in * F)
-        found = self._gradients(surrogate, part, synthetic, profile, create_graph=True)
+        own = (part.of(problem.inputs(x)), part.of(y), part.of(problem.start.mask))
+        profile = mean_profile(own[0])  # (k, L_in * F)
+        found = self._gradients(surrogate, part, own, profile, create_graph=True)
         distance = gradient_distance(wanted, found)
-        gradients = torch.autograd.grad(distance, variables.tensors, materialize_grads=True)
+        gradients = torch.autograd.grad(distance, synthetic.tensors, materialize_grads=True)
         value = float(distance.detach())
-        made = variables.step(gradients)
+        made = synthetic.step(gradients)
         return value if made or math.isfinite(value) else float("inf")
 
     def _gradients(
         self,
         surrogate: Forecaster,
-        part: Part,
+        part: ClusterSubset,
         batch: tuple[Tensor, Tensor, Tensor],
         profile: Tensor,
         *,
@@ -190,14 +192,14 @@ class GradientMatching(Synthesizer):
     def _train(
         self,
         problem: DistillationProblem,
-        variables: Variables,
+        synthetic: SyntheticState,
         surrogate: Forecaster,
         optimizer: torch.optim.Optimizer,
-        parts: Sequence[Part],
+        parts: Sequence[ClusterSubset],
         generator: torch.Generator,
     ) -> None:
         """Train the surrogate on the synthetic windows, part by part."""
-        x, y = (part.detach() for part in variables.windows())
+        x, y = (part.detach() for part in synthetic.windows())
         x, mask = problem.inputs(x), problem.start.mask
         for part in parts:
             inputs, targets, counted = (part.of(whole) for whole in (x, y, mask))

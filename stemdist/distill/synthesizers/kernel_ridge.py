@@ -20,8 +20,9 @@ from torch_geometric.data import Data
 
 from stemdist.data.windows import TensorWindows, materialise
 from stemdist.distill.clusters import check_on_clusters
+from stemdist.distill.parametrisation import is_free
 from stemdist.distill.problem import DistillationProblem
-from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.distill.synthesizer import Synthesizer, SyntheticState
 from stemdist.distill.synthesizers.moments import ClosedForm
 from stemdist.distill.synthesizers.ridge import ridge_answers
 from stemdist.distill.synthesizers.samples import check_rates, random_part, sample_rows
@@ -210,7 +211,7 @@ class KernelRidge(Synthesizer):
     def _closed_form(self, problem: DistillationProblem, seed: int) -> ClosedForm | None:
         """Return the closed form to start from, if the windows are to."""
         learn_calendar = problem.n_learned > problem.n_series
-        if not (self.closed_form and self.iterations and learn_calendar and problem.is_free):
+        if not (self.closed_form and self.iterations and learn_calendar and is_free(problem)):
             return None
         closed = ClosedForm()
         closed.fit(problem, seed=seed)
@@ -271,7 +272,7 @@ class KernelRidge(Synthesizer):
             network.lifetime, network.age = kept["lifetime"], kept["age"]
 
     def improve(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> float:
         """Make ``steps`` steps and return the mean error on the real batches."""
         losses = []
@@ -280,8 +281,8 @@ class KernelRidge(Synthesizer):
             for _ in range(self.steps):
                 place = int(torch.randint(len(self.pool_), (), generator=generator))
                 network = self.pool_[place]
-                losses.append(self._match(problem, variables, network.forecaster, generator))
-                self._train(problem, variables, network, generator)
+                losses.append(self._match(problem, synthetic, network.forecaster, generator))
+                self._train(problem, synthetic, network, generator)
                 if network.age >= network.lifetime or not math.isfinite(losses[-1]):
                     self.pool_[place] = self._fresh(problem, place, generator)
         return sum(losses) / len(losses)
@@ -316,26 +317,26 @@ class KernelRidge(Synthesizer):
     def _match(
         self,
         problem: DistillationProblem,
-        variables: Variables,
+        synthetic: SyntheticState,
         forecaster: Forecaster,
         generator: torch.Generator,
     ) -> float:
         """Take one step on the learned tensors."""
-        error = self._error(problem, variables, forecaster.eval(), generator)
-        gradients = torch.autograd.grad(error, variables.tensors, materialize_grads=True)
+        error = self._error(problem, synthetic, forecaster.eval(), generator)
+        gradients = torch.autograd.grad(error, synthetic.tensors, materialize_grads=True)
         value = float(error.detach())
-        made = variables.step(gradients)
+        made = synthetic.step(gradients)
         return value if made or math.isfinite(value) else math.inf
 
     def _error(
         self,
         problem: DistillationProblem,
-        variables: Variables,
+        synthetic: SyntheticState,
         forecaster: Forecaster,
         generator: torch.Generator,
     ) -> Tensor:
         """Return the error of ridge regression from synthetic samples on a real batch."""
-        known, part_graph = self._part(problem, variables, generator)
+        known, part_graph = self._part(problem, synthetic, generator)
         features = penultimate_features(forecaster, known.x, part_graph, known.profile)
         batch, graph = problem.real_batch(
             self.batch_windows, self.batch_locations, generator, pointwise=forecaster.pointwise
@@ -353,10 +354,10 @@ class KernelRidge(Synthesizer):
         return weighted_mean((forecast - batch.y) ** 2, batch.mask, batch.weight)
 
     def _part(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> tuple[TensorWindows, Data]:
         """Return the synthetic windows, or a random part of them, and their graph."""
-        x, y = variables.windows()
+        x, y = synthetic.windows()
         start, graph = problem.start, problem.graph
         windows = replace(start, x=problem.inputs(x), y=y, given_profile=start.profile)
         if len(windows) * windows.n_locations <= self.synthetic_samples:
@@ -371,12 +372,12 @@ class KernelRidge(Synthesizer):
     def _train(
         self,
         problem: DistillationProblem,
-        variables: Variables,
+        synthetic: SyntheticState,
         network: PoolNetwork,
         generator: torch.Generator,
     ) -> None:
         """Train a network on the synthetic windows for ``updates`` updates."""
-        known, graph = self._part(problem, variables, generator)
+        known, graph = self._part(problem, synthetic, generator)
         network.age += self.updates
         if network.optimizer is None:
             return

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from stemdist.data.windows import TensorWindows
+from stemdist.distill.parametrisation import is_free
 from stemdist.distill.problem import DistillationProblem
-from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.distill.synthesizer import Synthesizer, SyntheticState
 from stemdist.errors import InputError
 from stemdist.forecast.closed_form import moments_of
 
@@ -73,14 +74,14 @@ class ClosedForm(Synthesizer):
         InputError
             If the windows are parametrised otherwise: they could not take the moments.
         """
-        if not problem.is_free:
+        if not is_free(problem):
             raise InputError(
                 f"parametrisation {problem.parametrisation!r} cannot be used with the synthesizer "
                 "'closed-form', which sets every number of the windows: use 'tensor'"
             )
 
     def improve(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> float:
         """Set the windows and return the share of the inputs' variance that is not matched."""
         problem = problem.to("cpu")  # LAPACK's least squares for matrices without full rank
@@ -99,7 +100,7 @@ class ClosedForm(Synthesizer):
         inputs = inputs.to(start.x.dtype).double()  # the targets belong to what is stored
         weight, bias = moments.solve(self.ridge)
         targets = matched_targets(inputs, share, weight, bias, self.ridge)
-        x, y = variables.tensors
+        x, y = synthetic.tensors
         with torch.no_grad():
             x.copy_(_windows(inputs, start)[..., : problem.n_learned])
             y.copy_(targets.view(len(start), start.n_locations, -1).transpose(1, 2))

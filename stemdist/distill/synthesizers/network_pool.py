@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.problem import DistillationProblem
-from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.distill.synthesizer import Synthesizer, SyntheticState
 from stemdist.distill.synthesizers.inner_loop import (
     Adam,
     FlatForecaster,
@@ -28,8 +28,8 @@ from stemdist.distill.synthesizers.inner_loop import (
     pull_back,
     train_inner,
 )
-from stemdist.distill.synthesizers.parts import Part, mean_profile
 from stemdist.distill.synthesizers.samples import check_rates
+from stemdist.distill.synthesizers.subsets import ClusterSubset, mean_profile
 from stemdist.errors import check_count, check_ratio
 from stemdist.forecast import fresh_forecaster, weighted_mean
 from stemdist.graph import random_partition
@@ -152,29 +152,29 @@ class NetworkPool(Synthesizer):
         return self.surrogate.split(",")
 
     def improve(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> float:
         """Make ``steps`` steps and return the mean error on the real batches."""
         done = len(self.history_) - 1
         fall = (1 + math.cos(math.pi * done / self.iterations)) / 2
-        for group in variables.optimizer.param_groups:
+        for group in synthetic.optimizer.param_groups:
             group["lr"] = self.learning_rate * fall
         losses = []
         for _ in range(self.steps):
-            network = self._draw(problem, variables, generator)
-            losses.append(self._step(problem, variables, network, generator))
+            network = self._draw(problem, synthetic, generator)
+            losses.append(self._step(problem, synthetic, network, generator))
             self._keep(network, generator)
         return sum(losses) / len(losses)
 
     def _step(
         self,
         problem: DistillationProblem,
-        variables: Variables,
+        synthetic: SyntheticState,
         network: Network,
         generator: torch.Generator,
     ) -> float:
         """Differentiate ``inner_steps`` updates of ``network``, which makes them."""
-        x, y = variables.windows()
+        x, y = synthetic.windows()
         training = _Training(self, problem, network, x, y, self.inner_steps, generator)
         states = train_inner(training.update, network.state, self.inner_steps)
         batch, graph = problem.real_batch(
@@ -189,19 +189,19 @@ class NetworkPool(Synthesizer):
         (towards,) = torch.autograd.grad(error, last)
         _, on_windows = pull_back(training.update, states, towards, training.leaves)
         gradients = torch.autograd.grad(
-            [x, y], variables.tensors, on_windows, materialize_grads=True
+            [x, y], synthetic.tensors, on_windows, materialize_grads=True
         )
-        variables.step(gradients)
+        synthetic.step(gradients)
         value = float(error.detach())
         network.state, network.age = states[-1], network.age + self.inner_steps
         return value if math.isfinite(value) else float("inf")
 
     def _draw(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> Network:
         """Return a random network of the pool, which is filled first."""
         while len(self.pool_) < self.networks:
-            self.pool_.append(self._fresh(problem, variables, generator))
+            self.pool_.append(self._fresh(problem, synthetic, generator))
         return self.pool_[int(torch.randint(len(self.pool_), (), generator=generator))]
 
     def _keep(self, network: Network, generator: torch.Generator) -> None:
@@ -211,7 +211,7 @@ class NetworkPool(Synthesizer):
             self.pool_.remove(network)
 
     def _fresh(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> Network:
         """Return a network of a random family after a random number of updates."""
         seed = int(torch.randint(2**31, (), generator=generator))
@@ -219,7 +219,7 @@ class NetworkPool(Synthesizer):
         weights = FlatForecaster(fresh_forecaster(family, problem.start, seed)).vector()
         network = Network(family=family, state=Adam().start(weights), age=0)
         age = int(torch.randint(self.longest + 1, (), generator=generator))
-        x, y = (part.detach() for part in variables.windows())
+        x, y = (part.detach() for part in synthetic.windows())
         training = _Training(self, problem, network, x, y, age, generator)
         network.state = train_inner(training.update, network.state, age)[-1]
         network.age = age
@@ -261,7 +261,7 @@ class _Training:
         while len(shuffled) < n_updates:
             shuffled += random_partition(start.n_locations, n_parts, generator)
         self.parts = [
-            Part.cut(problem.graph, start.weight, index) for index in shuffled[:n_updates]
+            ClusterSubset.cut(problem.graph, start.weight, index) for index in shuffled[:n_updates]
         ]
 
     def update(self, state: Tensor, number: int) -> Tensor:

@@ -32,7 +32,7 @@ from stemdist.distill.synthesizers.inner_loop import (
     Sgd,
     descend,
 )
-from stemdist.distill.synthesizers.parts import Part
+from stemdist.distill.synthesizers.subsets import ClusterSubset
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
@@ -124,7 +124,7 @@ class Trajectory:
 
 def parts_in_turn(
     graph: Data, weight: Tensor, settings: TrajectorySettings, generator: torch.Generator
-) -> Iterator[Part]:
+) -> Iterator[ClusterSubset]:
     """Split the clusters at random into parts of nearly equal size, again and again.
 
     Subset-based granular distillation (Kwon et al., ICDE 2026, STemDist): each update sees one
@@ -143,22 +143,22 @@ def parts_in_turn(
 
     Yields
     ------
-    Part
+    ClusterSubset
         Without end.
     """
     n_clusters = len(weight)
     needed = math.ceil(n_clusters / settings.clusters_per_update)
     n_parts = min(n_clusters, max(settings.subsets, needed))
-    whole = Part(index=None, graph=graph, weight=subset_weights(weight))
+    whole = ClusterSubset(index=None, graph=graph, weight=subset_weights(weight))
     while n_parts == 1:
         yield whole
     while True:
         for index in random_partition(n_clusters, n_parts, generator):
-            yield Part.cut(graph, weight, index)
+            yield ClusterSubset.cut(graph, weight, index)
 
 
-def part_loss(
-    weights: Tensor, flat: FlatForecaster, batch: Batch, part: Part, profile: Tensor
+def subset_loss(
+    weights: Tensor, flat: FlatForecaster, batch: Batch, part: ClusterSubset, profile: Tensor
 ) -> Tensor:
     """Return the weighted mean squared error at a part of the clusters.
 
@@ -170,7 +170,7 @@ def part_loss(
         The forecaster.
     batch : Batch
         Inputs (B, L_in, k, F), targets and mask (B, R, k) at the part.
-    part : Part
+    part : ClusterSubset
         Graph and weights.
     profile : Tensor
         (k, L_in * F) mean windows, for location encoders.
@@ -359,7 +359,7 @@ def _train(
         index = batch_index(len(real), settings.batch_windows, number, seed)
         batch = Batch(*real.batch(index, part.index))
         loss = partial(
-            part_loss, flat=flat, batch=batch, part=part, profile=part.of(real.profile, 0)
+            subset_loss, flat=flat, batch=batch, part=part, profile=part.of(real.profile, 0)
         )
         state = flat_descend(
             loss, state, optimizer, settings.learning_rate, number, settings.flatness

@@ -19,15 +19,15 @@ from torch import Tensor
 
 from stemdist.data.windows import Batch
 from stemdist.distill.problem import DistillationProblem
-from stemdist.distill.synthesizer import Synthesizer, Variables
+from stemdist.distill.synthesizer import Synthesizer, SyntheticState
 from stemdist.distill.synthesizers.inner_loop import FlatForecaster
-from stemdist.distill.synthesizers.parts import mean_profile
+from stemdist.distill.synthesizers.inner_training import Student, shuffled_orders
 from stemdist.distill.synthesizers.spectra import (
     mean_amplitudes,
     source_amplitudes,
     spectrum_distance,
 )
-from stemdist.distill.synthesizers.student import Student, shuffled_orders
+from stemdist.distill.synthesizers.subsets import mean_profile
 from stemdist.distill.synthesizers.trajectories import (
     Trajectory,
     TrajectorySettings,
@@ -256,20 +256,20 @@ class TrajectoryMatching(Synthesizer):
         return self.first_start + round(share * (self.last_start - self.first_start))
 
     def improve(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> float:
         """Make the matching steps of one outer iteration."""
-        losses = [self._match(problem, variables, generator) for _ in range(self.steps)]
+        losses = [self._match(problem, synthetic, generator) for _ in range(self.steps)]
         finite = [loss for loss in losses if math.isfinite(loss)]
         return sum(finite) / len(finite) if finite else math.inf
 
     def _match(
-        self, problem: DistillationProblem, variables: Variables, generator: torch.Generator
+        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> float:
         """Take one matching step and return the loss before it."""
         path = self.trajectories_[_draw(len(self.trajectories_), generator)].states
         begin = self.first_start + _draw(self.latest_start - self.first_start + 1, generator)
-        x, y = variables.windows()
+        x, y = synthetic.windows()
         x = problem.inputs(x)
         profile = problem.start.profile
         if self.synthetic_profile:
@@ -284,7 +284,7 @@ class TrajectoryMatching(Synthesizer):
         value += self._match_spectrum(leaves[:2], gradients[:2], problem.start.n_targets)
         moved = [x, y, profile] if self.learn_labels else [x, profile]
         pulls = gradients[:3] if self.learn_labels else gradients[::2]
-        made = variables.step(_through(moved, pulls, variables.tensors))
+        made = synthetic.step(_through(moved, pulls, synthetic.tensors))
         self._step_rate(gradients[3], made)
         return value
 

@@ -16,9 +16,7 @@ import xarray as xr
 
 from stemdist.data.windows import WindowSource
 from stemdist.distill.distilled import DistilledSet
-from stemdist.evaluate._map import draw_locations, draw_values, positions
-from stemdist.evaluate.evaluation import interval
-from stemdist.evaluate.figures import (
+from stemdist.evaluate.comparison.figures import (
     DASHES,
     MARKERS,
     SERIES,
@@ -28,6 +26,8 @@ from stemdist.evaluate.figures import (
     method_title,
     new_figure,
 )
+from stemdist.evaluate.comparison.location_map import draw_locations, draw_values, positions
+from stemdist.evaluate.comparison.statistics import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -223,7 +223,7 @@ def plot_spectra(spectra: pd.DataFrame) -> Figure:
     Parameters
     ----------
     spectra : pandas.DataFrame
-        As :func:`~stemdist.evaluate.fidelity.spectra` returns it.
+        As :func:`~stemdist.evaluate.comparison.fidelity.spectra` returns it.
     """
     figure, axes = _panel()
     for name, colour, marker in (("real", "black", "s"), ("synthetic", SERIES[4], "o")):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from stemdist.evaluate.benchmark_figure import plot_benchmark
-from stemdist.evaluate.benchmark_result import Benchmark
-from stemdist.evaluate.benchmark_tables import benchmark_tables, heading
+from stemdist.evaluate.comparison.tables import Rows, check_error
+from stemdist.evaluate.grid.figure import plot_benchmark
+from stemdist.evaluate.grid.result import Benchmark
+from stemdist.evaluate.grid.tables import benchmark_tables, heading
 from stemdist.evaluate.report import figures
 from stemdist.evaluate.report.page import (
     Details,
@@ -21,7 +22,6 @@ from stemdist.evaluate.report.page import (
     check_installed,
 )
 from stemdist.evaluate.report.provenance import LOOKS, config_section
-from stemdist.evaluate.table import Rows, check_error
 
 SECTIONS = {
     "Excess over full data": {
@@ -61,7 +61,7 @@ def report_benchmark(
     path : str or Path
         File to write, atomically.
     benchmark : Benchmark
-        What :func:`~stemdist.evaluate.benchmark` found; tables and curves whose reference is
+        What :func:`~stemdist.evaluate.grid.benchmark` found; tables and curves whose reference is
         missing are left out.
     column : str
         The error to show; lower is better.

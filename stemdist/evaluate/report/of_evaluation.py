@@ -13,10 +13,20 @@ import pandas as pd
 import xarray as xr
 
 from stemdist.distill.distilled import DistilledSet
-from stemdist.evaluate._map import positions
-from stemdist.evaluate.evaluation import Evaluation, records
-from stemdist.evaluate.fidelity import fidelity, real_windows, spectra
-from stemdist.evaluate.figures import method_title, plot_evaluation
+from stemdist.evaluate.comparison.evaluation import Evaluation
+from stemdist.evaluate.comparison.fidelity import fidelity, real_windows, spectra
+from stemdist.evaluate.comparison.figures import method_title, plot_evaluation
+from stemdist.evaluate.comparison.location_map import positions
+from stemdist.evaluate.comparison.statistics import records
+from stemdist.evaluate.comparison.tables import (
+    MIB,
+    Rows,
+    check_error,
+    digits,
+    evaluation_tables,
+    forecaster_rows,
+    heading,
+)
 from stemdist.evaluate.report import figures
 from stemdist.evaluate.report.page import (
     Details,
@@ -30,15 +40,6 @@ from stemdist.evaluate.report.page import (
     check_installed,
 )
 from stemdist.evaluate.report.provenance import LOOKS, config_section, looks_like
-from stemdist.evaluate.table import (
-    MIB,
-    Rows,
-    check_error,
-    digits,
-    evaluation_tables,
-    forecaster_rows,
-    heading,
-)
 from stemdist.forecast import ForecastTask
 from stemdist.forecast.locations import Locations
 
@@ -89,7 +90,7 @@ def report_evaluation(
     >>> from stemdist.evaluate import EvaluationSettings, evaluate
     >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=3, n_lon=3))
     >>> task = ForecastTask.from_series(series)
-    >>> only = EvaluationSettings(forecasters=("linear",), methods=("full",), seeds=1, updates=2)
+    >>> only = EvaluationSettings(forecasters=("linear",), references=("full",), seeds=1, updates=2)
     >>> file = Path(tempfile.mkdtemp()) / "report.html"
     >>> report_evaluation(file, evaluate(None, task, only), task=task).read_text()[:15]
     '<!DOCTYPE html>'
@@ -118,7 +119,7 @@ def report_evaluation(
 
 def _of_forecasters(evaluation: Evaluation) -> bool:
     """Say whether forecasters are compared, all on the full data, and not what they learn from."""
-    return list(evaluation.facts["settings"]["methods"]) == ["full"]
+    return list(evaluation.facts["settings"]["references"]) == ["full"]
 
 
 def _errors(evaluation: Evaluation, tables: dict[str, Rows], column: str) -> Section:
@@ -195,7 +196,7 @@ def _costs(evaluation: Evaluation, tables: dict[str, Rows]) -> Section:
     if _of_forecasters(evaluation):
         kind, over, where = "forecaster", "seeds", ""
     seconds, peaks = {}, {}
-    for name in settings[f"{kind}s"]:
+    for name in settings["references" if kind == "method" else "forecasters"]:
         own = evaluation.table[evaluation.table[kind] == name]
         title = method_title(name) if kind == "method" else name
         seconds[title] = (float(own["data_seconds"].max()), float(own["train_seconds"].mean()))
@@ -296,7 +297,7 @@ def _maps(
 def _error_maps(evaluation: Evaluation, coords: xr.Dataset, column: str) -> list[Image]:
     """Error at each location of the set under test, and how much worse than full data it is."""
     metric = column if column in evaluation.by_location else "rmse"
-    methods = evaluation.facts["settings"]["methods"]
+    methods = evaluation.facts["settings"]["references"]
     shown = _shown(evaluation)
     summary = records(evaluation.summary(column))
     mine = {name: row["mean"] for (method, name), row in summary.items() if method == shown}
@@ -326,7 +327,7 @@ def _graph_maps(evaluation: Evaluation, coords: xr.Dataset) -> list[Image]:
     if "influence" not in table:
         return []
     pair = dict.fromkeys([_shown(evaluation), "full"])
-    methods = [method for method in pair if method in settings["methods"]]
+    methods = [method for method in pair if method in settings["references"]]
     images = []
     for name in settings["forecasters"]:
         maps = {
@@ -353,7 +354,7 @@ def _graph_maps(evaluation: Evaluation, coords: xr.Dataset) -> list[Image]:
 
 def _shown(evaluation: Evaluation) -> str:
     """Return the method whose maps are drawn."""
-    methods: list[str] = list(evaluation.facts["settings"]["methods"])
+    methods: list[str] = list(evaluation.facts["settings"]["references"])
     return "distilled" if "distilled" in methods else methods[0]
 
 

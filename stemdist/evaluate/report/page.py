@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stemdist.errors import MissingDependencyError
-from stemdist.evaluate.table import Rows
+from stemdist.evaluate.comparison.tables import Rows
 from stemdist.files import atomic_path
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from stemdist.evaluate.comparison.tables import Rows, digits
 from stemdist.evaluate.report.page import Details, Part, Section, Table
-from stemdist.evaluate.table import Rows, digits
 
 LIBRARIES = ("torch", "numpy", "scikit-learn", "xarray")
 
@@ -24,7 +24,7 @@ LOOKS = {
     ],
     "coverage": ["share of the groups of real input windows with a synthetic member", "1"],
 }
-"""What each score of :func:`~stemdist.evaluate.fidelity` is, and its best value."""
+"""What each score of :func:`~stemdist.evaluate.comparison.fidelity` is, and its best value."""
 
 
 def looks_like(value: float) -> str:

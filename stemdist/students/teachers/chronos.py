@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stemdist.data.readers.base import require
+from stemdist.dependencies import require
 from stemdist.errors import InputError, unknown_name
 from stemdist.students.teachers.pretrained import (
     EXTRA,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from safetensors import safe_open
 from torch import nn
 
-from stemdist.data.readers.base import require
+from stemdist.dependencies import require
 from stemdist.errors import InputError
 
 EXTRA = "teachers"

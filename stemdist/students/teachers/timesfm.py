@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stemdist.data.readers.base import require
+from stemdist.dependencies import require
 from stemdist.errors import InputError
 from stemdist.students.teachers.pretrained import (
     EXTRA,

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from stemdist.data.readers.base import require
+from stemdist.dependencies import require
 from stemdist.errors import InputError
 from stemdist.forecast import TrainingSet
 from stemdist.students.teachers.pretrained import (

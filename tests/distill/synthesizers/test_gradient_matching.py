@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from stemdist.distill import DistillationProblem
-from stemdist.distill.synthesizer import Variables
+from stemdist.distill.parametrisation import encode
+from stemdist.distill.synthesizer import SyntheticState
 from stemdist.distill.synthesizers.gradient_matching import (
     GradientMatching,
     gradient_distance,
 )
-from stemdist.distill.synthesizers.parts import Part
+from stemdist.distill.synthesizers.subsets import ClusterSubset
 from stemdist.errors import InputError
 from stemdist.forecast import make_forecaster
 
@@ -72,8 +73,8 @@ def test_gradient_on_the_inputs_agrees_with_finite_differences(problem, family):
             **{n: getattr(problem.start, n).double() for n in ("x", "y", "mask", "weight")},
         ),
     )
-    part = Part.cut(doubled.graph, doubled.start.weight, here)
-    x, y = doubled.encode().windows()
+    part = ClusterSubset.cut(doubled.graph, doubled.start.weight, here)
+    x, y = encode(doubled).windows()
     batch = [t.double() for t in problem.real.batch(torch.arange(5), here)]
     real = matching._gradients(surrogate, part, batch, problem.real.profile[here].double())
     value = distance(doubled, matching, surrogate, part, doubled.inputs(x), y, real)
@@ -93,24 +94,26 @@ def test_gradient_on_the_inputs_agrees_with_finite_differences(problem, family):
 
 def test_clusters_outside_the_part_do_not_move(problem):
     matching = GradientMatching(batch_windows=8)
-    parametrisation = problem.encode()
+    parametrisation = encode(problem)
     x, y = parametrisation.tensors
-    variables = Variables(parametrisation, torch.optim.SGD([x, y], lr=1.0))
+    synthetic = SyntheticState(parametrisation, torch.optim.SGD([x, y], lr=1.0))
     before = x.detach().clone()
-    part = Part.cut(problem.graph, problem.start.weight, torch.tensor([1]))
+    part = ClusterSubset.cut(problem.graph, problem.start.weight, torch.tensor([1]))
     generator = torch.Generator().manual_seed(0)
-    matching._match(problem, variables, surrogate_of(problem), part, generator)
+    matching._match(problem, synthetic, surrogate_of(problem), part, generator)
     moved = (x.detach() != before).flatten(0, 1).any(dim=(0, 2))
     assert moved.tolist() == [k == 1 for k in range(x.shape[2])]
 
 
 def test_matching_lowers_the_distance(problem):
     matching, surrogate = GradientMatching(learning_rate=1e-2), surrogate_of(problem)
-    part = Part.cut(problem.graph, problem.start.weight, torch.arange(problem.start.n_locations))
-    parametrisation = problem.encode()
-    variables = Variables(parametrisation, matching.optimizer(parametrisation.tensors))
+    part = ClusterSubset.cut(
+        problem.graph, problem.start.weight, torch.arange(problem.start.n_locations)
+    )
+    parametrisation = encode(problem)
+    synthetic = SyntheticState(parametrisation, matching.optimizer(parametrisation.tensors))
     values = [
-        matching._match(problem, variables, surrogate, part, torch.Generator().manual_seed(0))
+        matching._match(problem, synthetic, surrogate, part, torch.Generator().manual_seed(0))
         for _ in range(30)
     ]
     assert values[-1] < 0.9 * values[0]
@@ -118,7 +121,7 @@ def test_matching_lowers_the_distance(problem):
 
 def test_masked_targets_have_no_influence(problem):
     matching, surrogate = GradientMatching(), surrogate_of(problem)
-    part = Part.cut(problem.graph, problem.start.weight, torch.tensor([0, 1]))
+    part = ClusterSubset.cut(problem.graph, problem.start.weight, torch.tensor([0, 1]))
     x, y, mask = problem.real.batch(torch.arange(40), part.index)
     assert mask.min() == 0
     profile = problem.real.profile[part.index]
@@ -131,18 +134,18 @@ def test_masked_targets_have_no_influence(problem):
 
 def test_a_step_that_is_not_finite_is_left_out(problem, monkeypatch):
     matching = GradientMatching(batch_windows=4)
-    parametrisation = problem.encode()
+    parametrisation = encode(problem)
     x, _ = parametrisation.tensors
-    variables = Variables(parametrisation, matching.optimizer(parametrisation.tensors))
+    synthetic = SyntheticState(parametrisation, matching.optimizer(parametrisation.tensors))
     before = x.detach().clone()
     monkeypatch.setattr(
         "stemdist.distill.synthesizers.gradient_matching.gradient_distance",
         lambda real, found: sum(g.sum() for g in found) * float("nan"),
     )
-    part = Part.cut(problem.graph, problem.start.weight, torch.tensor([0]))
-    matching._match(problem, variables, surrogate_of(problem), part, torch.Generator())
+    part = ClusterSubset.cut(problem.graph, problem.start.weight, torch.tensor([0]))
+    matching._match(problem, synthetic, surrogate_of(problem), part, torch.Generator())
     assert torch.equal(x.detach(), before)
-    assert variables.optimizer.param_groups[0]["lr"] == matching.learning_rate / 2
+    assert synthetic.optimizer.param_groups[0]["lr"] == matching.learning_rate / 2
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from sklearn.linear_model import Ridge
 
 from stemdist.data.windows import TensorWindows
 from stemdist.distill import DistillationProblem, make_synthesizer
-from stemdist.distill.synthesizer import Variables
+from stemdist.distill.parametrisation import encode
+from stemdist.distill.synthesizer import SyntheticState
 from stemdist.distill.synthesizers.kernel_ridge import KernelRidge
 from stemdist.distill.synthesizers.moments import ClosedForm
 from stemdist.distill.synthesizers.ridge import ridge_answers
@@ -41,9 +42,9 @@ def samples(n, columns, seed=0):
     return features, targets, torch.randn(4, columns, generator=draws).double()
 
 
-def variables_of(problem, synthesizer) -> Variables:
-    parametrisation = problem.encode()
-    return Variables(parametrisation, synthesizer.optimizer(parametrisation.tensors))
+def variables_of(problem, synthesizer) -> SyntheticState:
+    parametrisation = encode(problem)
+    return SyntheticState(parametrisation, synthesizer.optimizer(parametrisation.tensors))
 
 
 @pytest.mark.parametrize("n", [3, 5, 6, 20])
@@ -138,8 +139,8 @@ def test_synthetic_windows_that_are_right_have_no_error(problem):
     case = replace(case, start=start)
     synthesizer = KernelRidge(surrogate="linear", ridge=1e-9)
     forecaster = make_forecaster("linear", **shape_of(start))
-    variables = variables_of(case, synthesizer)
-    error = synthesizer._error(case, variables, forecaster, generator())
+    synthetic = variables_of(case, synthesizer)
+    error = synthesizer._error(case, synthetic, forecaster, generator())
     assert error.item() == pytest.approx(0.0, abs=1e-8)
 
 
@@ -156,11 +157,11 @@ def test_the_error_falls(problem, surrogate):
         batch_windows=16,
         ridge=1e-3,
     )
-    variables = variables_of(case, synthesizer)
+    synthetic = variables_of(case, synthesizer)
     synthesizer.prepare(case, seed=0, cache=None)
-    first = synthesizer._error(case, variables, synthesizer.pool_[0].forecaster, generator())
-    synthesizer.improve(case, variables, generator())
-    last = synthesizer._error(case, variables, synthesizer.pool_[0].forecaster, generator())
+    first = synthesizer._error(case, synthetic, synthesizer.pool_[0].forecaster, generator())
+    synthesizer.improve(case, synthetic, generator())
+    last = synthesizer._error(case, synthetic, synthesizer.pool_[0].forecaster, generator())
     assert last < 0.5 * first
 
 
@@ -252,9 +253,9 @@ def test_a_closed_form_that_validation_refuses_is_no_start(few, monkeypatch):
     assert len(fitted.history_) == len(alone.history_) + 1
 
 
-def spoil(self, problem, variables, generator) -> float:
+def spoil(self, problem, synthetic, generator) -> float:
     with torch.no_grad():
-        variables.tensors[1].fill_(100.0)
+        synthetic.tensors[1].fill_(100.0)
     return 0.0
 
 
@@ -312,43 +313,43 @@ def test_masks_and_weights_of_synthetic_samples(problem):
     for fill in (0.0, 1e3):
         y = torch.where(mask > 0, case.start.x[:, :3, :, 0], fill)
         case = replace(case, start=replace(case.start, y=y))
-        variables = variables_of(case, synthesizer)
-        error = synthesizer._error(case, variables, forecaster, generator())
-        x, y = torch.autograd.grad(error, variables.tensors)
+        synthetic = variables_of(case, synthesizer)
+        error = synthesizer._error(case, synthetic, forecaster, generator())
+        x, y = torch.autograd.grad(error, synthetic.tensors)
         assert y[mask == 0].abs().max() == 0
         assert x[:, :, 2].abs().max() == 0  # no target, so no sample
         values.append(error.item())
     assert values[0] == values[1]
     heavy = replace(case.start, weight=case.start.weight * torch.tensor([1.0, 5, 1, 1]))
     other = replace(case, start=heavy)
-    variables = variables_of(other, synthesizer)
-    assert synthesizer._error(other, variables, forecaster, generator()).item() != values[0]
+    synthetic = variables_of(other, synthesizer)
+    assert synthesizer._error(other, synthetic, forecaster, generator()).item() != values[0]
 
 
 def test_a_part_of_the_synthetic_samples(problem):
     synthesizer = KernelRidge(synthetic_samples=6)
     forecaster = make_forecaster("linear", **shape_of(problem.start))
-    variables = variables_of(problem, synthesizer)
-    error = synthesizer._error(problem, variables, forecaster, generator())
-    moved = (torch.autograd.grad(error, variables.tensors)[0] != 0).any(dim=3).any(dim=1)
+    synthetic = variables_of(problem, synthesizer)
+    error = synthesizer._error(problem, synthetic, forecaster, generator())
+    moved = (torch.autograd.grad(error, synthetic.tensors)[0] != 0).any(dim=3).any(dim=1)
     assert moved.sum() == len(problem.start.weight)  # one window at all clusters
     assert moved.any(dim=1).sum() == 1
 
 
 def test_networks_age_and_are_replaced(problem):
     synthesizer = KernelRidge(steps=4, networks=1, updates=2, longest=4, batch_windows=4)
-    variables = variables_of(problem, synthesizer)
+    synthetic = variables_of(problem, synthesizer)
     synthesizer.prepare(problem, seed=0, cache=None)
     network = synthesizer.pool_[0]
     network.lifetime = 8
     before = [p.detach().clone() for p in network.forecaster.parameters()]
     synthesizer.steps = 3
-    synthesizer.improve(problem, variables, generator())
+    synthesizer.improve(problem, synthetic, generator())
     assert (synthesizer.pool_[0] is network, network.age) == (True, 6)
     after = list(network.forecaster.parameters())
     assert not any(torch.equal(*pair) for pair in zip(before[:2], after[:2], strict=True))
     synthesizer.steps = 1
-    synthesizer.improve(problem, variables, generator())
+    synthesizer.improve(problem, synthetic, generator())
     assert network.age == 8
     assert synthesizer.pool_[0] is not network
     assert synthesizer.pool_[0].age == 0
@@ -359,7 +360,7 @@ def test_networks_whose_features_are_the_inputs_age_without_training(problem):
     synthesizer = KernelRidge(
         steps=8, networks=2, updates=2, longest=9, batch_windows=4, surrogate="mlp,linear"
     )
-    variables = variables_of(problem, synthesizer)
+    synthetic = variables_of(problem, synthesizer)
     synthesizer.prepare(problem, seed=0, cache=None)
     for network in synthesizer.pool_:
         network.lifetime = 100  # none gives way
@@ -367,7 +368,7 @@ def test_networks_whose_features_are_the_inputs_age_without_training(problem):
         [p.detach().clone() for p in network.forecaster.parameters()]
         for network in synthesizer.pool_
     ]
-    synthesizer.improve(problem, variables, generator())
+    synthesizer.improve(problem, synthetic, generator())
     ages = [network.age for network in synthesizer.pool_]
     assert sum(ages) == 16
     assert min(ages) > 0
@@ -401,14 +402,14 @@ def test_same_seed_same_result_and_exact_resume(labelled, tmp_path):
 
 def test_a_network_that_went_astray_is_replaced(problem):
     synthesizer = KernelRidge(steps=1, networks=1, batch_windows=4)
-    variables = variables_of(problem, synthesizer)
+    synthetic = variables_of(problem, synthesizer)
     synthesizer.prepare(problem, seed=0, cache=None)
     lost = synthesizer.pool_[0]
     with torch.no_grad():
         next(lost.forecaster.parameters()).fill_(float("nan"))
-    before = variables.tensors[0].detach().clone()
-    assert synthesizer.improve(problem, variables, generator()) == float("inf")
-    assert torch.equal(variables.tensors[0].detach(), before)
+    before = synthetic.tensors[0].detach().clone()
+    assert synthesizer.improve(problem, synthetic, generator()) == float("inf")
+    assert torch.equal(synthetic.tensors[0].detach(), before)
     assert synthesizer.pool_[0] is not lost
 
 

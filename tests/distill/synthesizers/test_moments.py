@@ -5,7 +5,8 @@ import torch
 
 from stemdist.data.windows import TensorWindows
 from stemdist.distill import DistillationProblem, distill, make_synthesizer, starting_point
-from stemdist.distill.synthesizer import Variables
+from stemdist.distill.parametrisation import encode
+from stemdist.distill.synthesizer import SyntheticState
 from stemdist.distill.synthesizers.moments import matched_inputs, matched_targets
 from stemdist.errors import InputError
 from stemdist.forecast import ForecastTask
@@ -48,11 +49,11 @@ def problem_of(task, quick, real, n_chosen) -> DistillationProblem:
 
 def improved(problem, seed=0, **options) -> tuple[TensorWindows, float]:
     synthesizer = make_synthesizer("closed-form", **options)
-    parametrisation = problem.encode()
-    variables = Variables(parametrisation, synthesizer.optimizer(parametrisation.tensors))
-    loss = synthesizer.improve(problem, variables, torch.Generator().manual_seed(seed))
+    parametrisation = encode(problem)
+    synthetic = SyntheticState(parametrisation, synthesizer.optimizer(parametrisation.tensors))
+    loss = synthesizer.improve(problem, synthetic, torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        return problem.candidate(*variables.windows()), loss
+        return problem.candidate(*synthetic.windows()), loss
 
 
 def assert_same_forecaster(synthetic, real, ridge, atol=1e-5):

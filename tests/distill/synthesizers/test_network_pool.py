@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from stemdist.distill import DistillationProblem
-from stemdist.distill.synthesizer import Variables
+from stemdist.distill.parametrisation import encode
+from stemdist.distill.synthesizer import SyntheticState
 from stemdist.distill.synthesizers.inner_loop import Adam, FlatForecaster, pull_back, train_inner
 from stemdist.distill.synthesizers.network_pool import Network, NetworkPool, _Training
 from stemdist.errors import InputError
@@ -39,7 +40,7 @@ def test_gradient_is_that_of_unrolling_and_of_finite_differences(problem):
     synthesizer.prepare(problem, seed=0, cache=None)
     flat = FlatForecaster(fresh_forecaster("mlp", problem.start, 0))
     network = Network(family="mlp", state=Adam().start(flat.vector().double()), age=2)
-    x, y = (part.detach().clone().requires_grad_() for part in problem.encode().windows())
+    x, y = (part.detach().clone().requires_grad_() for part in encode(problem).windows())
     real_x, real_y, mask = (part.double() for part in problem.real.batch(torch.arange(5)))
 
     def error(x, y):
@@ -137,14 +138,14 @@ def test_a_network_that_went_astray_is_dropped(problem):
 
 def test_learning_rate_falls(problem):
     pool = NetworkPool(**QUICK, learning_rate=0.1)
-    parametrisation = problem.encode()
-    variables = Variables(parametrisation, pool.optimizer(parametrisation.tensors))
+    parametrisation = encode(problem)
+    synthetic = SyntheticState(parametrisation, pool.optimizer(parametrisation.tensors))
     pool.prepare(problem, seed=0, cache=None)
     rates = []
     for done in range(2):
         pool.history_ = [{}] * (done + 1)
-        pool.improve(problem, variables, torch.Generator().manual_seed(0))
-        rates.append(variables.optimizer.param_groups[0]["lr"])
+        pool.improve(problem, synthetic, torch.Generator().manual_seed(0))
+        rates.append(synthetic.optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.1, 0.05])
 
 

@@ -8,15 +8,16 @@ import torch
 
 from stemdist.data.windows import TensorWindows
 from stemdist.distill import DistillationProblem, DistillSettings
-from stemdist.distill.synthesizer import Variables
+from stemdist.distill.parametrisation import encode
+from stemdist.distill.synthesizer import SyntheticState
 from stemdist.distill.synthesizers import trajectories as trajectories_module
 from stemdist.distill.synthesizers.inner_loop import FlatForecaster
+from stemdist.distill.synthesizers.inner_training import Student, path_distance, shuffled_orders
 from stemdist.distill.synthesizers.spectra import (
     mean_amplitudes,
     source_amplitudes,
     spectrum_distance,
 )
-from stemdist.distill.synthesizers.student import Student, path_distance, shuffled_orders
 from stemdist.distill.synthesizers.trajectories import inner_optimizer
 from stemdist.distill.synthesizers.trajectory_matching import TrajectoryMatching
 from stemdist.errors import InputError
@@ -42,12 +43,12 @@ def problem(make_problem) -> DistillationProblem:
 
 
 def prepared(problem, **options):
-    """Return a synthesizer ready to match, and its variables."""
+    """Return a synthesizer ready to match, and its synthetic."""
     matching = TrajectoryMatching(**{**FAST, **options})
-    parametrisation = problem.encode()
-    variables = Variables(parametrisation, matching.optimizer(parametrisation.tensors))
+    parametrisation = encode(problem)
+    synthetic = SyntheticState(parametrisation, matching.optimizer(parametrisation.tensors))
     matching.prepare(problem, seed=0, cache=None)
-    return matching, variables
+    return matching, synthetic
 
 
 def seeded(seed=0):
@@ -209,17 +210,17 @@ def own_problem(problem):
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 def test_the_real_windows_lead_where_the_expert_went(problem, optimizer):
     own = own_problem(problem)
-    matching, variables = prepared(
+    matching, synthetic = prepared(
         own, batch_windows=99, inner_steps=6, inner_optimizer=optimizer, inner_learning_rate=0.02
     )
-    assert matching._match(own, variables, seeded()) < 1e-8
+    assert matching._match(own, synthetic, seeded()) < 1e-8
 
 
 def test_matching_finds_back_to_the_real_windows(problem):
     own = own_problem(problem)
     noise = 0.3 * torch.randn(own.start.y.shape, generator=seeded())
     spoilt = replace(own, start=replace(own.start, y=own.start.y + noise))
-    matching, variables = prepared(
+    matching, synthetic = prepared(
         spoilt,
         surrogate="linear",
         surrogate_options=None,
@@ -229,7 +230,7 @@ def test_matching_finds_back_to_the_real_windows(problem):
         rate_learning_rate=0.0,
         learning_rate=0.01,
     )
-    values = [matching._match(spoilt, variables, seeded()) for _ in range(60)]
+    values = [matching._match(spoilt, synthetic, seeded()) for _ in range(60)]
     assert values[0] > 1e-4
     assert values[-1] < 0.02 * values[0]
     assert matching.inner_learning_rate_ == pytest.approx(0.1)
@@ -237,17 +238,17 @@ def test_matching_finds_back_to_the_real_windows(problem):
 
 def test_the_step_size_is_learned(problem):
     own = own_problem(problem)
-    matching, variables = prepared(
+    matching, synthetic = prepared(
         own, batch_windows=99, inner_steps=6, last_start=0, rate_learning_rate=0.05,
         learning_rate=1e-9,
     )  # fmt: skip
     matching.log_rate_.fill_(math.log(0.05))
-    values = [matching._match(own, variables, seeded()) for _ in range(40)]
+    values = [matching._match(own, synthetic, seeded()) for _ in range(40)]
     assert values[-1] < 0.1 * values[0]
     assert matching.inner_learning_rate_ == pytest.approx(0.1, rel=0.2)
 
 
-def starts(matching, problem, variables, n, monkeypatch):
+def starts(matching, problem, synthetic, n, monkeypatch):
     """Return the snapshots that n students start from."""
     seen, make = [], TrajectoryMatching._student
 
@@ -258,21 +259,21 @@ def starts(matching, problem, variables, n, monkeypatch):
     monkeypatch.setattr(TrajectoryMatching, "_student", watched)
     generator = seeded()
     for _ in range(n):
-        matching._match(problem, variables, generator)
+        matching._match(problem, synthetic, generator)
     return seen
 
 
 def test_starts_are_drawn_from_the_whole_range(problem, monkeypatch):
-    matching, variables = prepared(problem, first_start=2, last_start=4)
-    assert set(starts(matching, problem, variables, 30, monkeypatch)) == {2, 3, 4}
+    matching, synthetic = prepared(problem, first_start=2, last_start=4)
+    assert set(starts(matching, problem, synthetic, 30, monkeypatch)) == {2, 3, 4}
 
 
 def test_the_range_widens(problem, monkeypatch):
-    matching, variables = prepared(
+    matching, synthetic = prepared(
         problem, iterations=4, steps=10, first_start=1, last_start=4, widening=0.75
     )
     assert matching.latest_start == 1
-    seen = starts(matching, problem, variables, 80, monkeypatch)
+    seen = starts(matching, problem, synthetic, 80, monkeypatch)
     assert set(seen[:5]) == {1}
     assert max(seen[:15]) <= 2  # after 15 of 30 steps: 1 + 1.5
     assert matching.latest_start == 4
@@ -280,31 +281,31 @@ def test_the_range_widens(problem, monkeypatch):
 
 
 def test_targets_are_ahead_of_starts(problem, monkeypatch):
-    matching, variables = prepared(problem, trajectories=1, first_start=3, last_start=3)
+    matching, synthetic = prepared(problem, trajectories=1, first_start=3, last_start=3)
     path, seen, match = matching.trajectories_[0].states, [], Student.matching
     assert len(path) == 3 + 2 + 1
     monkeypatch.setattr(
         Student, "matching", lambda self, *args: seen.append(args) or match(self, *args)
     )
-    matching._match(problem, variables, seeded())
+    matching._match(problem, synthetic, seeded())
     assert torch.equal(seen[0][0], path[3])
     assert torch.equal(seen[0][1], path[5])
 
 
 def test_a_student_that_diverges_shortens_its_steps_alone(problem):
-    matching, variables = prepared(problem)
+    matching, synthetic = prepared(problem)
     matching.log_rate_.fill_(60.0)
-    before = [tensor.detach().clone() for tensor in variables.tensors]
-    value = matching._match(problem, variables, seeded())
+    before = [tensor.detach().clone() for tensor in synthetic.tensors]
+    value = matching._match(problem, synthetic, seeded())
     assert not math.isfinite(value)
     assert matching.log_rate_.item() == pytest.approx(60 - math.log(2))
-    for tensor, kept in zip(variables.tensors, before, strict=True):
+    for tensor, kept in zip(synthetic.tensors, before, strict=True):
         assert torch.equal(tensor.detach(), kept)
-    assert matching.improve(problem, variables, seeded()) == math.inf
+    assert matching.improve(problem, synthetic, seeded()) == math.inf
 
 
 def test_gradients_that_are_not_finite_move_nothing(problem, monkeypatch):
-    matching, variables = prepared(problem)
+    matching, synthetic = prepared(problem)
     match = Student.matching
 
     def spoilt(self, *args):
@@ -313,13 +314,13 @@ def test_gradients_that_are_not_finite_move_nothing(problem, monkeypatch):
         return value, gradients
 
     monkeypatch.setattr(Student, "matching", spoilt)
-    before = [tensor.detach().clone() for tensor in variables.tensors]
+    before = [tensor.detach().clone() for tensor in synthetic.tensors]
     rate = matching.log_rate_.clone()
-    matching._match(problem, variables, seeded())
-    for tensor, kept in zip(variables.tensors, before, strict=True):
+    matching._match(problem, synthetic, seeded())
+    for tensor, kept in zip(synthetic.tensors, before, strict=True):
         assert torch.equal(tensor.detach(), kept)
     assert matching.log_rate_ == rate
-    assert variables.optimizer.param_groups[0]["lr"] == matching.learning_rate / 2
+    assert synthetic.optimizer.param_groups[0]["lr"] == matching.learning_rate / 2
     assert matching._rate_optimizer.param_groups[0]["lr"] == matching.rate_learning_rate / 2
 
 
@@ -368,9 +369,9 @@ def test_a_second_run_trains_no_experts(problem, tmp_path, monkeypatch):
 
 def test_labels_may_be_left_alone(problem):
     for learned in (True, False):
-        matching, variables = prepared(problem, learn_labels=learned)
-        matching._match(problem, variables, seeded())
-        x, y = variables.tensors
+        matching, synthetic = prepared(problem, learn_labels=learned)
+        matching._match(problem, synthetic, seeded())
+        x, y = synthetic.tensors
         assert not torch.equal(x.detach(), problem.start.x[..., : problem.n_learned])
         assert torch.equal(y.detach(), problem.start.y) is not learned
 
@@ -384,8 +385,8 @@ def test_profiles_of_students(problem, monkeypatch):
 
     monkeypatch.setattr(TrajectoryMatching, "_student", watched)
     for synthetic in (True, False):
-        matching, variables = prepared(problem, synthetic_profile=synthetic)
-        matching._match(problem, variables, seeded())
+        matching, synthetic = prepared(problem, synthetic_profile=synthetic)
+        matching._match(problem, synthetic, seeded())
     assert torch.allclose(seen[0], problem.start.x.mean(0).transpose(0, 1).flatten(1))
     assert torch.equal(seen[1], problem.real.profile)
 
@@ -411,12 +412,12 @@ def test_orders_give_all_windows_their_turn():
 
 @pytest.mark.parametrize(("family", "options"), [("gru", {"hidden": 4}), ("mtgnn", {"layers": 1})])
 def test_other_surrogates(problem, family, options):
-    matching, variables = prepared(
+    matching, synthetic = prepared(
         problem, surrogate=family, surrogate_options=options, subsets=2, inner_steps=2
     )
-    before = variables.tensors[0].detach().clone()
-    assert math.isfinite(matching._match(problem, variables, seeded()))
-    assert not torch.equal(variables.tensors[0].detach(), before)
+    before = synthetic.tensors[0].detach().clone()
+    assert math.isfinite(matching._match(problem, synthetic, seeded()))
+    assert not torch.equal(synthetic.tensors[0].detach(), before)
 
 
 def test_parts_of_a_student_have_their_own_graph(problem):
@@ -440,17 +441,17 @@ def test_spectrum_of_many_windows(problem):
 
 
 def test_matching_spectra_lowers_their_distance(problem):
-    matching, variables = prepared(problem, frequency_weight=100.0)
+    matching, synthetic = prepared(problem, frequency_weight=100.0)
 
     def distance():
         with torch.no_grad():
-            x, y = variables.windows()
+            x, y = synthetic.windows()
             found = mean_amplitudes(problem.inputs(x), y, 1)
             return spectrum_distance(matching._spectrum, found).item()
 
     before = distance()
     for _ in range(25):
-        matching._match(problem, variables, seeded())
+        matching._match(problem, synthetic, seeded())
     assert distance() < 0.5 * before
 
 

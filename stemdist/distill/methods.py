@@ -1,0 +1,127 @@
+"""Methods by name: how the parts of distillation are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stemdist.errors import unknown_name
+
+# Selected real windows with observed targets; labels="expert" has the experts answer them.
+_CORESET = {"labels": "observed", "synthesizer": "selection"}
+
+# Random windows at cluster means, whose paths are matched at all clusters at once.
+_PATHS = {
+    "representative": "mean",
+    "selection": "random",
+    "labels": "observed",
+    "synthesizer": "trajectory-matching",
+}
+
+METHODS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # Kwon et al., ICDE 2026, section 4: granular gradient matching from clustered real windows.
+    "stemdist": {
+        "representative": "mean",
+        "selection": "random",
+        "labels": "observed",
+        "synthesizer": "gradient-matching",
+        "synthesizer_options": {
+            "iterations": 10,  # 100 in the paper
+            "surrogate": "mtgnn",
+            "surrogate_options": {"location_encoder": "attention"},
+            "batch_windows": 64,
+        },
+    },
+    # Random windows at the most central location of each part of a random partition.
+    "random": {**_CORESET, "selection": "random", "clustering": "random"},
+    "kmeans": {**_CORESET, "selection": "kmeans"},
+    "k-center": {**_CORESET, "selection": "k-center"},
+    "herding": {**_CORESET, "selection": "herding"},
+    # Ding et al., NeurIPS 2024: trajectory matching of a short series, whose targets move a
+    # little towards the expert's answers in every iteration.
+    "condtsf": {
+        "selection": "contiguous",
+        "labels": "incremental",
+        "synthesizer": "trajectory-matching",
+        "synthesizer_options": {"relabel": 0.01},
+        "parametrisation": "series",
+    },
+    # Cazenavette et al., CVPR 2022: labels are learned from the observed ones.
+    "mtt": {**_PATHS, "synthesizer_options": {"subsets": 1, "relabel": 0.0}},
+    # Cui et al., ICML 2023: labels are the experts' answers.
+    "tesla": {
+        **_PATHS,
+        "labels": "expert",
+        "synthesizer_options": {"subsets": 1, "relabel": 1.0, "learn_labels": False},
+    },
+    # Guo et al., ICLR 2024: labels are learned from the experts' answers, starts get later.
+    "datm": {
+        **_PATHS,
+        "labels": "expert",
+        "synthesizer_options": {"subsets": 1, "relabel": 0.0, "widening": 0.5},
+    },
+    # Miao et al., PVLDB 2025: amplitude spectra are matched too, starts get later.
+    "timedc": {
+        **_PATHS,
+        "synthesizer_options": {
+            "subsets": 1,
+            "relabel": 0.0,
+            "widening": 0.5,
+            "frequency_weight": 1.0,
+        },
+    },
+    # All ridge solutions of a shared linear forecaster, from second moments.
+    "moments": {"labels": "observed", "synthesizer": "closed-form", "judges": ("linear",)},
+    # Zhou et al., NeurIPS 2022: kernel ridge regression on features of networks in training.
+    "frepo": {
+        "labels": "observed",
+        "synthesizer": "kernel-ridge",
+        "synthesizer_options": {"closed_form": False},
+    },
+    # Feng et al., ICLR 2024, section 3: back-propagation at a random place of a training.
+    "rat-bptt": {
+        "labels": "observed",
+        "synthesizer": "network-pool",
+        "synthesizer_options": {"networks": 1, "renewal": 1.0},
+    },
+    # Zhao & Bilen, WACV 2023, of inputs and targets together.
+    "dm": {"labels": "observed", "synthesizer": "distribution-matching"},
+}
+"""Fields of :class:`~stemdist.distill.DistillSettings` that differ from its defaults."""
+
+
+def method_fields(method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a named method after changes.
+
+    Parameters
+    ----------
+    method : str
+        A name of ``METHODS``.
+    changes : mapping
+        Fields that win over the recipe's. Options of the recipe's own synthesizer or
+        parametrisation are merged; another one starts from its own defaults.
+
+    Raises
+    ------
+    InputError
+        If the method is unknown.
+
+    Examples
+    --------
+    >>> fields = method_fields("stemdist", {"synthesizer_options": {"iterations": 2}})
+    >>> fields["synthesizer_options"]["iterations"], fields["synthesizer_options"]["surrogate"]
+    (2, 'mtgnn')
+    >>> "synthesizer_options" in method_fields("stemdist", {"synthesizer": "selection"})
+    False
+    """
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    fields = dict(METHODS[method])
+    for part in ("synthesizer", "parametrisation"):
+        options = f"{part}_options"
+        if changes.get(part, fields.get(part)) != fields.get(part):
+            fields.pop(options, None)
+        if options in changes and options in fields:
+            changes = {**changes, options: {**fields[options], **changes[options]}}
+    return {**fields, **changes}

@@ -1,0 +1,317 @@
+"""How a set is distilled: cluster, select, ask the experts, match, keep the best on validation.
+
+Shapes: M training windows, M_S synthetic windows, N locations, K clusters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from stemdist.data.windows import TensorWindows, WindowSource, evenly_spaced, materialise
+from stemdist.distill.clusters import (
+    Clusters,
+    cluster_graph,
+    cluster_locations,
+    cluster_windows,
+)
+from stemdist.distill.distilled import DistilledSet
+from stemdist.distill.experts import (
+    Expert,
+    all_pointwise,
+    expert_answers,
+    mean_answer,
+    relabelled,
+    train_experts,
+)
+from stemdist.distill.labels import expert_share
+from stemdist.distill.parametrisation import encode
+from stemdist.distill.problem import DistillationProblem
+from stemdist.distill.ratios import compression_ratios
+from stemdist.distill.selection import select_windows
+from stemdist.distill.settings import DistillSettings
+from stemdist.distill.synthesizer import Synthesizer, make_synthesizer
+from stemdist.files import hash_of
+from stemdist.forecast import ForecastTask, Locations
+from stemdist.forecast.device import check_device
+from stemdist.profiling import Cost, measure
+
+CALENDARS = 512
+"""Windows from which the dimensions of the calendar are told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartingPoint:
+    """Relabelled real windows at the representatives: what a synthesizer must beat.
+
+    Attributes
+    ----------
+    windows : TensorWindows
+        M_S selected windows over K clusters.
+    real : WindowSource
+        All M training windows over the K clusters, with the same kind of labels.
+    clusters : Clusters
+        The space axis.
+    experts : list of Expert
+        Those who gave the labels; none for observed labels.
+    graph : torch_geometric.data.Data
+        Graph between the clusters.
+    labels : str
+        Kind of labels.
+    """
+
+    windows: TensorWindows
+    real: WindowSource
+    clusters: Clusters
+    experts: list[Expert]
+    graph: Data
+    labels: str
+
+    @property
+    def answer(self) -> Callable[[WindowSource], Tensor] | None:
+        """How experts label synthetic inputs; None where labels are learned.
+
+        Experts that look at all real locations at once cannot answer for a few clusters.
+        """
+        if self.labels not in ("expert", "incremental") or not all_pointwise(self.experts):
+            return None
+        return partial(mean_answer, self.experts, graph=self.graph)
+
+
+def experts_of(
+    task: ForecastTask,
+    settings: DistillSettings,
+    *,
+    cache: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    progress: bool | None = False,
+) -> list[Expert]:
+    """Train the experts that the settings ask for, or take them from the folder ``cache``."""
+    return train_experts(
+        task,
+        settings.experts,
+        settings.expert_seeds,
+        settings.expert_training,
+        extra=settings.extra_experts,
+        cache=cache,
+        device=device,
+        progress=progress,
+    )
+
+
+def starting_point(
+    task: ForecastTask,
+    settings: DistillSettings,
+    *,
+    cache: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    progress: bool | None = False,
+) -> StartingPoint:
+    """Cluster the locations, select windows and label them.
+
+    Parameters
+    ----------
+    task : ForecastTask
+        The real data.
+    settings : DistillSettings
+        Ratios, clustering, selection, labels and experts.
+    cache : str or Path, optional
+        Folder in which trained experts are kept.
+    device : str or torch.device
+        Where experts train and answer; everything else stays on the CPU.
+    progress : bool, optional
+        Show bars; None shows them on a terminal only.
+    """
+    n_windows, n_clusters = settings.sizes(task)
+    clusters = cluster_locations(
+        task, n_clusters, settings.clustering, settings.representative, settings.seed
+    )
+    real: WindowSource = cluster_windows(task.train, clusters)
+    chosen = select_windows(real, n_windows, settings.selection, settings.seed)
+    share, experts = expert_share(settings.labels), []
+    if settings.labels != "observed":
+        experts = experts_of(task, settings, cache=cache, device=device, progress=progress)
+    if share > 0:
+        answers = expert_answers(experts, task, clusters, torch.arange(len(task.train)))
+        real = relabelled(real, answers, experts, share)
+    windows = materialise(real, chosen)
+    return StartingPoint(
+        windows=windows,
+        real=real,
+        clusters=clusters,
+        experts=experts,
+        graph=cluster_graph(task, clusters),
+        labels=settings.labels,
+    )
+
+
+def problem_of(
+    task: ForecastTask, settings: DistillSettings, start: StartingPoint
+) -> DistillationProblem:
+    """Return what a synthesizer is given to improve a starting point."""
+    return DistillationProblem(
+        task=task,
+        real=start.real,
+        graph=start.graph,
+        start=start.windows,
+        judges=settings.judges,
+        judging=settings.judging,
+        judge_seeds=settings.judge_seeds,
+        n_series=task.n_series_features,
+        n_learned=n_learned(task, len(start.windows)),
+        answer=start.answer,
+        parametrisation=settings.parametrisation,
+        parametrisation_options=settings.parametrisation_options,
+    )
+
+
+def n_learned(task: ForecastTask, n_windows: int) -> int:
+    """Return how many leading features are learned: the series, and maybe the calendar.
+
+    The calendar of a window is equal at all clusters. Where the windows are no more than the
+    dimensions in which calendars vary, no answers to them can tell what the calendar does, and
+    each cluster learns one of its own. Static features stay what they are.
+    """
+    n_series = task.n_series_features
+    n_varying = len(task.feature_names) - len(task.settings.static)
+    if n_varying == n_series:
+        return n_series
+    index = evenly_spaced(len(task.train), CALENDARS)
+    one = task.train.inputs(index, torch.zeros(1, dtype=torch.int64))
+    calendars = one[..., n_series:n_varying].flatten(1)
+    rank = int(torch.linalg.matrix_rank(calendars - calendars.mean(0), rtol=1e-3))
+    return n_series if n_windows > rank else n_varying
+
+
+def distill(
+    task: ForecastTask,
+    settings: DistillSettings | None = None,
+    *,
+    work: str | Path | None = None,
+    experts: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    progress: bool | None = False,
+) -> DistilledSet:
+    """Distil a task along time and space.
+
+    Only the training and validation parts are read. The result is never worse on validation
+    than relabelled real windows, as fresh judges find who train longer than those who chose it.
+
+    Parameters
+    ----------
+    task : ForecastTask
+        The real data.
+    settings : DistillSettings, optional
+        Defaults are used without it.
+    work : str or Path, optional
+        Folder in which iterates are kept, so that a run that was stopped continues there
+        exactly.
+    experts : str or Path, optional
+        Folder in which trained experts are kept under a hash of data and settings, so that
+        another run with the same ones starts at once; ``experts`` in ``work`` by default.
+    device : str or torch.device
+        Where experts train, windows are learned and judges train; ``"cuda"`` for a GPU. The
+        series stays in the memory of the CPU, and batches are moved.
+    progress : bool, optional
+        Show bars; None shows them on a terminal only.
+
+    Returns
+    -------
+    DistilledSet
+        Save it with :meth:`DistilledSet.save`.
+
+    Raises
+    ------
+    InputError
+        If a setting cannot be used with this task, or the device is not there.
+
+    Examples
+    --------
+    >>> from stemdist.data import simulate, canonical_series
+    >>> from stemdist.forecast import TrainingSettings
+    >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=5, n_lon=6))
+    >>> quick = DistillSettings(
+    ...     labels="observed", synthesizer="selection", judging=TrainingSettings(updates=5))
+    >>> distill(ForecastTask.from_series(series), quick).windows.x.shape
+    torch.Size([9, 12, 3, 2])
+    """
+    settings, device = settings or DistillSettings(), check_device(device)
+    with measure(device) as cost:
+        cache = Path(work) / "experts" if experts is None and work is not None else experts
+        start = starting_point(task, settings, cache=cache, device=device, progress=progress)
+        problem = problem_of(task, settings, start).to(device)
+        synthesizer = make_synthesizer(settings.synthesizer, **settings.synthesizer_options)
+        key = hash_of([task.content_hash, settings.to_json(), synthesizer.get_params()])
+        state = None if work is None else Path(work) / f"{key}.state"
+        synthesizer.fit(problem, seed=settings.seed, state=state, cache=cache, progress=progress)
+        with torch.no_grad():
+            first = problem.candidate(*encode(problem).windows())
+        windows, finalists = problem.better_of_finalists(first, synthesizer.windows_)
+    return DistilledSet(
+        windows=windows.to("cpu"),
+        cluster_graph=start.graph,
+        cluster_of_location=start.clusters.labels,
+        medoids=start.clusters.medoids,
+        y_kind=settings.labels,
+        locations=Locations.of_task(task),
+        settings=task.settings,
+        scaler=task.scaler,
+        feature_names=task.feature_names,
+        variables=tuple(map(str, task.series.data_vars)),
+        units=task.units,
+        record=_record(task, settings, start, synthesizer, windows, cost)
+        | {"finalists": finalists},
+    )
+
+
+def _record(
+    task: ForecastTask,
+    settings: DistillSettings,
+    start: StartingPoint,
+    synthesizer: Synthesizer,
+    windows: TensorWindows,
+    cost: Cost,
+) -> dict[str, Any]:
+    """Say how a distilled set was made, and what it cost."""
+    attrs = task.series.attrs
+    boundaries = task.split_boundaries
+    begin, end = boundaries["train"]
+    series_bytes = 4 * (end - begin) * task.n_locations * len(task.series.data_vars)
+    return {
+        "stemdist_version": version("stemdist"),
+        "settings": settings.to_json(),
+        "content_hash": task.content_hash,
+        "source_name": str(attrs.get("source_name", "")),
+        "split_boundaries": boundaries,
+        "training_windows": len(task.train),
+        "history": synthesizer.history_,
+        "experts": [
+            {key: getattr(expert, key) for key in ("family", "weight", "validation_error")}
+            for expert in start.experts
+        ],
+        "expert_seconds": sum(expert.seconds for expert in start.experts),
+        "seconds": cost.wall_seconds
+        + synthesizer.earlier_seconds_
+        + synthesizer.cached_seconds_
+        + sum(expert.seconds for expert in start.experts if expert.cached),
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "peak_device_bytes": cost.peak_device_bytes,
+        "stored_numbers": synthesizer.n_numbers_,
+        "ratios": compression_ratios(
+            windows,
+            task.settings,
+            len(task.train),
+            task.n_locations,
+            series_bytes,
+            synthesizer.n_numbers_,
+        ),
+        **{k: str(attrs[k]) for k in ("title", "license", "citation") if k in attrs},
+    }

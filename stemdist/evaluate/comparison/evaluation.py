@@ -1,0 +1,150 @@
+"""The result of a comparison, its statistics, and its files."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stemdist.errors import unknown_name
+from stemdist.evaluate.comparison.quality import break_even, gap_closed
+from stemdist.evaluate.comparison.statistics import (
+    Key,
+    frame_of,
+    interval,
+    paired_p_value,
+    records,
+)
+from stemdist.evaluate.comparison.tables import text_table
+from stemdist.files import atomic_path, write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What :func:`~stemdist.evaluate.evaluate` found; printing it shows the headline table.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row per method, forecaster and seed: test metrics (see
+        :meth:`~stemdist.evaluate.ErrorSums.metrics`), ``validation_relative_rmse``,
+        ``learning_rate``, ``updates``, seconds, memory in bytes and compression ratios.
+        Forecasts without training have an empty forecaster.
+    search : pandas.DataFrame
+        The validation error of every training run, other learning rates included.
+    by_target : pandas.DataFrame
+        Test errors of each row for every target; ``table`` has those of the first.
+    by_horizon, by_stratum, by_location : pandas.DataFrame
+        Test errors of the first target by horizon step, by its size and by location; for
+        forecasters that learn a graph also how much the others read a location there
+        (``influence``, 1 is the mean).
+    facts : dict
+        Sizes, split, settings and version; JSON types.
+    """
+
+    table: pd.DataFrame
+    search: pd.DataFrame
+    by_target: pd.DataFrame
+    by_horizon: pd.DataFrame
+    by_stratum: pd.DataFrame
+    by_location: pd.DataFrame
+    facts: dict[str, Any]
+
+    def summary(self, column: str = "relative_rmse") -> pd.DataFrame:
+        """Return mean and half width of the 95 % t-interval over seeds of one column.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``mean``, ``half_width`` (NaN for one seed) and ``seeds``, indexed by method and
+            forecaster in the order of the table.
+        """
+        seeds = self._by_seed(column)
+        return frame_of({key: interval(list(own.values())) for key, own in seeds.items()})
+
+    def paired(self, reference: str = "random", column: str = "relative_rmse") -> pd.DataFrame:
+        """Compare every method with a reference method, seed by seed.
+
+        Parameters
+        ----------
+        reference : str
+            A method that was evaluated.
+        column : str
+            Column of the table; a negative ``mean`` is an improvement where lower is better.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``mean`` and ``half_width`` (95 % t-interval) of the difference, ``seeds`` and
+            ``p_value`` of the paired t-test, indexed by method and forecaster.
+
+        Raises
+        ------
+        InputError
+            If the reference was not evaluated or the column is not there.
+        """
+        seeds = self._by_seed(column)
+        methods = {method for method, forecaster in seeds if forecaster}
+        if reference not in methods:
+            raise unknown_name("reference method", reference, methods)
+        rows = {}
+        for (method, forecaster), own in seeds.items():
+            if forecaster and method != reference:
+                other = seeds[reference, forecaster]
+                difference = [own[seed] - other[seed] for seed in own]
+                rows[method, forecaster] = interval(difference) | {
+                    "p_value": paired_p_value(difference)
+                }
+        return frame_of(rows)
+
+    def quality(self, column: str = "relative_rmse") -> pd.DataFrame:
+        """Return ``gap_closed`` and ``break_even`` of each method and forecaster.
+
+        They need the methods ``full`` and, for the gap, ``random``; NaN without them.
+        """
+        error, train, made = (
+            {key: row["mean"] for key, row in records(self.summary(name)).items()}
+            for name in (column, "train_seconds", "data_seconds")
+        )
+        rows = {}
+        for method, forecaster in error:
+            if forecaster == "" or method in ("full", "random"):
+                continue
+            own, full, random = ((name, forecaster) for name in (method, "full", "random"))
+            rows[own] = {
+                "gap_closed": gap_closed(
+                    error.get(random, math.nan), error[own], error.get(full, math.nan)
+                ),
+                "break_even": break_even(made[own], train.get(full, math.nan), train[own]),
+            }
+        return frame_of(rows)
+
+    def write_csv(self, path: str | Path) -> Path:
+        """Write the table as CSV, atomically."""
+        with atomic_path(path) as part:
+            self.table.to_csv(part, index=False)
+        return Path(path)
+
+    def write_json(self, path: str | Path) -> Path:
+        """Write facts and all tables as JSON, atomically; what is not defined is null."""
+        names = ("table", "search", "by_target", "by_horizon", "by_stratum", "by_location")
+        tables = {name: json.loads(getattr(self, name).to_json(orient="split")) for name in names}
+        write_json(path, {"facts": self.facts, **tables})
+        return Path(path)
+
+    def __str__(self) -> str:
+        return text_table(self)
+
+    def _by_seed(self, column: str) -> dict[Key, dict[int, float]]:
+        """Return the values of a column by method and forecaster, then by seed."""
+        if column not in self.table:
+            raise unknown_name("column", column, map(str, self.table.columns))
+        found: dict[Key, dict[int, float]] = {}
+        names = ("method", "forecaster", "seed", column)
+        for method, forecaster, seed, value in zip(*(self.table[n] for n in names), strict=True):
+            found.setdefault((method, forecaster), {})[int(seed)] = float(value)
+        return found

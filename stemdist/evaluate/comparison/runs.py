@@ -1,0 +1,257 @@
+"""The runs of a comparison: one training run each, kept in files named by their content.
+
+A run is trained (validation only), then, if its learning rate is chosen, tested. Each step
+leaves one JSON file, so a comparison that was stopped continues where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import load_file
+
+from stemdist.data.windows import SeriesWindows, TensorWindows
+from stemdist.distill.ratios import compression_ratios
+from stemdist.errors import InputError
+from stemdist.evaluate.comparison.influence import influence
+from stemdist.evaluate.comparison.settings import EvaluationSettings
+from stemdist.evaluate.comparison.training_data import TrainingData
+from stemdist.evaluate.comparison.unseen import Unseen
+from stemdist.evaluate.metrics.baselines import BASELINES
+from stemdist.evaluate.metrics.errors import ErrorSums
+from stemdist.evaluate.metrics.verification import Verification
+from stemdist.files import atomic_path, hash_of, write_json
+from stemdist.forecast import (
+    Forecaster,
+    ForecastTask,
+    TrainingSettings,
+    fresh_forecaster,
+    predict_windows,
+    save_weights,
+    train_forecaster,
+)
+from stemdist.profiling import measure
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training run: a method's data, a forecaster, a seed and how it is tuned."""
+
+    method: str
+    forecaster: str
+    seed: int
+    learning_rate: float
+    shuffle: str
+    identity: str
+    """Hash of all that the method's data depend on besides the task."""
+
+    def columns(self) -> Row:
+        """Return what the table says about the run."""
+        return {k: v for k, v in asdict(self).items() if k != "identity"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """The task of all runs, the settings they share, and the folder of results.
+
+    ``unseen`` is where they are tested, if not at the locations of the task.
+    """
+
+    task: ForecastTask
+    settings: EvaluationSettings
+    folder: Path
+    device: str
+    unseen: Unseen | None = None
+
+    @property
+    def tested(self) -> ForecastTask:
+        """The task whose test part is read."""
+        return self.task if self.unseen is None else self.unseen.task
+
+    def trained(self, run: Run) -> Row | None:
+        """Return the finished training of a run, or None."""
+        return _read(self._path(run, "json"))
+
+    def train(self, run: Run, data: TrainingData, data_seconds: float) -> Row:
+        """Train a run, unless that is done, and return what it cost and its validation error."""
+        done = self.trained(run)
+        if done is not None:
+            return done
+        forecaster, state = self._fresh(run.forecaster, run.seed), self._path(run, "state")
+        with measure(self.device) as cost:
+            result = train_forecaster(
+                forecaster,
+                data.source,
+                data.graph,
+                self._training(run, forecaster),
+                validation=(self.task.validation, self.task.graph, self.task.train.profile),
+                checkpoint=state,
+                device=self.device,
+            )
+        verification = self._verification(
+            self.task, self.task.validation, at_most=self.settings.validation_windows
+        )
+        row = {
+            **run.columns(),
+            "validation_relative_rmse": fmean(
+                sums.metrics()["relative_rmse"] for sums in self._errors(forecaster, verification)
+            ),
+            "weights": sum(weight.numel() for weight in forecaster.parameters()),
+            "updates": result.updates,
+            "training_windows": len(data.source),
+            "training_locations": data.source.n_locations,
+            "train_seconds": result.seconds,
+            "train_cpu_seconds": cost.cpu_seconds,
+            "data_seconds": data_seconds,
+            "peak_memory_bytes": cost.peak_memory_bytes,
+            "added_memory_bytes": cost.added_memory_bytes,
+            "peak_device_bytes": cost.peak_device_bytes,
+            **ratios(self.task, data),
+        }
+        self._keep(run, forecaster, row)
+        state.unlink(missing_ok=True)
+        return row
+
+    def _keep(self, run: Run, forecaster: Forecaster, row: Row) -> None:
+        """Write the weights, then the row whose presence says that the run is finished."""
+        with atomic_path(self._path(run, "safetensors")) as path:
+            save_weights(forecaster, path)
+        write_json(self._path(run, "json"), row)
+
+    def test(self, run: Run, verification: Verification) -> Row:
+        """Test a trained run at all N locations, or held-out ones, unless that is done."""
+        restored = cache(lambda: self._restored(run))
+
+        def more() -> Row:
+            read = influence(restored(), verification.task.train.profile)
+            return {} if read is None else {"influence": verification.measured(read).tolist()}
+
+        return self._tested(self._key(run), lambda: self._errors(restored(), verification), more)
+
+    def test_baseline(self, name: str, verification: Verification) -> Row:
+        """Test a forecast that needs no training, unless that is done."""
+        identity = [version("stemdist"), self.task.content_hash, name]
+        forecast = BASELINES[name]
+        return self._tested(
+            hash_of(identity), lambda: verification.errors(forecast(self.task, self.tested))
+        )
+
+    def test_verification(self) -> Verification:
+        """Return what errors on the test part are measured with."""
+        return self._verification(
+            self.tested,
+            self.tested.test,
+            at_most=self.settings.test_windows,
+            locations=None if self.unseen is None else self.unseen.index,
+        )
+
+    def _verification(self, task: ForecastTask, windows: SeriesWindows, **how: Any) -> Verification:
+        season, weighted = self.settings.season_steps, self.settings.area_weighted
+        return Verification.of(task, windows, season_steps=season, area_weighted=weighted, **how)
+
+    def _tested(
+        self, key: str, errors: Callable[[], list[ErrorSums]], more: Callable[[], Row] = dict
+    ) -> Row:
+        """Return what was measured, by the file if it is there; ``more`` is told by location."""
+        names = ("test_windows", "season_steps", "area_weighted")
+        where = [] if self.unseen is None else [self.unseen.identity]
+        how = hash_of([*(getattr(self.settings, name) for name in names), *where])
+        path = self.folder / f"{key}.test-{how}.json"
+        done = _read(path)
+        if done is not None:
+            return done
+        told = more()  # first: predicting moves a forecaster to the device
+        with measure(self.device) as cost:
+            each = errors()
+        sums = each[0]
+        by_target = pd.DataFrame([own.metrics() for own in each])
+        by_target.insert(0, "target", self.task.target_names)
+        by_location = sums.by_location()[["rmse", "mae", "bias"]].assign(**told)
+        row = {
+            "metrics": {**sums.metrics(), "predict_seconds": cost.wall_seconds},
+            "by_target": by_target.to_dict("list"),
+            "by_horizon": sums.by_horizon().reset_index().to_dict("list"),
+            "by_stratum": sums.by_stratum().reset_index().to_dict("list"),
+            "by_location": by_location.to_dict("list"),
+        }
+        write_json(path, row)
+        return row
+
+    def _errors(self, forecaster: Forecaster, verification: Verification) -> list[ErrorSums]:
+        graph, profile = verification.task.graph, verification.task.train.profile
+        return verification.errors(
+            lambda windows, index: predict_windows(
+                forecaster, windows, graph, profile, index=index, device=self.device
+            ),
+            self.settings.quantiles,
+        )
+
+    def _restored(self, run: Run) -> Forecaster:
+        """Return the forecaster of a trained run."""
+        forecaster = self._fresh(run.forecaster, run.seed)
+        forecaster.load_state_dict(load_file(self._path(run, "safetensors")))
+        return forecaster
+
+    def _fresh(self, family: str, seed: int) -> Forecaster:
+        """Return a forecaster with initial weights that depend on the seed only."""
+        options, levels = self.settings.options.get(family), self.settings.quantiles
+        return fresh_forecaster(family, self.task.train, seed, options, levels)
+
+    def mixes_locations(self, family: str) -> bool:
+        """Return whether a forecaster lets one location's windows act on another's forecast."""
+        return not self._fresh(family, 0).pointwise
+
+    def _training(self, run: Run, forecaster: Forecaster) -> TrainingSettings:
+        return self.settings.training(
+            seed=run.seed,
+            learning_rate=run.learning_rate,
+            shuffle=run.shuffle,
+            all_locations=forecaster.pointwise or forecaster.needs_grid,
+        )
+
+    def _key(self, run: Run) -> str:
+        """Return a hash of everything the trained weights depend on."""
+        forecaster = self._fresh(run.forecaster, run.seed)
+        training = self._training(run, forecaster)
+        content = [version("stemdist"), self.task.content_hash, run.method, run.identity]
+        score = self.settings.area_weighted  # the validation error depends on it
+        return hash_of([*content, run.forecaster, forecaster.config, asdict(training), score])
+
+    def _path(self, run: Run, suffix: str) -> Path:
+        return self.folder / f"{self._key(run)}.{suffix}"
+
+
+def ratios(task: ForecastTask, data: TrainingData) -> dict[str, float]:
+    """Return the three compression ratios of a method's training data."""
+    source, numbers = data.source, data.stored_numbers
+    _, end = task.split_boundaries["train"]
+    series_bytes = 4 * end * task.n_locations * len(task.series.data_vars)
+    if isinstance(source, TensorWindows):
+        sizes = (len(task.train), task.n_locations)
+        return compression_ratios(source, task.settings, *sizes, series_bytes, numbers)
+    locations = source.n_locations / task.n_locations  # a series, not windows, is what is stored
+    share = len(source) / len(task.train) * locations
+    stored = locations if numbers is None else 4 * numbers / series_bytes
+    return {"window_ratio": share, "training_ratio": share, "byte_ratio": stored}
+
+
+def _read(path: Path) -> Row | None:
+    if not path.exists():
+        return None
+    try:
+        content: Row = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"the result {str(path)!r} cannot be read ({error}): delete it, and it is made again"
+        ) from error
+    return content

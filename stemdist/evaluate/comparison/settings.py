@@ -1,0 +1,171 @@
+"""What is evaluated and how: one frozen description of the whole comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from stemdist.errors import InputError, check_count, check_distinct, unknown_name
+from stemdist.evaluate.comparison.training_data import REFERENCES
+from stemdist.forecast import FORECASTERS, TrainingSettings
+
+SHUFFLES = {"auto": None, "always": True, "never": False}
+"""Values of ``TrainingSettings.shuffle_locations`` by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """The comparison: every method trains the same forecasters for the same updates.
+
+    Parameters
+    ----------
+    forecasters : tuple of str
+        Forecasters trained on each method's data.
+    references : tuple of str
+        Training data to compare, see ``REFERENCES``; ``distilled`` is the set itself. Training
+        on ``compressed`` takes as long as on ``full``.
+    seeds : int
+        How many seeds of the initial weights, of the order of windows, and of random draws.
+    first_seed : int
+        The first of them; the others follow.
+    learning_rates : tuple of float
+        Grid. The rate is chosen for each method and forecaster by the validation error of
+        the first seed, and used for its other seeds.
+    shuffles : tuple of str
+        Whether forecasters that mix locations train with ``shuffle_locations``: ``always``,
+        ``never``, or ``auto`` as in :class:`~stemdist.forecast.TrainingSettings`; one of several
+        is chosen together with the learning rate.
+    weight_decay, schedule : float, str
+        Of every training run, as in :class:`~stemdist.forecast.TrainingSettings`; published
+        comparisons often have none, and a ``constant`` rate.
+    updates : int
+        Optimizer updates of every training run, the full-data reference included.
+    batch_windows : int
+        Windows per update (all of them, where a method has fewer).
+    locations_per_update : int, optional
+        Random locations per update for forecasters that mix locations, so that their cost does
+        not grow with N; all of them where a method has fewer. Others always see all, and so do
+        those that need a whole grid.
+    validate_every, validation_windows : int
+        Validation after every so many updates, on at most so many evenly spaced windows; the
+        weights with the lowest error are kept.
+    test_windows : int, optional
+        Test on at most so many evenly spaced windows; on all by default.
+    quantiles : tuple of float
+        Train forecasters for quantiles at these levels, e.g. 0.1,0.5,0.9: the median counts as
+        their point forecast, and ``crps`` judges them all. Without it point forecasts.
+    options : mapping
+        Hyper-parameters of forecasters, e.g. ``{"mtgnn": {"layers": 2}}``.
+    selection_seed : int
+        Added to the seed of random draws of windows and locations.
+    season_steps : int
+        Season of MASE's in-sample persistence, in steps.
+    area_weighted : bool
+        Weight errors by cos(latitude).
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or a number cannot be used.
+
+    Examples
+    --------
+    >>> EvaluationSettings().training(seed=0, learning_rate=1e-3).updates
+    600
+    """
+
+    forecasters: tuple[str, ...] = ("linear", "mlp", "mtgnn")
+    references: tuple[str, ...] = (
+        "full",
+        "random",
+        "random-expert",
+        "coreset",
+        "clustered",
+        "compressed",
+        "distilled",
+    )
+    seeds: int = 3
+    first_seed: int = 0
+    learning_rates: tuple[float, ...] = (5e-3, 1e-3)
+    shuffles: tuple[str, ...] = ("auto",)
+    weight_decay: float = 1e-2
+    schedule: str = "one-cycle"
+    updates: int = 600
+    batch_windows: int = 32
+    locations_per_update: int | None = 64
+    validate_every: int = 100
+    validation_windows: int = 128
+    test_windows: int | None = None
+    quantiles: tuple[float, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    selection_seed: int = 0
+    season_steps: int = 1
+    area_weighted: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("forecasters", "references", "learning_rates", "shuffles"):
+            object.__setattr__(self, name, check_distinct(name, getattr(self, name)))
+        for kind, registry in (("forecasters", FORECASTERS), ("references", REFERENCES)):
+            for name in getattr(self, kind):
+                registry.get(name)
+        self._check_grids()
+        for name in self.options:
+            if name not in self.forecasters:
+                raise InputError(
+                    f"options are given for {name!r}, which is not evaluated: the forecasters "
+                    f"are {', '.join(self.forecasters)}"
+                )
+        for name in ("seeds", "season_steps"):
+            check_count(name, getattr(self, name))
+        for name in ("first_seed", "selection_seed"):
+            check_count(name, getattr(self, name), minimum=0)
+        if self.test_windows is not None:
+            check_count("test_windows", self.test_windows)
+        for rate in self.learning_rates:
+            if not (math.isfinite(rate) and rate > 0):
+                raise InputError(f"learning_rates has {rate!r}: every rate must be above 0")
+        for name in self.shuffles:
+            if name not in SHUFFLES:
+                raise unknown_name("way to shuffle", name, SHUFFLES)
+        self.training(seed=0, learning_rate=self.learning_rates[0])
+
+    def _check_grids(self) -> None:
+        """Raise if a forecaster needs a grid that the data of a method are none of."""
+        parts = [name for name in self.references if not REFERENCES.get(name).all_locations]
+        for name in self.forecasters:
+            if parts and FORECASTERS.get(name).needs_grid:
+                raise InputError(
+                    f"{name!r} needs a regular grid, and the data of the references "
+                    f"{', '.join(parts)} are none: leave it out, or compare on all locations "
+                    "(reference full)"
+                )
+
+    def training(
+        self,
+        *,
+        seed: int,
+        learning_rate: float,
+        shuffle: str = "auto",
+        all_locations: bool = False,
+    ) -> TrainingSettings:
+        """Return the settings of one training run; equal for all methods."""
+        return TrainingSettings(
+            updates=self.updates,
+            batch_windows=self.batch_windows,
+            learning_rate=learning_rate,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            locations_per_update=None if all_locations else self.locations_per_update,
+            shuffle_locations=SHUFFLES[shuffle],
+            validate_every=self.validate_every,
+            validation_windows=self.validation_windows,
+            loss="quantile" if self.quantiles else "mse",
+            quantiles=tuple(self.quantiles),
+            seed=seed,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON types."""
+        return asdict(self)

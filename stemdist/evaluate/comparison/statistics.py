@@ -1,0 +1,45 @@
+"""Means, intervals and tests over seeds."""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, stdev
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+KEYS = ["method", "forecaster"]
+Key = tuple[str, str]
+"""What a forecaster was trained on, and the forecaster."""
+CONFIDENCE = 0.95
+
+
+def records(frame: pd.DataFrame) -> dict[Key, dict[str, float]]:
+    """Return the rows of a summary by method and forecaster."""
+    rows: dict[Any, Any] = frame.to_dict("index")
+    return rows
+
+
+def frame_of(rows: dict[Key, dict[str, float]]) -> pd.DataFrame:
+    """Return rows keyed by (method, forecaster)."""
+    index = pd.MultiIndex.from_tuples(list(rows), names=KEYS) if rows else None
+    return pd.DataFrame(list(rows.values()), index=index)
+
+
+def interval(values: list[float]) -> dict[str, float]:
+    """Return the mean of values and the half width of its 95 % t-interval."""
+    n = len(values)
+    half = math.nan
+    if n > 1:
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * stdev(values) / math.sqrt(n)
+    return {"mean": fmean(values), "half_width": half, "seeds": n}
+
+
+def paired_p_value(differences: list[float]) -> float:
+    """Return the two-sided p-value of the paired t-test; NaN for one seed or no spread."""
+    n = len(differences)
+    error = stdev(differences) / math.sqrt(n) if n > 1 else 0.0
+    if not error > 0:
+        return math.nan
+    return float(2 * stats.t.sf(abs(fmean(differences)) / error, n - 1))

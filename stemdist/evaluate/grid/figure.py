@@ -1,0 +1,78 @@
+"""The figure of a benchmark; it needs the extra ``report``."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+from stemdist.evaluate.comparison.figures import MARKERS, SERIES, new_figure
+from stemdist.evaluate.comparison.tables import check_error
+from stemdist.evaluate.grid.result import Benchmark
+from stemdist.evaluate.grid.settings import ratio_pair
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DODGE = 1.03
+"""Methods stand beside each other by this factor, so that intervals do not hide one another."""
+
+
+def plot_benchmark(benchmark: Benchmark, column: str = "relative_rmse") -> Figure:
+    """Draw how much worse than full data each method is, against the share that is kept.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+        Its references must include the full data.
+    column : str
+        Error to draw; lower is better.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One curve per method over the share of windows x locations (log scale), with the 95 %
+        intervals of :meth:`Benchmark.excess`; the dashed line is training on the full data.
+
+    Raises
+    ------
+    InputError
+        If the error is unknown or the full data are not among the references.
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    check_error(column)
+    found = benchmark.excess(column).reset_index()
+    share = {ratio: _product(ratio) for ratio in found["ratio"]}
+    names = list(dict.fromkeys(found["method"]))
+    figure = new_figure(9, 5)
+    axes = figure.subplots()
+    axes.axhline(0.0, color="0.35", linestyle="--", lw=1.2, label="full data")
+    styles: Any = zip(names, cycle(SERIES), cycle(MARKERS), cycle(("-", "--", ":")), strict=False)
+    for place, (name, colour, marker, dash) in enumerate(styles):
+        own = found[found["method"] == name]
+        own = own.assign(share=own["ratio"].map(share)).sort_values("share")
+        offset = DODGE ** (place - (len(names) - 1) / 2)
+        axes.errorbar(
+            100 * own["share"] * offset,
+            100 * own["mean"],
+            yerr=100 * own["half_width"].fillna(0.0),
+            color=colour,
+            marker=marker,
+            linestyle=dash if place >= len(SERIES) else "-",
+            capsize=3,
+            label=name,
+        )
+    ticks = sorted(share.items(), key=lambda item: item[1])
+    axes.set(xscale="log", xlabel="kept share of time x space", ylabel=f"excess of {column} (%)")
+    axes.set_xticks([100 * value for _, value in ticks], [name for name, _ in ticks])
+    axes.minorticks_off()
+    axes.grid(axis="y", color="0.92")
+    axes.set_axisbelow(True)
+    figure.suptitle("Error over training on full data, mean and 95 % interval; lower is better")
+    figure.legend(loc="outside right center", fontsize="small")
+    return figure
+
+
+def _product(ratio: str) -> float:
+    time, space = ratio_pair(ratio)
+    return time * space

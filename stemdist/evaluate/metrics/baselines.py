@@ -1,0 +1,62 @@
+"""Forecasts that every table shows beside trained ones, so that failures cannot hide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from stemdist.data.series import step_seconds
+from stemdist.forecast import ForecastTask, predict_windows
+from stemdist.forecast.baselines import Baseline, Climatology, persistence, window_mean
+from stemdist.forecast.closed_form import fit_linear
+
+DAY_SECONDS = 86_400
+YEARS_FOR_SEASON = 2
+
+
+def climatology(task: ForecastTask) -> Climatology:
+    """Return the mean by time of day, and by day of year where two years are there to average.
+
+    Parameters
+    ----------
+    task : ForecastTask
+        Its training part is averaged.
+
+    Examples
+    --------
+    >>> from stemdist.data import canonical_series, simulate
+    >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=3, n_lon=4))
+    >>> climatology(ForecastTask.from_series(series)).by_slot.shape
+    (24, 12, 1)
+    """
+    clock = task.series["time"].dt
+    second = (
+        np.asarray(clock.hour) * 3600 + np.asarray(clock.minute) * 60 + np.asarray(clock.second)
+    )
+    step = step_seconds(task.series)
+    _, end = task.split_boundaries["train"]
+    seasonal = end * step >= YEARS_FOR_SEASON * 365 * DAY_SECONDS
+    return Climatology.fit(
+        task.train.values[..., : task.train.n_targets].numpy(),
+        task.train.observed.numpy(),
+        slots=(second // min(step, DAY_SECONDS)).astype(np.int64),
+        end=end,
+        days=np.asarray(clock.dayofyear, dtype=np.int64) - 1 if seasonal else None,
+    )
+
+
+def closed_form_linear(task: ForecastTask, tested: ForecastTask) -> Baseline:
+    """Return the exact ridge solution on all training windows, as a forecast of another task."""
+    fitted = fit_linear(task.train)
+    graph, profile = tested.graph, tested.train.profile
+    return lambda windows, index: predict_windows(fitted, windows, graph, profile, index=index)
+
+
+BASELINES: dict[str, Callable[[ForecastTask, ForecastTask], Baseline]] = {
+    "persistence": lambda task, tested: persistence,
+    "climatology": lambda task, tested: climatology(tested),
+    "window mean": lambda task, tested: window_mean,
+    "closed-form linear": closed_form_linear,
+}
+"""Made from the task that forecasters learn from and the one that is tested, often the same."""

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError, unknown_name
 from stemdist.forecast import FORECASTERS
 from stemdist.forecast.task import ForecastTask
 from stemdist.graph import LocationClustering, coarsen_graph, connectivity
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 BLOCK_VALUES = 2**22
 """Values of a series reduced at once; bounds the memory beside the result."""

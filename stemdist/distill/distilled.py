@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 from torch.utils.data import TensorDataset
-from torch_geometric.data import Data
 
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import TensorWindows
@@ -28,6 +27,10 @@ from stemdist.distill.ratios import features_of_clusters
 from stemdist.errors import InputError
 from stemdist.files import atomic_path
 from stemdist.forecast import ForecastTask, Locations, TaskSettings, TrainingSet
+from stemdist.graph.edges import make_graph
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 FORMAT = "stemdist-distilled-1"
 
@@ -305,7 +308,7 @@ class DistilledSet:
                 given_profile=tensor("cluster_profile"),
                 pointwise=bool(dataset.attrs.get("y_pointwise", 0)),
             ),
-            cluster_graph=Data(
+            cluster_graph=make_graph(
                 edge_index=ends, edge_weight=tensor("edge_weight"), num_nodes=n_clusters
             ),
             cluster_of_location=tensor("cluster_of_location", torch.int64),

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed
 from scipy.optimize import nnls
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.windows import WindowSource, evenly_spaced
 from stemdist.distill.clusters import Clusters, cluster_windows
@@ -31,6 +31,9 @@ from stemdist.forecast import (
     predict_windows,
 )
 from stemdist.forecast.predict import windows_per_block
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 LEAST_WEIGHT = 0.01
 """Experts of less weight are not asked: they would cost more than they say."""

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.windows import TensorWindows, WindowSource, evenly_spaced, materialise
 from stemdist.distill.clusters import (
@@ -43,6 +42,9 @@ from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask, Locations
 from stemdist.forecast.device import check_device
 from stemdist.profiling import Cost, measure
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 CALENDARS = 512
 """Windows from which the dimensions of the calendar are told."""

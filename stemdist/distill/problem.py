@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.windows import TensorWindows, WindowSource, evenly_spaced, materialise
 from stemdist.data.wrapped_windows import MovedWindows
@@ -24,6 +23,9 @@ from stemdist.forecast import (
     mean_error,
 )
 from stemdist.graph import subgraph
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 KEPT_ANSWERS = 2**24
 """Experts answer all training windows at once where that is no more numbers, 64 MiB."""

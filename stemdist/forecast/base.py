@@ -9,13 +9,15 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.registry import Registry
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class Forecaster(nn.Module, ABC):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.calendar import calendar_features
 from stemdist.data.gaps import fill_forward
@@ -22,6 +22,9 @@ from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError, unknown_name
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import neighbour_operator
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 LOAD_BLOCK_BYTES = 64 * 2**20
 

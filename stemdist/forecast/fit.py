@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.windows import WindowSource
 from stemdist.files import hash_of
@@ -20,6 +19,9 @@ from stemdist.forecast.task import ForecastTask
 from stemdist.forecast.train import TrainingResult, train_forecaster
 from stemdist.forecast.training_set import TrainingSet
 from stemdist.forecast.training_settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 def shape_of(source: WindowSource, quantiles: Sequence[float] = ()) -> dict[str, int]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError
 from stemdist.forecast.base import Forecaster
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 STATES = {
     "features": "(B, N, H), what the last linear layer reads, or a mean of tokens",
@@ -56,6 +58,7 @@ def hidden_states(
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> from stemdist.forecast.base import make_forecaster
     >>> gru = make_forecaster("gru", lookback=6, horizon=2, n_features=1, hidden=16)
     >>> x = torch.randn(4, 6, 3, 1)
@@ -118,6 +121,7 @@ def penultimate_features(forecaster: Forecaster, x: Tensor, graph: Data, profile
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> from stemdist.forecast.base import make_forecaster
     >>> mlp = make_forecaster("mlp", lookback=6, horizon=2, n_features=1, hidden=16)
     >>> x = torch.randn(4, 6, 3, 1)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.series import GRID_DIMS
 from stemdist.forecast.task import ForecastTask
+from stemdist.graph.edges import make_graph
 from stemdist.graph.grid import grid_cells
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +71,7 @@ class Locations:
         along = [c for c in dataset.coords if dataset[c].dims == ("location",)]
         coords = dataset[along].drop_vars(list(dataset.data_vars), errors="ignore")
         grid = {k: v for k, v in dataset.attrs.items() if k == GRID_DIMS}
-        graph = Data(
+        graph = make_graph(
             edge_index=torch.from_numpy(np.stack(ends).astype(np.int64)),
             edge_weight=torch.from_numpy(dataset["location_edge_weight"].values.astype(np.float32)),
             num_nodes=dataset.sizes["location"],

@@ -6,13 +6,15 @@ Shapes: B windows, L_in lookback, R = O * L_out rows of a forecast, N locations,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.losses import get_loss, weighted_mean
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class Update(NamedTuple):

@@ -6,16 +6,19 @@ Shapes: M windows, B windows of a block, L_out horizon, O outputs per step, N lo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import WindowSource
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.device import check_device
 from stemdist.forecast.losses import LOSSES, LossFunction
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 BLOCK_STEPS = 393_216
 """Input steps of windows at locations computed at once: bounds memory whatever M, N, L_in are."""

@@ -9,11 +9,11 @@ import hashlib
 import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.gaps import window_starts
 from stemdist.data.scaling import Scaler
@@ -25,6 +25,9 @@ from stemdist.forecast.features import InputFeatures, load_values
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
 from stemdist.graph.neighbours import edge_weights
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch_geometric.data import Data
 from tqdm.auto import tqdm
 
 from stemdist.data.windows import Batch, WindowSource, evenly_spaced
@@ -31,6 +30,9 @@ from stemdist.forecast.objective import ForecastLoss, Objective, Update
 from stemdist.forecast.predict import mean_error
 from stemdist.forecast.training_settings import SCHEDULES, TrainingSettings
 from stemdist.graph import subgraph
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 @dataclass(frozen=True, kw_only=True)

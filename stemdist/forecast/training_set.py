@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch_geometric.data import Data
 
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import WindowSource
@@ -20,6 +19,9 @@ from stemdist.forecast.locations import Locations
 from stemdist.forecast.task import ForecastTask
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.forecast.train import TrainingResult
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 @dataclass(frozen=True, kw_only=True)

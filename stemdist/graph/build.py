@@ -6,17 +6,20 @@ Shapes: N locations, E edges.
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import xarray as xr
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError, check_count
-from stemdist.graph.edges import Edges
+from stemdist.graph.edges import Edges, make_graph
 from stemdist.graph.grid import grid_cells
 from stemdist.graph.positions import location_positions
 from stemdist.graph.settings import GRAPH_METHODS, GraphSettings
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 def build_graph(
@@ -122,7 +125,7 @@ def _to_data(edges: Edges, size: int) -> Data:
             f"the graph has {len(twice)} edges that are given twice, e.g. from location number "
             f"{source[twice[0]]} to {target[twice[0]]}: give each edge once"
         )
-    return Data(
+    return make_graph(
         edge_index=torch.from_numpy(np.stack([source, target]).astype(np.int64)),  # (2, E)
         edge_weight=torch.from_numpy(weight.astype(np.float32)),  # (E,)
         num_nodes=size,

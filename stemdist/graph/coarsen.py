@@ -5,12 +5,17 @@ Shapes: N locations, K clusters, E edges.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError, check_count
+from stemdist.graph.edges import make_graph
 from stemdist.graph.neighbours import edge_weights
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 def coarsen_graph(
@@ -43,6 +48,7 @@ def coarsen_graph(
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> graph = Data(edge_index=torch.tensor([[0, 1, 2], [2, 2, 3]]),
     ...              edge_weight=torch.tensor([1.0, 2.0, 4.0]), num_nodes=4)
     >>> coarse = coarsen_graph(graph, torch.tensor([0, 0, 1, 1]), 2)
@@ -57,7 +63,7 @@ def coarsen_graph(
     summed = torch.zeros(len(key), dtype=weight.dtype).index_add(0, slot, weight)
     edge_index = torch.stack([key % n_clusters, key // n_clusters])
     kept = torch.ones_like(key, dtype=torch.bool) if self_loops else edge_index[0] != edge_index[1]
-    coarse = Data(
+    coarse = make_graph(
         edge_index=edge_index[:, kept], edge_weight=summed[kept], num_nodes=int(n_clusters)
     )
     _copy_labels(graph, coarse)
@@ -89,6 +95,7 @@ def subgraph(graph: Data, index: Tensor) -> Data:
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> graph = Data(edge_index=torch.tensor([[0, 1, 2], [1, 2, 0]]), num_nodes=3)
     >>> subgraph(graph, torch.tensor([2, 0])).edge_index.tolist()
     [[0], [1]]
@@ -107,7 +114,7 @@ def subgraph(graph: Data, index: Tensor) -> Data:
         raise InputError("index names a location twice: name each location once")
     edges = number[graph.edge_index]  # (2, E), -1 outside
     kept = (edges >= 0).all(dim=0)
-    part = Data(
+    part = make_graph(
         edge_index=edges[:, kept], edge_weight=edge_weights(graph)[kept], num_nodes=len(index)
     )
     _copy_labels(graph, part)

@@ -5,10 +5,13 @@ Shapes: E edges.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class Edges(NamedTuple):
@@ -46,3 +49,10 @@ def from_neighbour_table(neighbours: npt.NDArray[np.int64], weight: npt.ArrayLik
     target = np.repeat(np.arange(len(neighbours), dtype=np.int64), neighbours.shape[1])
     kept = weights > 0
     return Edges(neighbours.ravel().astype(np.int64)[kept], target[kept], weights[kept])
+
+
+def make_graph(**fields: Any) -> Data:
+    """Return a PyG graph of ``fields``; PyG, which loads slowly, is imported here alone."""
+    from torch_geometric.data import Data
+
+    return Data(**fields)

@@ -6,14 +6,17 @@ Shapes: N locations, F features, E edges; ``...`` any leading axes, e.g. (B, L).
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 with warnings.catch_warnings():
     # Some releases of torch (2.11) announce once per process that nothing checks sparse tensors
@@ -46,6 +49,7 @@ def neighbour_operator(graph: Data, *, dtype: torch.dtype = torch.float32) -> Te
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> graph = Data(edge_index=torch.tensor([[0, 1], [2, 2]]), num_nodes=3)
     >>> neighbour_operator(graph).to_dense().tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]]
@@ -87,6 +91,7 @@ def neighbour_mean(x: Tensor, graph: Data | Tensor) -> Tensor:
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> graph = Data(edge_index=torch.tensor([[0, 1], [2, 2]]), num_nodes=3)
     >>> neighbour_mean(torch.tensor([[1.0], [3.0], [9.0]]), graph).squeeze().tolist()
     [1.0, 3.0, 2.0]
@@ -107,6 +112,7 @@ def connectivity(graph: Data) -> sp.csr_array:
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> graph = Data(edge_index=torch.tensor([[0], [1]]), num_nodes=2)
     >>> connectivity(graph).toarray().tolist()
     [[0.0, 1.0], [1.0, 0.0]]

@@ -5,11 +5,15 @@ Shapes: N locations, K clusters.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError, check_count
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 def random_partition(
@@ -81,6 +85,7 @@ def random_locations(
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> graph = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=2)
     >>> drawn = random_locations(graph, 1, torch.Generator().manual_seed(0), with_neighbours=True)
     >>> sorted(drawn.tolist())

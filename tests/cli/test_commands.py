@@ -276,7 +276,9 @@ def test_compare_ranks_forecasters_and_shows_their_cost(run: Run, made: Path) ->
     assert "<h1>Evaluation: w.nc</h1>" in Path("results/report.html").read_text()
     refused = run(f"compare {made}/w.nc --references full,random {options}")
     assert refused.status == 2
-    assert "--references: no use here, because every forecaster is trained on the full" in refused.err
+    assert (
+        "--references: no use here, because every forecaster is trained on the full" in refused.err
+    )
 
 
 def test_targets_quantiles_and_known_future_reach_the_file(run: Run, made: Path) -> None:

@@ -238,7 +238,7 @@ def test_distilled_sets_of_several_targets(series, tmp_path):
     assert list(fitted.predict(series).data_vars) == ["supply", "demand"]
     settings = EvaluationSettings(
         forecasters="linear",
-        methods=("full", "distilled"),
+        references=("full", "distilled"),
         seeds=1,
         updates=5,
         quantiles=(0.2, 0.8),

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch_geometric.data import Data
 
 from stemdist.forecast import Forecaster
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 Update = Callable[[Tensor, int], Tensor]
 """Maps a state (S, P) and the number of the update to the next state, differentiably."""

@@ -12,11 +12,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.windows import TensorWindows, materialise
 from stemdist.distill.clusters import check_on_clusters
@@ -30,6 +29,9 @@ from stemdist.errors import InputError, check_count
 from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
 from stemdist.forecast.hidden_states import penultimate_features
 from stemdist.graph import subgraph
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 @dataclass(eq=False)

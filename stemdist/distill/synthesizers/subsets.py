@@ -6,11 +6,14 @@ Shapes: M_S windows, L_in lookback, K clusters, k clusters of a part, F features
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.graph import subgraph, subset_weights
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,13 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from joblib import Parallel, delayed
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.windows import Batch, WindowSource
 from stemdist.distill.clusters import check_on_clusters
@@ -38,6 +37,9 @@ from stemdist.files import atomic_path, hash_of
 from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
 from stemdist.forecast.train import batch_index
 from stemdist.graph import random_partition, subset_weights
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 FORMAT = "stemdist-trajectory-1"
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.data.windows import WindowSource, materialise
 from stemdist.distill.clusters import Clusters, cluster_graph
@@ -25,6 +24,9 @@ from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask
 from stemdist.graph import random_locations, subgraph
 from stemdist.registry import Registry
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 @dataclass(frozen=True, kw_only=True)

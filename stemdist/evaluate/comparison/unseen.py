@@ -6,16 +6,19 @@ Shapes: N locations, H held-out ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy.sparse.csgraph import shortest_path
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.forecast import ForecastTask
 from stemdist.graph import connectivity, random_locations
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 PATTERNS = ("scattered", "region")
 

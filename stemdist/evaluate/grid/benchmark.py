@@ -74,7 +74,7 @@ def benchmark(
     --------
     >>> import tempfile
     >>> from stemdist.data import canonical_series, simulate
-    >>> series = canonical_series(simulate("weather-sim", days=8, n_lgrid_task=4, n_lon=4))
+    >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=4, n_lon=4))
     >>> quick = BenchmarkSettings(
     ...     methods=("default",), references=("full",), forecasters=("linear",), seeds=1,
     ...     learning_rates=(5e-3,), updates=5,
@@ -137,7 +137,7 @@ def rolling_tasks(
     Examples
     --------
     >>> from stemdist.data import canonical_series, simulate
-    >>> series = canonical_series(simulate("weather-sim", days=16, n_lgrid_task=3, n_lon=4))
+    >>> series = canonical_series(simulate("weather-sim", days=16, n_lat=3, n_lon=4))
     >>> tasks = rolling_tasks(series, shares=(1.0, 0.5))
     >>> {name: len(task.train.values) for name, task in tasks.items()}
     {'100%': 384, '50%': 192}

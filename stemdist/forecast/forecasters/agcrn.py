@@ -6,9 +6,10 @@ columns, H state columns, C input columns.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
@@ -16,6 +17,9 @@ from stemdist.forecast.layers.learned_graph import as_edges, softmax_adjacency
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.products import Product, formulation
 from stemdist.forecast.layers.recurrent import GRU
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 Weights = dict[nn.Module, tuple[Tensor, Tensor]]
 """Each layer's weight (N, 2 C, C_out) and bias (N, C_out) at every location."""
@@ -101,6 +105,7 @@ class AGCRNForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = AGCRNForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
     >>> forecaster(x, Data(num_nodes=5), profile).shape

@@ -9,16 +9,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError, check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.recurrent import RNN
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 DEFAULT_BINS = tuple(round(-3 + 0.3 * step, 1) for step in range(21))
 """Centres -3, -2.7, ... 3: three standard deviations of the training part on either side."""
@@ -84,6 +87,7 @@ class BinnedRNNForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = BinnedRNNForecaster(
     ...     lookback=12, horizon=3, n_features=2, bins=[-2.0, 0.0, 2.0])
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)

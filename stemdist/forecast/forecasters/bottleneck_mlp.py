@@ -7,17 +7,19 @@ columns, Z columns of the code.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.forecasters.mlp import ResidualBlock
 from stemdist.forecast.layers.dropout import check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 _LIMIT = 8.0  # |log variance|: standard deviations from .018 to 55
 _START = -4.0  # log variance: a new network is nearly deterministic, standard deviation .16
@@ -93,6 +95,7 @@ class BottleneckMLPForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = BottleneckMLPForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
     >>> forecaster(x, Data(num_nodes=5), profile).shape

@@ -6,18 +6,20 @@ Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F featu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.temporal_conv import TemporalConv
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class CausalBlock(nn.Module):
@@ -99,6 +101,7 @@ class CNNForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = CNNForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
     >>> forecaster(x, Data(num_nodes=5), profile).shape

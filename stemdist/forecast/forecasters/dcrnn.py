@@ -6,15 +6,19 @@ columns.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.diffusion import DiffusionConvolution
 from stemdist.forecast.layers.products import Product, check_adjacency, random_walks
 from stemdist.forecast.layers.recurrent import GRU
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class DCRNNForecaster(Forecaster):
@@ -52,6 +56,7 @@ class DCRNNForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = DCRNNForecaster(lookback=12, horizon=3, n_features=2)
     >>> graph = Data(edge_index=torch.tensor([[0, 1], [1, 2]]), num_nodes=5)
     >>> forecaster(torch.zeros(4, 12, 5, 2), graph, torch.zeros(5, 24)).shape

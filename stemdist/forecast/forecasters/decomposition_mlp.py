@@ -7,17 +7,19 @@ columns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count, unknown_name
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.moving_average import check_kernel, moving_average
 from stemdist.forecast.layers.reversible_norm import ReversibleNorm, check_targets, normalised
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 NORMS = ("layer", "none")
 LEVELS = ("mean", "reversible", "none")
@@ -60,6 +62,7 @@ class DecompositionMLPForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = DecompositionMLPForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
     >>> forecaster(x, Data(num_nodes=5), profile).shape

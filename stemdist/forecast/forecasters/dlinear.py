@@ -6,17 +6,19 @@ Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F featu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.data import Data
 
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.moving_average import check_kernel, moving_average
 from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
 from stemdist.forecast.layers.window_linear import WindowLinear
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class DLinearForecaster(Forecaster):
@@ -45,6 +47,7 @@ class DLinearForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = DLinearForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
     >>> forecaster(x, Data(num_nodes=5), profile).shape

@@ -6,8 +6,9 @@ of a token.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
@@ -16,6 +17,9 @@ from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.products import Product, check_adjacency, symmetric_product
 from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class GPSLayer(nn.Module):
@@ -100,6 +104,7 @@ class GraphTransformerForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> import torch
     >>> forecaster = GraphTransformerForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 3, 2), torch.zeros(3, 24)

@@ -6,8 +6,9 @@ steps left, C channels.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
@@ -17,6 +18,9 @@ from stemdist.forecast.layers.learned_graph import as_edges, softmax_adjacency
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.products import Product, formulation, random_walks
 from stemdist.forecast.layers.wavenet import WaveNet, doubling_dilations
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 _WALKS = 3  # along the given graph, against it, over the learned one
 
@@ -79,6 +83,7 @@ class GraphWaveNetForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> import torch
     >>> forecaster = GraphWaveNetForecaster(lookback=12, horizon=3, n_features=2)
     >>> graph = Data(edge_index=torch.tensor([[0, 1], [1, 2]]), num_nodes=5)

@@ -7,15 +7,17 @@ columns of the grid.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.grid import Grid
 from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
 from stemdist.forecast.layers.window_linear import WindowLinear
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class GridForecaster(Forecaster):

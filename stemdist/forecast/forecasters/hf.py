@@ -7,17 +7,19 @@ H hidden columns.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.data import Data
 
 from stemdist.dependencies import require
 from stemdist.errors import InputError, check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import check_dropout
 from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class PatchForecaster(Forecaster):
@@ -142,6 +144,7 @@ class HFPatchTSTForecaster(PatchForecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> import torch
     >>> forecaster = HFPatchTSTForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
@@ -224,6 +227,7 @@ class HFPatchTSMixerForecaster(PatchForecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> import torch
     >>> forecaster = HFPatchTSMixerForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)

@@ -6,8 +6,9 @@ of a token.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
@@ -15,6 +16,9 @@ from stemdist.forecast.layers.attention import EncoderBlock, check_heads, make_a
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class ITransformerForecaster(Forecaster):
@@ -63,6 +67,7 @@ class ITransformerForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> import torch
     >>> forecaster = ITransformerForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)

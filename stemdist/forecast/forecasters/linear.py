@@ -5,12 +5,16 @@ Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F featu
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
 from stemdist.forecast.layers.window_linear import WindowLinear
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class LinearForecaster(Forecaster):
@@ -37,6 +41,7 @@ class LinearForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> import torch
     >>> forecaster = LinearForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)

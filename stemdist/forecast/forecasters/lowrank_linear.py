@@ -6,14 +6,18 @@ between the maps.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
 from stemdist.forecast.layers.window_linear import WindowLinear
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class LowRankLinearForecaster(Forecaster):
@@ -46,6 +50,7 @@ class LowRankLinearForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = LowRankLinearForecaster(lookback=12, horizon=3, n_features=2, rank=4)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
     >>> forecaster(x, Data(num_nodes=5), profile).shape

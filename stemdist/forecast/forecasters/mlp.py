@@ -6,14 +6,18 @@ columns.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class ResidualBlock(nn.Module):
@@ -65,6 +69,7 @@ class MLPForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = MLPForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
     >>> forecaster(x, Data(num_nodes=5), profile).shape

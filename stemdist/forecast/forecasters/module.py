@@ -11,13 +11,15 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError
 from stemdist.forecast.base import Forecaster
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class ModuleForecaster(Forecaster):
@@ -59,6 +61,7 @@ class ModuleForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> import torch
     >>> forecaster = ModuleForecaster(
     ...     lookback=12,

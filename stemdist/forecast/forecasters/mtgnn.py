@@ -6,10 +6,11 @@ steps left, C channels.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError, check_count
 from stemdist.forecast.base import Forecaster
@@ -19,6 +20,9 @@ from stemdist.forecast.layers.learned_graph import alike_together, as_edges, lea
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.mix_hop import MixHop
 from stemdist.forecast.layers.products import Product, check_adjacency, formulation
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 _SHRINK = KERNELS[-1] - 1  # time steps that each layer consumes
 _PART_ROWS = 16_384
@@ -110,6 +114,7 @@ class MTGNNForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = MTGNNForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
     >>> forecaster(x, Data(num_nodes=5), profile).shape

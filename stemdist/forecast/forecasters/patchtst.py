@@ -7,11 +7,10 @@ a patch, K patches, C columns of a token.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
@@ -19,6 +18,9 @@ from stemdist.forecast.layers.attention import EncoderBlock, MultiHeadAttention,
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class PatchTSTForecaster(Forecaster):
@@ -66,6 +68,7 @@ class PatchTSTForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = PatchTSTForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
     >>> forecaster(x, Data(num_nodes=5), profile).shape

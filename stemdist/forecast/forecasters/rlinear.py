@@ -5,8 +5,9 @@ Shapes: B windows, L_in lookback, L_out horizon, O outputs, N locations, F featu
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.reversible_norm import (
@@ -15,6 +16,9 @@ from stemdist.forecast.layers.reversible_norm import (
     target_of_rows,
 )
 from stemdist.forecast.layers.window_linear import WindowLinear
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class RLinearForecaster(Forecaster):
@@ -41,6 +45,7 @@ class RLinearForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> import torch
     >>> forecaster = RLinearForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)

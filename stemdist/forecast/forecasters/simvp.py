@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError, check_count
 from stemdist.forecast.base import Forecaster
@@ -21,6 +20,9 @@ from stemdist.forecast.layers.grid import Grid
 from stemdist.forecast.layers.image_conv import ImageConv, enlarge
 from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
 from stemdist.forecast.layers.window_linear import WindowLinear
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 WIDTHS = (3, 5, 7)
 """Widths of the parallel convolutions of the translator."""
@@ -87,6 +89,7 @@ class SimVPForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = SimVPForecaster(lookback=12, horizon=3, n_features=2)
     >>> graph = Data(num_nodes=6, cell=torch.cartesian_prod(torch.arange(2), torch.arange(3)))
     >>> forecaster(torch.zeros(4, 12, 6, 2), graph, torch.zeros(6, 24)).shape

@@ -6,10 +6,11 @@ steps left, C channels, G channels of the graph convolution.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
@@ -18,6 +19,9 @@ from stemdist.forecast.layers.graph_conv import GraphConv, chebyshev_terms
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.products import Product, symmetric_product
 from stemdist.forecast.layers.temporal_conv import TemporalConv
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class GatedLinearConv(nn.Module):
@@ -123,6 +127,7 @@ class STGCNForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = STGCNForecaster(lookback=12, horizon=3, n_features=2)
     >>> graph = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=5)
     >>> forecaster(torch.zeros(4, 12, 5, 2), graph, torch.zeros(5, 24)).shape

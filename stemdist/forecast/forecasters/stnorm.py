@@ -6,15 +6,19 @@ steps left, C channels.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.wavenet import WaveNet, doubling_dilations
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 _LOCATIONS, _STEPS = 1, 2  # dimensions of (B, N, T, C)
 
@@ -119,6 +123,7 @@ class STNormForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = STNormForecaster(lookback=12, horizon=3, n_features=2)
     >>> forecaster(torch.zeros(4, 12, 5, 2), Data(num_nodes=5), torch.zeros(5, 24)).shape
     torch.Size([4, 3, 5])

@@ -6,14 +6,18 @@ columns.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class MixerBlock(nn.Module):
@@ -72,6 +76,7 @@ class TSMixerForecaster(Forecaster):
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> forecaster = TSMixerForecaster(lookback=12, horizon=3, n_features=2)
     >>> x, profile = torch.zeros(4, 12, 5, 2), torch.zeros(5, 24)
     >>> forecaster(x, Data(num_nodes=5), profile).shape

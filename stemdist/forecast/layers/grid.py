@@ -6,12 +6,15 @@ Shapes: B windows, N locations, C channels, H rows and W columns of the grid.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from stemdist.errors import InputError
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Grid:
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> grid = Grid.of(Data(num_nodes=2, cell=torch.tensor([[0, 2], [1, 0]])))
     >>> images = grid.scatter(torch.tensor([[[5.0], [6.0]]]))
     >>> images[0].tolist()

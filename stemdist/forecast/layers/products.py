@@ -6,15 +6,17 @@ Shapes: B windows, N locations, E edges, D columns of a window.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
-from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from stemdist.errors import unknown_name
 from stemdist.forecast.layers.sparse import Pattern, spmm
 from stemdist.graph.neighbours import edge_weights
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 SPARSE_FROM = 100
 """Number of locations from which sparse products are faster than dense ones on CPU
@@ -85,6 +87,7 @@ def random_walks(graph: Data, dtype: torch.dtype, choice: str = "auto") -> tuple
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> graph = Data(edge_index=torch.tensor([[0, 1], [1, 2]]), num_nodes=3)
     >>> along, against = random_walks(graph, torch.float32)
     >>> h = torch.tensor([[[1.0], [2.0], [3.0]]])
@@ -116,11 +119,14 @@ def symmetric_product(
 
     Examples
     --------
+    >>> from torch_geometric.data import Data
     >>> graph = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=2)
     >>> product = symmetric_product(graph, torch.float32)
     >>> product(torch.tensor([[[2.0], [4.0]]])).round(decimals=4).flatten().tolist()
     [3.0, 3.0]
     """
+    from torch_geometric.nn.conv.gcn_conv import gcn_norm  # PyG loads slowly
+
     size = int(graph.num_nodes)
     edges, weight = gcn_norm(
         graph.edge_index, edge_weights(graph).to(dtype), size, add_self_loops=self_loops

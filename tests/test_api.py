@@ -23,7 +23,7 @@ QUICK = {
 }
 COMPARISON = {
     "forecasters": ("linear",),
-    "methods": ("distilled", "random"),
+    "references": ("distilled", "random"),
     "seeds": 1,
     "learning_rates": (1e-3,),
     "updates": 2,

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         ForecastTask,
         TaskSettings,
         TrainingSettings,
+        task_settings,
     )
     from stemdist.forecast.deploy import deploy
     from stemdist.graph import GraphSettings, LocationClustering
@@ -77,6 +78,7 @@ _HOMES = {
         "Forecaster",
         "TaskSettings",
         "TrainingSettings",
+        "task_settings",
     ),
     "stemdist.forecast.deploy": ("deploy",),
     "stemdist.graph": ("GraphSettings", "LocationClustering"),
@@ -115,6 +117,7 @@ __all__ = [
     "open_series",
     "rolling_tasks",
     "simulate",
+    "task_settings",
     "teach",
     "to_grid",
     "train",

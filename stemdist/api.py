@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import xarray as xr
+from torch import nn
 
 from stemdist.data import open_series
 from stemdist.distill import DistilledSet, DistillSettings, distill, train_on_distilled
@@ -16,11 +16,13 @@ from stemdist.evaluate import Evaluation, EvaluationSettings, evaluate
 from stemdist.forecast import (
     FittedForecaster,
     ForecastTask,
-    TaskSettings,
+    TaskOptions,
     TrainingSet,
     TrainingSettings,
     fit_forecaster,
+    task_settings,
 )
+from stemdist.options import DistillOptions, EvaluateOptions, TeachOptions, TrainOptions
 from stemdist.students import (
     ForecasterTeacher,
     Places,
@@ -29,25 +31,32 @@ from stemdist.students import (
     find_teacher,
 )
 from stemdist.students import teach as teach_student
+from stemdist.types import DistillMethod, Effort, ForecasterName, TeachMethod
 
 
 def distill_series(
     series: xr.Dataset | xr.DataArray,
     *,
-    method: str = "default",
+    method: DistillMethod = "default",
+    effort: Effort = "default",
     work: str | Path | None = None,
     device: str = "cpu",
     progress: bool | None = None,
-    **options: Any,
+    **options: Unpack[DistillOptions],
 ) -> DistilledSet:
     """Distil a series along time and space.
 
     Parameters
     ----------
     series : xarray.Dataset or xarray.DataArray
-        From :func:`~stemdist.data.open_series`, or raw with one suitable variable.
+        From :func:`~stemdist.data.open_series`, or raw with one suitable variable. A series that
+        was opened with a recipe of the catalogue is used as the recipe says.
     method : str
         A named method, e.g. ``"default"`` or ``"stemdist"``; options win over its settings.
+    effort : str
+        How long it may take: ``"quick"`` (selected real windows with the soft labels of one
+        expert), ``"default"``, or ``"thorough"`` (a final round with more families of
+        forecasters, for sets of any size).
     work : str or Path, optional
         Folder in which state is kept, so that a run that was stopped continues exactly.
     device : str
@@ -55,7 +64,7 @@ def distill_series(
     progress : bool, optional
         Show bars; None shows them on a terminal only.
     **options
-        Fields of :class:`~stemdist.forecast.TaskSettings` and
+        What is forecast from what (:class:`~stemdist.forecast.TaskOptions`) and fields of
         :class:`~stemdist.distill.DistillSettings`, e.g. ``horizon=6, time_ratio=0.05``.
 
     Returns
@@ -76,20 +85,22 @@ def distill_series(
     >>> tiny.windows.y.shape
     torch.Size([9, 12, 3])
     """
-    task, own = _sorted(options, TaskSettings, DistillSettings)
-    settings = DistillSettings.of(method, **own)
-    prepared = _prepared(series, TaskSettings(**task))
+    task, own = _sorted(options, TaskOptions, DistillSettings)
+    series = _canonical(series, task)
+    settings = DistillSettings.for_series(series, method, effort=effort, **own)
+    prepared = ForecastTask.from_series(series, task_settings(series, task))
     return distill(prepared, settings, work=work, device=device, progress=progress)
 
 
 def train(
     data: DistilledSet | xr.Dataset | xr.DataArray,
-    forecaster: str = "mlp",
+    forecaster: ForecasterName | nn.Module | Callable[..., nn.Module] = "mlp",
     *,
+    validation: xr.Dataset | xr.DataArray | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
     device: str = "cpu",
     progress: bool | None = None,
-    **options: Any,
+    **options: Unpack[TrainOptions],
 ) -> FittedForecaster:
     """Train a forecaster on a distilled set, or on a series in full.
 
@@ -97,8 +108,13 @@ def train(
     ----------
     data : DistilledSet, xarray.Dataset or xarray.DataArray
         What to train on.
-    forecaster : str
-        Registered name, e.g. ``"mlp"``, ``"mtgnn"``, ``"linear"``.
+    forecaster : str, torch.nn.Module or callable
+        Registered name, e.g. ``"mlp"`` or ``"mtgnn"``; or a module, a class of modules, or a
+        function that makes one: see
+        :class:`~stemdist.forecast.forecasters.module.ModuleForecaster`, whose parameters are
+        the hyperparameters.
+    validation : xarray.Dataset or xarray.DataArray, optional
+        With a distilled set, real data whose validation part chooses the weights.
     hyperparameters : mapping, optional
         Of the forecaster.
     device : str
@@ -106,34 +122,52 @@ def train(
     progress : bool, optional
         Show a bar; None shows it on a terminal only.
     **options
-        Fields of :class:`~stemdist.forecast.TrainingSettings`, and for a series those of
-        :class:`~stemdist.forecast.TaskSettings`.
+        Fields of :class:`~stemdist.forecast.TrainingSettings`, and for a series also
+        :class:`~stemdist.forecast.TaskOptions`.
 
     Returns
     -------
     FittedForecaster
         Ready to ``predict`` any series of the same variables.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown or of no use with these data.
+
+    Examples
+    --------
+    >>> from stemdist.data import simulate
+    >>> raw = simulate("weather-sim", days=8, n_lat=3, n_lon=4)
+    >>> train(raw, "linear", updates=2).record["updates"]
+    2
     """
+    task, training = _sorted(options, TaskOptions, TrainingSettings)
+    name, hyperparameters = _named_forecaster(forecaster, hyperparameters)
     how: dict[str, Any] = {"options": hyperparameters, "device": device, "progress": progress}
+    chosen = TrainingSettings(**training)
     if isinstance(data, DistilledSet):
-        (training,) = _settings(options, TrainingSettings)
-        return train_on_distilled(data, forecaster, training, **how)
-    task, training = _settings(options, TaskSettings, TrainingSettings)
-    return fit_forecaster(_prepared(data, task), forecaster, training, **how)
+        _refuse_task_options(task)
+        real = None if validation is None else _matching(validation, data)
+        return train_on_distilled(data, name, chosen, validation=real, **how)
+    _refuse_validation(validation)
+    series = _canonical(data, task)
+    prepared = ForecastTask.from_series(series, task_settings(series, task))
+    return fit_forecaster(prepared, name, chosen, **how)
 
 
 def teach(
     data: DistilledSet | xr.Dataset | xr.DataArray,
     teachers: FittedForecaster | Teacher | str | Sequence[FittedForecaster | Teacher | str] = (),
     *,
-    recipe: str = "soft-labels",
+    method: TeachMethod = "soft-labels",
     validation: xr.Dataset | xr.DataArray | None = None,
     cache: str | Path | None = None,
     device: str = "cpu",
     progress: bool | None = None,
-    **options: Any,
+    **options: Unpack[TeachOptions],
 ) -> FittedForecaster:
-    """Train a small student on data and on what large teachers answer to them.
+    """Train a small student on data and on the outputs of large teachers.
 
     Parameters
     ----------
@@ -141,23 +175,23 @@ def teach(
         What to learn from.
     teachers : FittedForecaster, Teacher, str, or several of them
         Trained forecasters, pretrained models (``stemdist.students.load_teacher``), or what
-        ``--teacher`` names: folders, forecasters to train, ``"file:forecasts.nc"``. The recipe's
-        own by default.
-    recipe : str
-        A named recipe, e.g. ``"timedistill"``; options win over its settings.
+        ``--teacher`` names: folders, forecasters to train, ``"file:forecasts.nc"``. Those of
+        the method by default.
+    method : str
+        A named way to teach, e.g. ``"timedistill"``; options win over its settings.
     validation : xarray.Dataset or xarray.DataArray, optional
         With a distilled set, real data whose validation part chooses the weights and on which
         teachers are trained.
     cache : str or Path, optional
-        Folder for trained teachers and for answers, which are asked for once.
+        Folder for trained teachers and their outputs, so that each is computed once.
     device : str
         Where to compute.
     progress : bool, optional
         Show bars; None shows them on a terminal only.
     **options
         Fields of :class:`~stemdist.students.StudentSettings`, and of
-        :class:`~stemdist.forecast.TrainingSettings` for the student; for a series also those of
-        :class:`~stemdist.forecast.TaskSettings`.
+        :class:`~stemdist.forecast.TrainingSettings` for the student; for a series also
+        :class:`~stemdist.forecast.TaskOptions`.
 
     Returns
     -------
@@ -173,23 +207,19 @@ def teach(
     >>> student.name, student.record["teachers"]
     ('linear', ['gru'])
     """
-    kinds = (TrainingSettings, StudentSettings)
-    task, training, own = _sorted(options, TaskSettings, *kinds)
+    task, training, own = _sorted(options, TaskOptions, TrainingSettings, StudentSettings)
     if isinstance(data, DistilledSet):
-        if task:
-            raise InputError(
-                f"{', '.join(sorted(task))}: no use here, because a distilled set fixes what is "
-                "forecast from what: leave it out"
-            )
+        _refuse_task_options(task)
         given = data.training_set()
-        real = None
-        if validation is not None:
-            real = _prepared(validation, data.settings, data.variables)
+        real = None if validation is None else _matching(validation, data)
+        if real is not None:
             data.check_features(real)
     else:
-        real = _prepared(data, TaskSettings(**task))
+        _refuse_validation(validation)
+        series = _canonical(data, task)
+        real = ForecastTask.from_series(series, task_settings(series, task))
         given = TrainingSet.of_task(real)
-    settings = StudentSettings.of(recipe, training=TrainingSettings(**training), **own)
+    settings = StudentSettings.of(method, training=TrainingSettings(**training), **own)
     named = (teachers,) if isinstance(teachers, FittedForecaster | Teacher | str) else teachers
     places = Places(cache=None if cache is None else Path(cache))
     how: dict[str, Any] = {"device": device, "progress": progress}
@@ -210,7 +240,7 @@ def evaluate_distilled(
     *,
     results: str | Path | None = None,
     progress: bool | None = None,
-    **options: Any,
+    **options: Unpack[EvaluateOptions],
 ) -> Evaluation:
     """Judge a distilled set by training fresh forecasters on it, beside what it must beat.
 
@@ -221,44 +251,82 @@ def evaluate_distilled(
     series : xarray.Dataset or xarray.DataArray
         The series it was made from; its test part is read once.
     results : str or Path, optional
-        Folder in which finished cells are kept.
+        Folder in which finished runs are kept.
     progress : bool, optional
         Show bars; None shows them on a terminal only.
     **options
         Fields of :class:`~stemdist.evaluate.EvaluationSettings`, e.g. ``seeds=3``.
     """
-    (settings,) = _settings(options, EvaluationSettings)
-    task = _prepared(series, distilled.settings, distilled.variables)
-    return evaluate(distilled, task, settings, results=results, progress=progress)
+    (own,) = _sorted(options, EvaluationSettings)
+    task = _matching(series, distilled)
+    return evaluate(distilled, task, EvaluationSettings(**own), results=results, progress=progress)
 
 
-def _prepared(
+def _canonical(
     series: xr.Dataset | xr.DataArray,
-    settings: TaskSettings,
-    variables: tuple[str, ...] | None = None,
-) -> ForecastTask:
+    task: Mapping[str, Any],
+    variables: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Return the canonical series, with the variables that the options name."""
     if not isinstance(series, xr.Dataset | xr.DataArray):
         raise InputError(
             f"the series is {type(series).__name__}: give an xarray.Dataset or xarray.DataArray; "
             "stemdist.open_series opens files and data sets of the catalogue"
         )
     canonical = "target" in series.attrs and "location" in series.dims
-    if not canonical or isinstance(series, xr.DataArray):
-        if variables is None:
-            variables = settings.variables
-        series = open_series(series, variables=variables, static=settings.static)
-    return ForecastTask.from_series(series, settings)
+    if canonical and isinstance(series, xr.Dataset):
+        return series
+    if variables is None and task.get("targets"):
+        variables = [*_names(task["targets"]), *_names(task.get("future", ()))]
+    return open_series(series, variables=variables, static=task.get("static", ()))
 
 
-def _settings(options: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:
-    """Build each kind of settings from the options it has; the first kind wins."""
-    return [kind(**own) for kind, own in zip(kinds, _sorted(options, *kinds), strict=True)]
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _matching(series: xr.Dataset | xr.DataArray, distilled: DistilledSet) -> ForecastTask:
+    """Return the task of real data with the settings of a distilled set."""
+    settings = distilled.settings
+    opened = _canonical(series, {"static": settings.static}, distilled.variables)
+    return ForecastTask.from_series(opened, settings)
+
+
+def _named_forecaster(
+    forecaster: str | nn.Module | Callable[..., nn.Module],
+    hyperparameters: Mapping[str, Any] | None,
+) -> tuple[str, Mapping[str, Any] | None]:
+    """Return a registered name and its options; modules of the user's own are wrapped."""
+    if isinstance(forecaster, str):
+        return forecaster, hyperparameters
+    if not callable(forecaster):
+        raise InputError(
+            f"the forecaster is {forecaster!r}: give a registered name, an nn.Module, its class, "
+            "or a function that makes one"
+        )
+    return "module", {"factory": forecaster, **(hyperparameters or {})}
+
+
+def _refuse_task_options(task: Mapping[str, Any]) -> None:
+    if task:
+        raise InputError(
+            f"{', '.join(sorted(task))}: no use here, because a distilled set fixes what is "
+            "forecast from what: leave it out"
+        )
+
+
+def _refuse_validation(validation: object) -> None:
+    if validation is not None:
+        raise InputError(
+            "validation is for learning from a distilled set: a series in full has its own "
+            "validation part (see split)"
+        )
 
 
 def _sorted(options: Mapping[str, Any], *kinds: type[Any]) -> list[dict[str, Any]]:
-    """Return the options of each kind of settings; the first kind wins."""
+    """Return the options of each kind of settings; the first kind that has a name gets it."""
     found: list[dict[str, Any]] = [{} for _ in kinds]
-    names = [{field.name for field in dataclasses.fields(kind)} for kind in kinds]
+    names = [set(kind.__annotations__) for kind in kinds]
     for key, value in options.items():
         owner = next((i for i, own in enumerate(names) if key in own), None)
         if owner is None:

@@ -162,16 +162,23 @@ def test_unknown_option(raw, tiny, call, message):
         call(raw, tiny)
 
 
-def test_a_distilled_set_fixes_the_windows(tiny):
-    with pytest.raises(InputError, match=r"unknown option 'horizon':.* Choose from: batch_windows"):
+def test_a_distilled_set_fixes_the_windows(tiny, raw):
+    with pytest.raises(InputError, match="horizon: no use here, because a distilled set fixes"):
         stemdist.train(tiny, horizon=6)
+    with pytest.raises(InputError, match="validation is for learning from a distilled set"):
+        stemdist.train(raw, validation=raw)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": (0.6, 0.2, 0.2)}, r"split is \(0.6, 0.2, 0.2\): give a stemdist.Split\(...\)"),
-        ({"graph": "correlation"}, r"graph is 'correlation': give a stemdist.GraphSettings"),
+        ({"split": (0.6, 0.4)}, r"split is \(0.6, 0.4\): give three shares"),
+        ({"graph": "correlations"}, r"unknown graph 'correlations': did you mean 'correlation'"),
+        ({"judging": 5}, r"judging is 5: give a stemdist.TrainingSettings\(...\), or a mapping"),
+        ({"judging": {"update": 5}}, "unknown field of judging 'update': did you mean 'updates'"),
+        ({"judging": {"patience": 2}}, "judging has patience=2, which changes nothing"),
+        ({"effort": "fast"}, "unknown effort 'fast'"),
+        ({"effort": "quick", "method": "mtt"}, "which the method 'mtt' does not have: choose def"),
         ({"lookback": 6.0}, "lookback is 6.0: it must be a whole number"),
         ({"time_ratio": 2}, "time_ratio is 2: it must be a share"),
         ({"static": "height"}, r"unknown static feature 'height'.*elevation"),
@@ -204,10 +211,10 @@ def test_teach_from_a_series_and_from_a_distilled_set(raw, tiny):
     with pytest.raises(InputError, match="horizon: no use here"):
         stemdist.teach(tiny, teacher, horizon=3)
     with pytest.raises(InputError, match="ask a teacher, and none is given"):
-        stemdist.teach(raw, recipe="hints", **short)
+        stemdist.teach(raw, method="hints", **short)
 
 
-def test_teach_trains_the_teachers_of_a_recipe_once(raw, tmp_path):
+def test_teach_trains_the_teachers_of_a_method_once(raw, tmp_path):
     how = {
         "lookback": 6,
         "horizon": 3,
@@ -215,7 +222,7 @@ def test_teach_trains_the_teachers_of_a_recipe_once(raw, tmp_path):
         "teacher_training": stemdist.TrainingSettings(updates=2),
         "cache": tmp_path,
     }
-    first = stemdist.teach(raw, recipe="gru-linear", **how)
-    second = stemdist.teach(raw, "gru", recipe="hints", **how)
+    first = stemdist.teach(raw, method="gru-linear", **how)
+    second = stemdist.teach(raw, "gru", method="hints", **how)
     assert first.record["teacher_hashes"] == second.record["teacher_hashes"]
     assert len(list((tmp_path / "teachers").iterdir())) == 1

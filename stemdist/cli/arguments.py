@@ -12,10 +12,21 @@ import difflib
 import inspect
 import json
 import re
+import warnings
 from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import UnionType
-from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    NoReturn,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import docstring_parser
 import yaml
@@ -28,7 +39,8 @@ SHORT_NAMES = {"h": "help", "o": "output", "q": "quiet", "v": "verbose"}
 SINGULAR = {"variable": "variables", "teacher": "teachers"}
 
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")
-_NOT_VALUES = ("help", "print_config")
+_NOT_VALUES = ("help", "help_all", "print_config")
+_ALWAYS_SHOWN = (*_NOT_VALUES, "config", "quiet", "verbose")
 _PLAIN_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
@@ -63,6 +75,9 @@ def call(function: Callable[..., None], prog: str, argv: Sequence[str]) -> None:
     for name, kind in _hints(function).items():
         if kind is Given:
             arguments[name] = chosen
+        elif is_typeddict(kind):
+            names = (key for key in kind.__annotations__ if values.get(key) is not None)
+            arguments[name] = {key: _tuples(values[key]) for key in names}
         else:
             arguments[name] = _build(kind, values) if _is_group(kind) else values[name]
     console = next(item for item in arguments.values() if isinstance(item, Console))
@@ -75,8 +90,81 @@ def _says_something(value: Any) -> bool:
     return not (value is None or value is False or value in ([], {}))
 
 
+def chosen_options(settings: Any, given: Given) -> dict[str, Any]:
+    """Return the fields of settings that the user gave; of nested settings only those, too.
+
+    Examples
+    --------
+    >>> from stemdist.distill import DistillSettings
+    >>> given = Given({"seed", "judging.updates"})
+    >>> chosen_options(DistillSettings(), given)
+    {'judging': {'updates': 100}, 'seed': 0}
+    """
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        inside = {name.partition(".")[2] for name in given if name.startswith(f"{field.name}.")}
+        if inside:
+            found[field.name] = {name: getattr(value, name) for name in sorted(inside)}
+        elif field.name in given:
+            found[field.name] = value
+    return found
+
+
 def _is_group(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind)
+    return dataclasses.is_dataclass(kind) or is_typeddict(kind)
+
+
+def _as_dataclass(kind: Any, taken: Collection[str]) -> Any:
+    """Return a typed dictionary as a dataclass of options that may be left out.
+
+    Options of the names ``taken`` belong to other groups. A type that cannot be typed in a
+    shell, such as a settings object, is left out of unions.
+    """
+    fields = [
+        (name, typable | None, dataclasses.field(default=None))
+        for name, hint in get_type_hints(kind).items()
+        if name not in taken and (typable := _typable(hint))
+    ]
+    made = dataclasses.make_dataclass(kind.__name__, fields, kw_only=True)
+    made.__doc__, made.__module__ = kind.__doc__, kind.__module__
+    return made
+
+
+def _typable(hint: Any) -> Any:
+    parts = [
+        part for part in _parts(hint) if not dataclasses.is_dataclass(part) and part is not Path
+    ]
+    return Union[tuple(parts)]  # noqa: UP007  (of parts that are known only here)
+
+
+def _choices(kind: Any) -> list[str]:
+    """Return the names that a literal type lists, for a single value or for each of a list."""
+    if get_origin(kind) is Literal:
+        return [str(choice) for choice in get_args(kind)]
+    inside = _parts(kind) if len(_parts(kind)) > 1 else get_args(kind)
+    return [choice for part in inside for choice in _choices(part)]
+
+
+def _flat(kind: Any) -> list[Any]:
+    """Return the plain types within unions and lists."""
+    inside = [part for part in get_args(kind) if part is not Ellipsis]
+    if not inside or get_origin(kind) is Literal:
+        return [kind]
+    return [plain for part in inside for plain in _flat(part)]
+
+
+def _as_text(kind: Any) -> Any:
+    """Return a type with plain text for literals: their values are checked where they are used."""
+    if get_origin(kind) is Literal:
+        return str
+    if get_origin(kind) in (Union, UnionType):
+        return Union[tuple(_as_text(part) for part in get_args(kind))]  # noqa: UP007
+    if _is_list(kind) and get_origin(kind) is not None:
+        inside = tuple(part if part is Ellipsis else _as_text(part) for part in get_args(kind))
+        origin = get_origin(kind)
+        return tuple[inside] if origin is tuple else list[inside]  # type: ignore[valid-type]
+    return kind
 
 
 def _hints(function: Any) -> dict[str, Any]:
@@ -117,9 +205,7 @@ class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     def _format_action_invocation(self, action: Action) -> str:
         if _has(getattr(action, "_typehint", None), bool):
             return ", ".join(action.option_strings)  # a switch: no value is shown
-        text = super()._format_action_invocation(action)
-        typed = getattr(action, "typed", action.dest)  # jsonargparse finds options by their names
-        return text.replace(option_text(action.dest), option_text(typed))
+        return super()._format_action_invocation(action)
 
     def _get_help_string(self, action: Action) -> str:
         text = action.help or ""
@@ -137,33 +223,58 @@ def _value_text(value: Any) -> str:
     return str(value)
 
 
+class _HelpAll(Action):
+    """Shows the options that ``--help`` leaves out, too."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(nargs=0, **{**settings, "default": SUPPRESS})
+
+    def __call__(self, parser: Any, *_: Any) -> NoReturn:
+        print(parser.format_help(everything=True), end="")
+        raise SystemExit(0)
+
+
 class CommandParser(ArgumentParser):
     """The parser of one command, made from the signature and docstring of its function.
 
     Parameters
     ----------
     function : callable
-        Parameters without a default are positional. Dataclass parameters become groups. A
-        mapping ``spelling`` on it says which parameters are typed by another name, where two
-        groups would have one of the same.
+        Parameters without a default are positional. Parameters that are dataclasses or typed
+        dictionaries become groups of options. ``everyday``, a set on it, names the options that
+        ``--help`` shows; ``--help-all`` shows all. ``renamed``, a mapping on it, has the
+        earlier names of options.
     prog : str
         The command as typed.
     """
 
     def __init__(self, function: Callable[..., None], prog: str) -> None:
-        self._spelling: Mapping[str, str] = getattr(function, "spelling", {})
+        self._renamed: Mapping[str, str] = getattr(function, "renamed", {})
+        self._hidden: set[str] = set()
+        self._everyday: Collection[str] | None = getattr(function, "everyday", None)
         documentation = inspect.getdoc(function) or ""
         body, _, examples = documentation.partition("Examples\n--------\n")
         super().__init__(
             prog=prog,
             description=_plain(body.partition("Parameters\n------")[0]),
             epilog=f"examples:\n{examples.rstrip()}" if examples else "",
+            add_help=False,
             formatter_class=_HelpFormatter,
             print_config="--print_config",
             exit_on_error=False,
         )
+        self.add_argument(
+            "-h", "--help", action="help", default=SUPPRESS, help="show the usual options and exit"
+        )
+        self.add_argument("--help_all", action=_HelpAll, help="show all options and exit")
         self.add_argument("--config", action="config", help="read options from a YAML file")
         groups = {name: kind for name, kind in _hints(function).items() if _is_group(kind)}
+        settings = [kind for kind in groups.values() if not is_typeddict(kind)]
+        taken = {name for kind in settings for name in _hints(kind)}
+        groups = {
+            name: _as_dataclass(kind, taken) if is_typeddict(kind) else kind
+            for name, kind in groups.items()
+        }
         skip: set[str | int] = {
             *groups,
             *(name for name, kind in _hints(function).items() if kind is Given),
@@ -172,12 +283,53 @@ class CommandParser(ArgumentParser):
         documented = _parameter_docs(function)
         for kind in groups.values():
             self.add_class_arguments(kind, as_group=True)
-            documented |= _parameter_docs(kind)
+            self._drop(getattr(kind, "without_effect", ()))
+            documented |= {
+                name: text
+                for name, text in _parameter_docs(kind).items()
+                if name.partition(".")[0] in _hints(kind)
+            }
         for group in self._action_groups:
-            group.title = "arguments" if group.title == _summary(function) else group.title
+            own = group.title == _summary(function)
+            group.title = "arguments" if own else _plain(group.title or "").partition(";")[0]
         for action in self._actions:
             self._polish(action, documented)
         self.usage = " ".join([prog, *self._needed(), "[options]"])
+
+    def _drop(self, without_effect: Sequence[str]) -> None:
+        """Remove options, and choices ``option=choice``, that cannot change a result."""
+        for text in without_effect:
+            name, _, choice = text.partition("=")
+            action = next(action for action in self._actions if action.dest == name)
+            if choice:
+                action.left_out = choice  # type: ignore[attr-defined]
+            else:
+                self._hidden.add(name)
+
+    def _shown(self, action: Action) -> bool:
+        """Tell whether ``--help`` shows an option."""
+        if action.dest in self._hidden:
+            return False
+        if self._everyday is None or not action.option_strings:
+            return "." not in action.dest
+        return action.dest in self._everyday or action.dest in _ALWAYS_SHOWN
+
+    def format_help(self, formatter: Any = None, *, everything: bool = False) -> str:
+        """Return the help: of the usual options, or of all."""
+        hidden = {
+            action: action.help
+            for action in self._actions
+            if action.dest in self._hidden or not (everything or self._shown(action))
+        }
+        for action in hidden:
+            action.help = SUPPRESS
+        try:
+            text: str = super().format_help(formatter)
+        finally:
+            for action, help_text in hidden.items():
+                action.help = help_text
+        more = len(hidden) > len(self._hidden)
+        return f"{text.rstrip()}\n\nmore options: {self.prog} --help-all\n" if more else text
 
     def _needed(self) -> list[str]:
         """Return the arguments that have no name, as the help shows them."""
@@ -188,8 +340,6 @@ class CommandParser(ArgumentParser):
         """Show an option as the user may type it."""
         if action.help is None or action.dest in documented:
             action.help = documented.get(action.dest, action.help)
-        if action.dest in self._spelling:
-            action.typed = self._spelling[action.dest]  # type: ignore[attr-defined]
         if action.dest == "print_config":
             action.help = "print all options as YAML and exit"
             action.metavar = ""
@@ -203,7 +353,14 @@ class CommandParser(ArgumentParser):
         option = option_text(action.dest)
         action.option_strings = [*short, option]
         kind = getattr(action, "_typehint", None)
+        choices = [c for c in _choices(kind) if c != getattr(action, "left_out", None)]
+        if choices:
+            plugins = ", or of a plug-in" if str in _flat(kind) else ""
+            action.help = f"{action.help}; one of {', '.join(choices)}{plugins}"
+            kind = action._typehint = _as_text(kind)  # type: ignore[attr-defined]
         action.metavar = _metavar(kind) if kind is not None else action.metavar
+        if choices and action.metavar == "TEXT":
+            action.metavar = "NAME"
         if _has(kind, bool) and action.default is not False:
             action.option_strings.append(f"--no-{option[2:]}")
 
@@ -256,9 +413,14 @@ class CommandParser(ArgumentParser):
         else:
             name = typed[2:].replace("-", "_")
             name = SINGULAR.get(name, name)
-            dests = {typed: dest for dest, typed in self._spelling.items()}
-            name = dests.get(name, "" if name in self._spelling else name)
-        options = {action.dest: action for action in self._actions if action.option_strings}
+        options = {
+            action.dest: action
+            for action in self._actions
+            if action.option_strings and action.dest not in self._hidden
+        }
+        if name not in options and name in self._renamed:
+            warnings.warn(f"{typed} is called {option_text(self._renamed[name])} now", stacklevel=2)
+            name = self._renamed[name]
         if name in options and typed not in ("--", "-"):
             return options[name], False
         positive = name.removeprefix("no_")

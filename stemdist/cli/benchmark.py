@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import default_output, expert_folder, output_results, write_report
-from stemdist.cli.sources import TaskOptions, series_and_settings
+from stemdist.cli.sources import series_and_settings
 from stemdist.data import OpenOptions
 from stemdist.errors import InputError, StemdistError
 from stemdist.evaluate import Benchmark, BenchmarkSettings, plot_benchmark, save_figure
@@ -16,7 +16,8 @@ from stemdist.evaluate.comparison.tables import check_error
 from stemdist.evaluate.grid.benchmark import rolling_tasks
 from stemdist.evaluate.grid.tables import benchmark_text
 from stemdist.evaluate.report import report_benchmark
-from stemdist.forecast import ForecastTask
+from stemdist.forecast import ForecastTask, TaskOptions
+from stemdist.types import ErrorName
 
 
 def benchmark(
@@ -24,7 +25,7 @@ def benchmark(
     *,
     output: str = "benchmark",
     shares: tuple[float, ...] = (1.0,),
-    metric: str = "relative_rmse",
+    metric: ErrorName = "relative_rmse",
     jobs: int = 1,
     device: str = "cpu",
     settings: BenchmarkSettings,
@@ -48,7 +49,7 @@ def benchmark(
     shares : tuple of float
         Leading shares of the time axis to use, each with its own split, e.g. 1.0,0.85,0.7.
     metric : str
-        Error to print and draw, e.g. relative_rmse or mae.
+        Error to print and draw.
     jobs : int
         Distillations and training runs at the same time.
     device : str
@@ -88,6 +89,16 @@ def benchmark(
             f"({first['error']}). The results of the others are kept: correct the cause and run "
             "the same command again"
         )
+
+
+benchmark.everyday = frozenset(  # type: ignore[attr-defined]
+    (
+        *("output", "shares", "metric", "jobs", "device"),
+        *("methods", "references", "ratios", "distill", "seeds", "forecasters", "updates"),
+        *("recipe", "variables", "select", "null_value", "start", "step_minutes"),
+        *("lookback", "horizon", "split", "calendar", "targets", "graph"),
+    )
+)
 
 
 def _tasks(

@@ -7,17 +7,19 @@ import dataclasses
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import default_output, output_results, write_report, write_tables
-from stemdist.cli.sources import TaskOptions, refuse, task_of
+from stemdist.cli.sources import refuse, task_of
 from stemdist.data import OpenOptions
 from stemdist.evaluate import EvaluationSettings, evaluate, forecaster_table
 from stemdist.evaluate.report import report_evaluation
+from stemdist.forecast import TaskOptions
+from stemdist.types import ErrorName
 
 
 def compare(
     data: str,
     *,
     output: str | None = None,
-    metric: str = "relative_rmse",
+    metric: ErrorName = "relative_rmse",
     jobs: int = 1,
     device: str = "cpu",
     settings: EvaluationSettings,
@@ -40,7 +42,7 @@ def compare(
         Folder for the tables (CSV, JSON), the report (HTML) and the finished training runs; by
         default named after DATA.
     metric : str
-        Error to print and sort by, e.g. relative_rmse or mae.
+        Error to print and sort by.
     jobs : int
         Training runs at the same time.
     device : str
@@ -74,3 +76,14 @@ def compare(
         lambda path: report_evaluation(path, comparison, task=whole, column=metric), folder
     )
     print_fields("written", written)
+
+
+compare.everyday = frozenset(  # type: ignore[attr-defined]
+    (
+        *("output", "metric", "jobs", "device"),
+        *("forecasters", "seeds", "updates", "learning_rates", "test_windows"),
+        *("recipe", "variables", "select", "null_value", "start", "step_minutes"),
+        *("lookback", "horizon", "split", "calendar", "targets", "graph"),
+    )
+)
+compare.renamed = {"methods": "references"}  # type: ignore[attr-defined]

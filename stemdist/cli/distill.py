@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from stemdist.cli.arguments import Given
+from stemdist.cli.arguments import Given, chosen_options
 from stemdist.cli.console import (
     Console,
     bytes_text,
@@ -23,18 +22,20 @@ from stemdist.cli.outputs import (
     remove_work,
     work_folder,
 )
-from stemdist.cli.sources import TaskOptions, is_distilled, task_of
+from stemdist.cli.sources import is_distilled, series_and_settings
 from stemdist.data import OpenOptions
-from stemdist.data.source import find_recipe
 from stemdist.distill import DistilledSet, DistillSettings
 from stemdist.distill import distill as distill_task
 from stemdist.errors import InputError
+from stemdist.forecast import ForecastTask, TaskOptions
+from stemdist.types import DistillMethod, Effort
 
 
 def distill(
     data: str,
     *,
-    method: str = "default",
+    method: DistillMethod = "default",
+    effort: Effort = "default",
     output: str | None = None,
     device: str = "cpu",
     settings: DistillSettings,
@@ -54,7 +55,12 @@ def distill(
     data : str
         A file or folder (NetCDF, Zarr, GRIB, CSV, npz, HDF), or a data set of the catalogue.
     method : str
-        A named method: default, stemdist, ...; options that are given win over its settings.
+        How to distil: the default, a published method, or a choice of real windows. Options that
+        are given win over the method's settings.
+    effort : str
+        How long it may take. quick: real windows with the soft labels of one expert; default:
+        learned windows; thorough: a final round with more families of forecasters, for sets of
+        any size. stemdist has default and thorough (100 iterations as published, instead of 10).
     output : str, optional
         File to write, .nc or .zarr; by default named after DATA, in the working directory. A
         file of that name is replaced.
@@ -73,18 +79,15 @@ def distill(
     if is_distilled(data):
         raise InputError(f"{data!r} is a distilled set already: give the data it was made from")
     target = output_file(output or default_output(data, ".distilled.nc"), (".nc", ".zarr"), data)
-    settings = DistillSettings.of(method, **_chosen(settings, given))
-    recipe = find_recipe(data, opening.recipe)
-    for name in ("time_ratio", "space_ratio"):
-        recommended = getattr(recipe, name, None)
-        if recommended is not None and name not in given:
-            settings = dataclasses.replace(settings, **{name: recommended})
+    series, forecast = series_and_settings(data, opening, task)
+    settings = DistillSettings.for_series(
+        series, method, effort=effort, **chosen_options(settings, given)
+    )
     work = work_folder(target)
     if work.exists():
         console.note(f"continuing with the state in {str(work)!r}")
-    prepared = task_of(data, opening, task)
     distilled = distill_task(
-        prepared,
+        ForecastTask.from_series(series, forecast),
         settings,
         work=work,
         experts=expert_folder(),
@@ -105,11 +108,14 @@ def distill(
     )
 
 
-def _chosen(settings: DistillSettings, given: Given) -> dict[str, Any]:
-    """Return the fields that the user gave, or a part of which."""
-    typed = {name.partition(".")[0] for name in given}
-    fields = (field.name for field in dataclasses.fields(DistillSettings))
-    return {name: getattr(settings, name) for name in fields if name in typed}
+distill.everyday = frozenset(  # type: ignore[attr-defined]
+    (
+        *("method", "effort", "output", "device"),
+        *("time_ratio", "space_ratio", "experts", "labels", "seed"),
+        *("recipe", "variables", "select", "null_value", "start", "step_minutes"),
+        *("lookback", "horizon", "calendar", "graph"),
+    )
+)
 
 
 def _quoted(path: str | Path) -> str:

@@ -22,6 +22,7 @@ from stemdist.evaluate import evaluate as compare
 from stemdist.evaluate.comparison.tables import check_error
 from stemdist.evaluate.report import report_evaluation
 from stemdist.forecast import FittedForecaster
+from stemdist.types import ErrorName
 
 _OF_TRAINED = {"test_windows", "season_steps"}
 
@@ -32,7 +33,7 @@ def evaluate(
     data: str | None = None,
     beside: tuple[str, ...] = (),
     output: str | None = None,
-    metric: str = "relative_rmse",
+    metric: ErrorName = "relative_rmse",
     jobs: int = 1,
     device: str = "cpu",
     settings: EvaluationSettings,
@@ -63,7 +64,7 @@ def evaluate(
         Folder for the tables (CSV, JSON), the report (HTML) and the finished training runs; by
         default named after DISTILLED.
     metric : str
-        Error to print and draw, e.g. relative_rmse or mae.
+        Error to print and draw.
     jobs : int
         Training runs at the same time.
     device : str
@@ -119,6 +120,16 @@ def evaluate(
         folder,
     )
     print_fields("written", written)
+
+
+evaluate.everyday = frozenset(  # type: ignore[attr-defined]
+    (
+        *("data", "beside", "output", "metric", "jobs", "device"),
+        *("forecasters", "references", "seeds", "updates", "learning_rates", "test_windows"),
+        *("recipe", "select", "null_value", "start", "step_minutes"),
+    )
+)
+evaluate.renamed = {"methods": "references"}  # type: ignore[attr-defined]
 
 
 def _evaluate_trained(

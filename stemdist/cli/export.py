@@ -6,10 +6,11 @@ import numpy as np
 
 from stemdist.cli.console import Console, print_fields, print_next
 from stemdist.cli.outputs import default_output, output_results
-from stemdist.cli.sources import TaskOptions, task_of
+from stemdist.cli.sources import task_of
 from stemdist.data import OpenOptions, write_windows
 from stemdist.data.series import step_seconds
 from stemdist.data.windows import SeriesWindows
+from stemdist.forecast import TaskOptions
 from stemdist.forecast.features import load_values
 
 

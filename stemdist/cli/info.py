@@ -19,7 +19,7 @@ from stemdist.cli.console import (
     print_next,
     share_text,
 )
-from stemdist.cli.sources import TaskOptions, is_distilled, raw_of, series_of
+from stemdist.cli.sources import is_distilled, raw_of, series_and_settings
 from stemdist.data import OpenOptions
 from stemdist.data.dimensions import find_dimensions
 from stemdist.data.gaps import gapless_starts
@@ -29,10 +29,9 @@ from stemdist.data.series import (
     step_seconds,
     time_varying_variables,
 )
-from stemdist.data.source import find_recipe
 from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
-from stemdist.forecast import TaskSettings
+from stemdist.forecast import TaskOptions, TaskSettings
 from stemdist.graph.build import chosen_method
 
 SCAN_BLOCK_VALUES = 4_000_000
@@ -71,19 +70,16 @@ def info(
     if is_distilled(data):
         _print_distilled(data)
         return
-    recipe = find_recipe(data, opening.recipe)
     raw = raw_of(data, opening)
-    options = opening.filled_from(recipe)
-    names = time_varying_variables(raw, options.time_name)
-    _print_file(data, raw, options.time_name)
+    names = time_varying_variables(raw, opening.time_name)
+    _print_file(data, raw, opening.time_name)
     try:
-        series = series_of(data, opening)
+        series, settings = series_and_settings(data, opening, task)
     except InputError as problem:
         _print_variables(raw, names)
         print_fields("before it can be used", [("needed", str(problem))])
         return
     target = str(next(iter(series.data_vars)))
-    settings = task.settings(data, recipe, opening.static)
     _print_time(series)
     _print_variables(raw, names, target)
     _print_locations(series)

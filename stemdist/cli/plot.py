@@ -17,13 +17,14 @@ from stemdist.evaluate.comparison.figures import (
     save_figure,
 )
 from stemdist.evaluate.comparison.tables import check_error
+from stemdist.types import ErrorName
 
 
 def plot(
     file: str,
     *,
     output: str | None = None,
-    metric: str = "relative_rmse",
+    metric: ErrorName = "relative_rmse",
     console: Console,
 ) -> None:
     """Draw a distilled set (its clusters, some windows, its size) or the errors of a comparison.
@@ -36,7 +37,7 @@ def plot(
         Figure to write, .png, .svg or .pdf; by default a PNG named after FILE. A file of that
         name is replaced.
     metric : str
-        Error of a comparison to draw, e.g. relative_rmse or mae; a distilled set has none.
+        Error of a comparison to draw; a distilled set has none.
 
     Examples
     --------

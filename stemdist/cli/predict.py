@@ -15,6 +15,7 @@ from stemdist.cli.sources import refuse, series_of
 from stemdist.data import OpenOptions
 from stemdist.files import atomic_path
 from stemdist.forecast import FittedForecaster
+from stemdist.types import InitTimes
 
 
 def predict(
@@ -22,7 +23,7 @@ def predict(
     data: str,
     *,
     output: str | None = None,
-    init_times: str = "last",
+    init_times: InitTimes = "last",
     stride: int = 1,
     device: str = "cpu",
     opening: OpenOptions,

@@ -17,31 +17,32 @@ from stemdist.cli.outputs import (
     remove_work,
     work_folder,
 )
-from stemdist.cli.sources import TaskOptions, is_distilled, matching_task, refuse, task_of
-from stemdist.data import OpenOptions
+from stemdist.cli.sources import is_distilled, matching_task, refuse, task_of
+from stemdist.data import OpenOptions, list_datasets
 from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
 from stemdist.forecast import (
     FORECASTERS,
     FittedForecaster,
     ForecastTask,
+    TaskOptions,
     TrainingSet,
     TrainingSettings,
 )
 from stemdist.students import METHODS, Places, StudentSettings, Teacher, find_teacher
 from stemdist.students import teach as teach_student
 from stemdist.students.teachers.forecaster import ForecasterTeacher
+from stemdist.types import ForecasterName, TeacherCombination, TeachMethod
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeachOptions:
-    """The student, the teachers, and what is learned; without an option the recipe decides.
+    """The student, the teachers, and what is learned; without an option the method decides.
 
     Parameters
     ----------
-    lesson : str
-        A named recipe, e.g. timedistill, distilts, sdkd, easyst, hints or soft-labels; a wrong
-        name lists all.
+    method : str
+        How to teach: a published system, or soft-labels.
     student : str, optional
         Forecaster to train, e.g. mlp, dlinear or unet.
     student_options : mapping, optional
@@ -53,31 +54,31 @@ class TeachOptions:
     teacher_options : mapping, optional
         Hyper-parameters of teachers that are trained.
     weights : mapping, optional
-        Weights of the recipe's terms, e.g. features-scales=0.1; 0 leaves a term out.
+        Weights of the method's terms, e.g. features-scales=0.1; 0 leaves a term out.
     observed_weight : float, optional
         Weight of the error on observed targets (default 1).
     combine : str, optional
-        How several teachers are weighed: mean or adaptive.
+        How several teachers are weighted.
     online : bool
-        Ask teachers in every update instead of once.
+        Run teachers in every update instead of once before training.
     initialise : tuple of str, optional
         Parts of the student that start with the first teacher's weights, e.g. head.
     freeze : bool
         Leave those weights as they are.
     answers : str, optional
-        File in which the answers of the one teacher are kept; by default the user's cache.
+        File in which the outputs of the one teacher are kept; by default the user's cache.
     teacher_training : TrainingSettings
         How teachers are trained.
     """
 
-    lesson: str = "soft-labels"
-    student: str | None = None
+    method: TeachMethod = "soft-labels"
+    student: ForecasterName | None = None
     student_options: Mapping[str, Any] | None = None
     teachers: tuple[str, ...] | None = None
     teacher_options: Mapping[str, Any] | None = None
     weights: Mapping[str, float] | None = None
     observed_weight: float | None = None
-    combine: str | None = None
+    combine: TeacherCombination | None = None
     online: bool = False
     initialise: tuple[str, ...] | None = None
     freeze: bool = False
@@ -85,14 +86,14 @@ class TeachOptions:
     teacher_training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def settings(self, training: TrainingSettings) -> StudentSettings:
-        """Return the settings of the recipe after the options."""
+        """Return the settings of the method after the options."""
         given = {
             each.name: getattr(self, each.name)
             for each in dataclasses.fields(self)
-            if each.name not in ("lesson", "weights", "answers")
+            if each.name not in ("method", "weights", "answers")
         }
         changes = {name: value for name, value in given.items() if value not in (None, False)}
-        return StudentSettings.of(self.lesson, weights=self.weights, training=training, **changes)
+        return StudentSettings.of(self.method, weights=self.weights, training=training, **changes)
 
 
 def teach(
@@ -108,10 +109,10 @@ def teach(
     console: Console,
     given: Given,
 ) -> None:
-    """Train a small student on data and on what large teachers answer to them.
+    """Train a small student on data and on the outputs of large teachers.
 
-    Teachers are asked once about all training windows, and their answers are kept, so that
-    another student costs no more than its own training. The student is an ordinary forecaster
+    The outputs of teachers are computed once for all training windows and kept, so that another
+    student costs no more than its own training. The student is an ordinary forecaster
     for stemdist predict, evaluate and deploy. A run that was stopped goes on where it was when
     the same command is run again; its state is in OUTPUT.work, which is removed at the end.
 
@@ -130,7 +131,7 @@ def teach(
 
     Examples
     --------
-      stemdist teach --data ETTh1.csv --teacher patchtst --student mlp --recipe timedistill
+      stemdist teach --data ETTh1.csv --teacher patchtst --student mlp --method timedistill
       stemdist teach --data era5.nc --teacher runs/mtgnn-uk --student easyst -o student
       stemdist teach --data los.nc --teacher chronos:/models/chronos-bolt --student dlinear
       stemdist teach --data uk.distilled.nc --teacher runs/mtgnn-uk --student mlp -o tiny
@@ -140,7 +141,7 @@ def teach(
     """
     if data is None:
         raise InputError("stemdist teach needs the data to learn from: add --data FILE")
-    options = _spelled_out(options)
+    options, opening = _without_old_recipe(_spelled_out(options), opening, console)
     settings = options.settings(training)
     target = output_folder(output or default_output(data, f"-{settings.student}-student"), data)
     work = work_folder(target)
@@ -181,17 +182,36 @@ def teach(
     )
 
 
+teach.everyday = frozenset(  # type: ignore[attr-defined]
+    (
+        *("method", "data", "output", "validation", "device", "student", "teachers"),
+        *("weights", "updates", "learning_rate", "seed", "patience"),
+        *("recipe", "variables", "select", "null_value", "start", "step_minutes"),
+        *("lookback", "horizon", "split", "calendar", "targets", "graph"),
+    )
+)
+
+
 def _spelled_out(options: TeachOptions) -> TeachOptions:
-    """Let a recipe stand for its student: ``--student easyst``."""
+    """Let a method be named by its student: ``--student easyst``."""
     name = options.student
     if name not in METHODS or name in FORECASTERS.names():
         return options
-    lesson = name if options.lesson == TeachOptions.lesson else options.lesson
-    return dataclasses.replace(options, lesson=lesson, student=METHODS[name].get("student"))
+    method = name if options.method == TeachOptions.method else options.method
+    student = METHODS[name].get("student")
+    return dataclasses.replace(options, method=method, student=student)  # type: ignore[arg-type]
 
 
-# --recipe is how to teach; the recipe that opens the data has the longer name here.
-teach.spelling = {"lesson": "recipe", "recipe": "data_recipe"}  # type: ignore[attr-defined]
+def _without_old_recipe(
+    options: TeachOptions, opening: OpenOptions, console: Console
+) -> tuple[TeachOptions, OpenOptions]:
+    """Let ``--recipe`` name the way to teach, as it did until version 0.1."""
+    name = opening.recipe
+    if name not in METHODS or name in list_datasets():
+        return options, opening
+    console.note(f"--recipe {name} is called --method {name} now")
+    options = dataclasses.replace(options, method=name)  # type: ignore[arg-type]
+    return options, dataclasses.replace(opening, recipe=None)
 
 
 def _windows(
@@ -243,7 +263,7 @@ def _summary(
     rows.append(
         (
             "time",
-            f"{duration_text(float(record['seconds']))}, asking teachers "
+            f"{duration_text(float(record['seconds']))}, teachers' outputs "
             f"{duration_text(float(record['teacher_seconds']))}",
         )
     )

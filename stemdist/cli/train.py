@@ -9,17 +9,24 @@ from typing import Any
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, duration_text, print_fields, print_next
 from stemdist.cli.outputs import default_output, output_folder, remove_work, work_folder
-from stemdist.cli.sources import TaskOptions, is_distilled, matching_task, refuse, task_of
+from stemdist.cli.sources import is_distilled, matching_task, refuse, task_of
 from stemdist.data import OpenOptions
 from stemdist.distill import DistilledSet, train_on_distilled
 from stemdist.errors import InputError
-from stemdist.forecast import FORECASTERS, FittedForecaster, TrainingSettings, fit_forecaster
+from stemdist.forecast import (
+    FORECASTERS,
+    FittedForecaster,
+    TaskOptions,
+    TrainingSettings,
+    fit_forecaster,
+)
+from stemdist.types import ForecasterName
 
 
 def train(
     training_set: str,
     *,
-    forecaster: str = "mlp",
+    forecaster: ForecasterName = "mlp",
     output: str | None = None,
     data: str | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
@@ -96,6 +103,16 @@ def train(
     own = None if is_distilled(training_set) else training_set
     real_data = own or data or fitted.record.get("source_name") or "DATA"
     print_next([f"stemdist predict {target} {real_data} -o forecast.nc"])
+
+
+train.everyday = frozenset(  # type: ignore[attr-defined]
+    (
+        *("forecaster", "output", "data", "hyperparameters", "device"),
+        *("updates", "batch_windows", "learning_rate", "loss", "quantiles", "patience", "seed"),
+        *("recipe", "variables", "select", "null_value", "start", "step_minutes"),
+        *("lookback", "horizon", "split", "calendar", "targets", "graph"),
+    )
+)
 
 
 def _summary(fitted: FittedForecaster, target: Path) -> list[tuple[str, str]]:

@@ -7,14 +7,18 @@ likes. The built-in one comes with the package; the environment variable
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import xarray as xr
 import yaml
 
 from stemdist.data.recipe import DatasetRecipe, GraphRecipe, RecipeT
 from stemdist.errors import CatalogueError, InputError, unknown_name
+
+log = logging.getLogger(__name__)
 
 CATALOGUE_VARIABLE = "STEMDIST_CATALOGUE"
 
@@ -64,6 +68,34 @@ def dataset_recipe(name: str) -> DatasetRecipe:
     'mile/h'
     """
     return read_recipe(_find("datasets", "data set", name), DatasetRecipe)
+
+
+def recipe_of(series: xr.Dataset) -> DatasetRecipe | None:
+    """Return the recipe that a series was opened with, or None.
+
+    Parameters
+    ----------
+    series : xarray.Dataset
+        Its attribute ``recipe``, set by :func:`~stemdist.data.open_series`, names the recipe. A
+        recipe that is not in the catalogue any more is reported and counts as none.
+
+    Examples
+    --------
+    >>> from stemdist.data import open_series
+    >>> recipe_of(open_series("traffic-sim")).graph
+    'correlation-8'
+    """
+    name = series.attrs.get("recipe")
+    if name is None:
+        return None
+    if name not in list_datasets():
+        log.warning(
+            "the series was opened with the recipe %r, which is not in the catalogue: default "
+            "settings are used",
+            name,
+        )
+        return None
+    return dataset_recipe(name)
 
 
 def graph_recipe(name: str) -> GraphRecipe:

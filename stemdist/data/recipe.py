@@ -33,8 +33,6 @@ from stemdist.errors import CatalogueError
 
 RecipeT = TypeVar("RecipeT", bound="Recipe")
 
-GRAPH_METHODS = ("auto", "grid", "knn", "distance", "correlation", "adjacency")
-
 
 def _is_source(value: Any) -> str | None:
     return None if isinstance(value, Source) else "a mapping with url, size_bytes and sha256"
@@ -307,8 +305,8 @@ class GraphRecipe(Recipe):
     ----------
     name, title : str
         Catalogue name (also the file's name) and title.
-    method : {"auto", "grid", "knn", "distance", "correlation", "adjacency"}
-        How edges are made.
+    method : str
+        How edges are made: a graph method, built in or of a plug-in.
     neighbours : int, optional
         Edges per location.
     cutoff_km, sigma_km : float, optional
@@ -337,7 +335,7 @@ class GraphRecipe(Recipe):
 
     name: str = _required(is_name)
     title: str = _required(is_text)
-    method: str = _required(one_of(GRAPH_METHODS))
+    method: str = _required(is_name)
     neighbours: int | None = _optional(is_count)
     cutoff_km: float | None = _optional(is_positive)
     sigma_km: float | None = _optional(is_positive)

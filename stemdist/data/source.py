@@ -17,6 +17,7 @@ from stemdist.data.recipe import DatasetRecipe
 from stemdist.data.series import canonical_series
 from stemdist.data.simulate import simulate
 from stemdist.errors import InputError, unknown_name
+from stemdist.types import CsvColumns, ReaderName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,8 @@ class OpenOptions:
     feature_names : sequence of str, optional
         Names of the variables, for a file that does not name them.
     columns : str, optional
-        What the columns of a CSV file are: ``sensors`` (one variable at many, the default) or
-        ``variables`` (many at one place).
+        What the columns of a CSV file are: one variable at many sensors (the default), or
+        many variables at one place.
     chunks : mapping of str to int, or "auto", optional
         Steps and locations read at a time, e.g. ``{"time": 1000}``, or ``auto``.
     variables : sequence of str, optional
@@ -55,11 +56,11 @@ class OpenOptions:
     """
 
     recipe: str | None = None
-    reader: str | None = None
+    reader: ReaderName | None = None
     start: str | None = None
     step_minutes: float | None = None
     feature_names: Sequence[str] = ()
-    columns: str | None = None
+    columns: CsvColumns | None = None
     chunks: Mapping[str, int] | str | None = None
     variables: Sequence[str] | None = None
     static: Sequence[str] = ()
@@ -108,6 +109,16 @@ def open_raw(source: str | Path | xr.Dataset | xr.DataArray, options: OpenOption
         If ``source`` is neither a readable file nor in the catalogue, or an option about
         reading a file is given for a source that is none.
     """
+    recipe = find_recipe(source, options.recipe)
+    return _open_raw(source, options.filled_from(recipe), recipe)
+
+
+def _open_raw(
+    source: str | Path | xr.Dataset | xr.DataArray,
+    options: OpenOptions,
+    recipe: DatasetRecipe | None,
+) -> xr.Dataset:
+    """Open with options that the recipe has filled."""
     if isinstance(source, xr.Dataset | xr.DataArray):
         _refuse_reader_options(options, "an xarray object")
         if isinstance(source, xr.Dataset):
@@ -118,8 +129,6 @@ def open_raw(source: str | Path | xr.Dataset | xr.DataArray, options: OpenOption
             f"the source is {type(source).__name__}: give a file, the name of a data set, an "
             "xarray.Dataset or an xarray.DataArray"
         )
-    recipe = find_recipe(source, options.recipe)
-    options = options.filled_from(recipe)
     named = recipe is not None and str(source) == recipe.name and not Path(source).exists()
     if named and recipe is not None and recipe.simulator is not None:
         _refuse_reader_options(options, "simulated")
@@ -171,9 +180,9 @@ def open_series(source: str | Path | xr.Dataset | xr.DataArray, **options: Any) 
         if key not in names:
             raise unknown_name("option of open_series", key, names)
     chosen = OpenOptions(**options)
-    raw = open_raw(source, chosen)
     recipe = find_recipe(source, chosen.recipe)
     chosen = chosen.filled_from(recipe)
+    raw = _open_raw(source, chosen, recipe)
     series = canonical_series(
         raw,
         variables=chosen.variables,
@@ -185,7 +194,10 @@ def open_series(source: str | Path | xr.Dataset | xr.DataArray, **options: Any) 
     )
     if recipe is not None and recipe.units is not None:
         series[series.attrs["target"]].attrs.setdefault("units", recipe.units)
-    return series.assign_attrs(_provenance(source, recipe))
+    series = series.assign_attrs(_provenance(source, recipe))
+    if isinstance(source, str | Path) and Path(source).exists():
+        series.encoding["source"] = str(Path(source).resolve())  # as xarray itself does
+    return series
 
 
 def _provenance(source: object, recipe: DatasetRecipe | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stemdist.errors import unknown_name
+from stemdist.errors import InputError, unknown_name
 
 # Selected real windows with observed targets; labels="expert" has the experts answer them.
 _CORESET = {"labels": "observed", "synthesizer": "selection"}
@@ -91,7 +91,32 @@ METHODS: dict[str, dict[str, Any]] = {
 """Fields of :class:`~stemdist.distill.DistillSettings` that differ from its defaults."""
 
 
-def method_fields(method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+EFFORTS: dict[str, dict[str, dict[str, Any]]] = {
+    # Real windows with the soft labels of one expert that is trained briefly.
+    "quick": {
+        "default": {
+            "experts": ("mlp",),
+            "extra_experts": 0,
+            "expert_training": {"updates": 300},
+            "synthesizer": "selection",
+            "judge_seeds": 1,
+        },
+    },
+    "default": {name: {} for name in METHODS},
+    # The final round, with the expensive families, for sets of any size; the iterations of a
+    # published method that are shortened otherwise.
+    "thorough": {
+        "default": {"synthesizer_options": {"last_samples": 2**31}},
+        "frepo": {"synthesizer_options": {"last_samples": 2**31}},
+        "stemdist": {"synthesizer_options": {"iterations": 100}},
+    },
+}
+"""What an effort changes of each method that has it: ``EFFORTS[effort][method]``."""
+
+
+def method_fields(
+    method: str, changes: Mapping[str, Any], effort: str = "default"
+) -> dict[str, Any]:
     """Return the fields of a named method after changes.
 
     Parameters
@@ -99,13 +124,16 @@ def method_fields(method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     method : str
         A name of ``METHODS``.
     changes : mapping
-        Fields that win over the recipe's. Options of the recipe's own synthesizer or
-        parametrisation are merged; another one starts from its own defaults.
+        Fields that win over the method's. Options of the method's own synthesizer or
+        parametrisation, and fields of a training, are merged; another synthesizer or
+        parametrisation starts from its own defaults.
+    effort : str
+        A name of ``EFFORTS``; what it changes is changed before ``changes``.
 
     Raises
     ------
     InputError
-        If the method is unknown.
+        If the method is unknown or has no such effort.
 
     Examples
     --------
@@ -117,11 +145,23 @@ def method_fields(method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     """
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    fields = dict(METHODS[method])
+    if effort not in EFFORTS:
+        raise unknown_name("effort", effort, EFFORTS)
+    if method not in EFFORTS[effort]:
+        having = [name for name, methods in EFFORTS.items() if method in methods]
+        raise InputError(
+            f"effort is {effort!r}, which the method {method!r} does not have: choose "
+            f"{' or '.join(having)}, or one of the methods {', '.join(EFFORTS[effort])}"
+        )
+    return _merged(_merged(METHODS[method], EFFORTS[effort][method]), changes)
+
+
+def _merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(fields)
     for part in ("synthesizer", "parametrisation"):
-        options = f"{part}_options"
-        if changes.get(part, fields.get(part)) != fields.get(part):
-            fields.pop(options, None)
-        if options in changes and options in fields:
-            changes = {**changes, options: {**fields[options], **changes[options]}}
-    return {**fields, **changes}
+        if changes.get(part, merged.get(part)) != merged.get(part):
+            merged.pop(f"{part}_options", None)
+    for name, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = {**merged[name], **value} if both else value
+    return merged

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+import xarray as xr
+
+from stemdist.data.catalogue import recipe_of
 from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.labels import expert_share
 from stemdist.distill.methods import method_fields
@@ -18,9 +21,31 @@ from stemdist.distill.synthesizer import make_synthesizer
 from stemdist.errors import InputError, check_count, check_distinct, check_ratio, unknown_name
 from stemdist.forecast import FORECASTERS, ForecastTask, TrainingSettings
 from stemdist.graph import LocationClustering
+from stemdist.types import (
+    Clustering,
+    DistillMethod,
+    Effort,
+    ForecasterName,
+    Labels,
+    ParametrisationName,
+    Representative,
+    SynthesizerName,
+    WindowSelection,
+)
 
 OF_EXPERTS = ("experts", "expert_seeds", "extra_experts", "expert_training")
 """Fields that say who the experts are."""
+
+
+def _expert_training() -> TrainingSettings:
+    return TrainingSettings(updates=1200, locations_per_update=96)
+
+
+def _judging() -> TrainingSettings:
+    return TrainingSettings(updates=100, batch_windows=8, locations_per_update=32)
+
+
+_TRAINING = {"expert_training": _expert_training, "judging": _judging}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,68 +54,72 @@ class DistillSettings:
 
     Parameters
     ----------
-    time_ratio, space_ratio : float
-        Shares of the training windows and of the locations to keep, in (0, 1].
+    time_ratio : float
+        Share of the training windows to keep, above 0 and at most 1.
+    space_ratio : float
+        Share of the locations to keep, above 0 and at most 1.
     clustering : str
-        How locations are clustered: ``kmeans``, ``minibatch``, ``ward`` or ``random``.
-    representative : {"medoid", "mean"}
-        What stands for a cluster: its most central real location, or the mean of all.
-    selection : {"kmeans", "k-center", "herding", "contiguous", "random"}
-        How the windows to start from are chosen.
-    labels : {"expert", "observed", "mixed", "incremental"}
-        Where targets come from; ``incremental`` ones are observed at first and move towards the
-        experts' answers by the synthesizer's ``relabel`` share in every iteration.
+        How locations are clustered.
+    representative : str
+        Series that represents a cluster: its most central real location, or the mean of all.
+    selection : str
+        How the real windows to start from are chosen.
+    labels : str
+        Where targets come from; incremental ones are observed at first and move towards the soft
+        labels by the synthesizer's ``relabel`` share in every iteration.
     experts : tuple of str
-        Forecasters trained as experts; their answers are averaged with the weights that are best
+        Forecasters trained as experts; their forecasts are combined with the weights that are best
         on the validation part.
     expert_seeds : int
         Experts per family.
     extra_experts : int
-        Experts that are trained after those, one by one, of whichever family then has the greatest
-        weight.
-    expert_training : TrainingSettings
-        How experts are trained.
+        Further experts, trained one by one, each of the family that then has the largest weight.
+    expert_training : TrainingSettings or mapping
+        How experts are trained; a mapping changes single fields, e.g. ``{"updates": 200}``.
     synthesizer : str
-        What improves the windows, see ``SYNTHESIZERS``; ``selection`` stops at the relabelled
-        real windows.
+        What improves the windows; ``selection`` keeps the real windows with their labels.
     synthesizer_options : mapping
         Parameters of the synthesizer, e.g. ``{"iterations": 100, "subsets": 8}``.
     parametrisation : str
-        How windows are stored while they are learned; see ``PARAMETRISATIONS``.
+        How windows are stored while they are learned.
     parametrisation_options : mapping
-        Its options.
+        Options of the parametrisation.
     judges : tuple of str
         Forecasters whose validation error chooses the iterate.
-    judging : TrainingSettings
-        How judges are trained.
+    judging : TrainingSettings or mapping
+        How judges are trained; a mapping changes single fields.
     judge_seeds : int
         Judges per family.
     seed : int
-        Of everything random.
+        Random seed.
     """
+
+    without_effect: ClassVar[tuple[str, ...]] = (
+        "expert_training.quantiles",
+        "expert_training.loss=quantile",
+        "judging.quantiles",
+        "judging.loss=quantile",
+        "judging.patience",
+        "judging.validate_every",
+    )
+    """Options that the command line does not offer, because they cannot change a result."""
 
     time_ratio: float = 0.1
     space_ratio: float = 0.1
-    clustering: str = "kmeans"
-    representative: str = "medoid"
-    selection: str = "kmeans"
-    labels: str = "expert"
-    experts: tuple[str, ...] = ("mlp", "linear", "decomposition-mlp")
+    clustering: Clustering = "kmeans"
+    representative: Representative = "medoid"
+    selection: WindowSelection = "kmeans"
+    labels: Labels = "expert"
+    experts: tuple[ForecasterName, ...] = ("mlp", "linear", "decomposition-mlp")
     expert_seeds: int = 1
     extra_experts: int = 1
-    expert_training: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(updates=1200, locations_per_update=96)
-    )
-    synthesizer: str = "kernel-ridge"
+    expert_training: TrainingSettings = field(default_factory=_expert_training)
+    synthesizer: SynthesizerName = "kernel-ridge"
     synthesizer_options: Mapping[str, Any] = field(default_factory=dict)
-    parametrisation: str = "tensor"
+    parametrisation: ParametrisationName = "tensor"
     parametrisation_options: Mapping[str, Any] = field(default_factory=dict)
-    judges: tuple[str, ...] = ("mlp",)
-    judging: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(
-            updates=100, batch_windows=8, locations_per_update=32
-        )
-    )
+    judges: tuple[ForecasterName, ...] = ("mlp",)
+    judging: TrainingSettings = field(default_factory=_judging)
     judge_seeds: int = 6
     seed: int = 0
 
@@ -111,13 +140,15 @@ class DistillSettings:
                 FORECASTERS.get(family)
             object.__setattr__(self, name, families)
         check_on_clusters("judge", self.judges)
-        for name in ("expert_training", "judging"):
+        for name, default in _TRAINING.items():
+            object.__setattr__(self, name, default().changed(getattr(self, name), name))
             if getattr(self, name).quantiles:
                 raise InputError(
                     f"{name} has loss='quantile': labels and judgements need one number per "
                     "target. Choose mse, mae or huber there; forecasters trained on the distilled "
                     "set may still forecast quantiles"
                 )
+        self._check_judging()
         LocationClustering(
             1, method=self.clustering, representative=self.representative
         ).check_parameters()
@@ -130,28 +161,75 @@ class DistillSettings:
                 f"needs selection={needed!r}"
             )
 
+    def _check_judging(self) -> None:
+        """Refuse what changes nothing: judges make all their updates without validation."""
+        for name in ("patience", "validate_every"):
+            value = getattr(self.judging, name)
+            if value != getattr(TrainingSettings(), name):
+                raise InputError(
+                    f"judging has {name}={value!r}, which changes nothing, because judges are not "
+                    "validated while they are trained: leave it out"
+                )
+
     @classmethod
-    def of(cls, method: str, **changes: Any) -> DistillSettings:
+    def of(
+        cls, method: DistillMethod | str, *, effort: Effort = "default", **changes: Any
+    ) -> DistillSettings:
         """Return the settings of a named method, with changes.
 
         Parameters
         ----------
         method : str
-            A name of ``METHODS``: the default, a published method, or a coreset.
+            The default, a published method, or a coreset; see ``METHODS``.
+        effort : str
+            How long a distillation may take; see ``EFFORTS``.
         **changes
             Fields that differ from it; options of the same synthesizer are merged.
 
         Raises
         ------
         InputError
-            If the method is unknown or a value cannot be used.
+            If the method is unknown, has no such effort, or a value cannot be used.
 
         Examples
         --------
         >>> DistillSettings.of("stemdist", time_ratio=0.05).synthesizer
         'gradient-matching'
         """
-        return cls(**method_fields(method, changes))
+        fields = method_fields(method, changes, effort)
+        for name in fields:
+            if name not in cls.__dataclass_fields__:
+                raise unknown_name("option of a distillation", name, cls.__dataclass_fields__)
+        return cls(**fields)
+
+    @classmethod
+    def for_series(
+        cls,
+        series: xr.Dataset,
+        method: DistillMethod | str = "default",
+        *,
+        effort: Effort = "default",
+        **changes: Any,
+    ) -> DistillSettings:
+        """Return the settings of a method for a series, whose recipe may recommend ratios.
+
+        Parameters
+        ----------
+        series : xarray.Dataset
+            Canonical series; see :func:`~stemdist.data.catalogue.recipe_of`.
+        method, effort, **changes
+            As in :meth:`of`; changes win over the recipe.
+
+        Examples
+        --------
+        >>> from stemdist.data import open_series
+        >>> DistillSettings.for_series(open_series("traffic-sim"), "mtt").time_ratio
+        0.1
+        """
+        recipe = recipe_of(series)
+        ratios = {name: getattr(recipe, name, None) for name in ("time_ratio", "space_ratio")}
+        recommended = {name: ratio for name, ratio in ratios.items() if ratio is not None}
+        return cls.of(method, effort=effort, **{**recommended, **changes})
 
     def of_experts(self) -> dict[str, Any]:
         """Return the fields that say who the experts are, as plain JSON types."""

@@ -17,6 +17,7 @@ from stemdist.forecast.losses import weighted_mean
 from stemdist.forecast.objective import Objective, Update
 from stemdist.forecast.predict import mean_error, predict_windows
 from stemdist.forecast.task import ForecastTask
+from stemdist.forecast.task_options import TaskOptions, task_settings
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.forecast.train import TrainingResult, train_forecaster
 from stemdist.forecast.training_set import TrainingSet
@@ -29,6 +30,7 @@ __all__ = [
     "Forecaster",
     "Locations",
     "Objective",
+    "TaskOptions",
     "TaskSettings",
     "TrainingResult",
     "TrainingSet",
@@ -44,6 +46,7 @@ __all__ = [
     "predict_windows",
     "save_weights",
     "shape_of",
+    "task_settings",
     "train_forecaster",
     "weighted_mean",
 ]

@@ -234,11 +234,18 @@ class FittedForecaster:
         }
         folder = Path(folder)
         check_replaceable(folder)
+        try:
+            text = json.dumps(config, indent=2)
+        except TypeError as error:
+            raise InputError(
+                f"the forecaster {self.name!r} cannot be saved, because its hyper-parameters are "
+                f"no JSON ({error}): give a module's class by a name that can be imported, "
+                "factory='package.module:Class'"
+            ) from error
         with atomic_path(folder) as part:
             part.mkdir()
             save_weights(self.forecaster, part / "weights.safetensors")
             self.locations.to_dataset().to_netcdf(part / "locations.nc", engine="netcdf4")
-            text = json.dumps(config, indent=2)
             (part / "config.json").write_text(text + "\n", encoding="utf-8")
         return folder
 

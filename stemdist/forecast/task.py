@@ -22,6 +22,7 @@ from stemdist.data.split import PARTS
 from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError
 from stemdist.forecast.features import InputFeatures, load_values
+from stemdist.forecast.task_options import task_settings
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
 from stemdist.graph.neighbours import edge_weights
@@ -75,7 +76,7 @@ class ForecastTask:
             Canonical (time, location) series; without ``settings.targets`` its first variable
             is the target.
         settings : TaskSettings, optional
-            Defaults are used without it.
+            Without it those of the series' recipe, or defaults.
         scaler : Scaler, optional
             Of all input features, as a forecaster trained before has it; by default it is
             measured on the training part.
@@ -92,7 +93,7 @@ class ForecastTask:
         >>> task.feature_names, len(task.train)
         (('t2m', 't2m_neighbours'), 841)
         """
-        settings = settings or TaskSettings()
+        settings = settings or task_settings(series)
         series = settings.ordered(series)
         bounds = settings.split.boundaries(series.sizes["time"])
         starts = _starts(series, settings, bounds)

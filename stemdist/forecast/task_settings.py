@@ -9,9 +9,7 @@ from typing import Any
 import xarray as xr
 
 from stemdist.data.calendar import calendar_names, check_calendar
-from stemdist.data.catalogue import graph_recipe
-from stemdist.data.recipe import DatasetRecipe
-from stemdist.data.split import PARTS, Split
+from stemdist.data.split import Split
 from stemdist.errors import InputError, check_count, check_distinct, unknown_name
 from stemdist.graph import GraphSettings
 
@@ -119,20 +117,6 @@ class TaskSettings:
                 "name another future variable, or other targets"
             )
         return series[[*targets, *(name for name in names if name not in targets)]]
-
-    @classmethod
-    def from_recipe(cls, recipe: DatasetRecipe | None) -> TaskSettings:
-        """Return the settings a data set recipe recommends, or the defaults without one."""
-        if recipe is None:
-            return cls()
-        split = dict(zip(PARTS, recipe.split, strict=True))
-        return cls(
-            lookback=recipe.lookback,
-            horizon=recipe.horizon,
-            split=Split(**split),
-            calendar=tuple(recipe.calendar),
-            graph=GraphSettings(**graph_recipe(recipe.graph).settings()),
-        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""

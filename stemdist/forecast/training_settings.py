@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from torch.optim import Optimizer, lr_scheduler
 
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.forecast.losses import DEFAULT_QUANTILES, QUANTILE, check_quantiles, get_loss
+from stemdist.types import Loss, Schedule
 
-Schedule = Callable[[Optimizer, "TrainingSettings"], lr_scheduler.LRScheduler]
+MakeSchedule = Callable[[Optimizer, "TrainingSettings"], lr_scheduler.LRScheduler]
 
-SCHEDULES: dict[str, Schedule] = {
+SCHEDULES: dict[str, MakeSchedule] = {
     "one-cycle": lambda opt, s: lr_scheduler.OneCycleLR(
         opt, s.learning_rate, total_steps=s.updates
     ),
@@ -38,22 +40,21 @@ class TrainingSettings:
         Weight decay of AdamW.
     clip_norm : float
         Norm to which the gradient of an update is clipped.
-    schedule : {"one-cycle", "cosine", "constant"}
+    schedule : str
         Course of the learning rate.
-    loss : {"mse", "mae", "huber", "quantile"}
-        Elementwise loss in scaled units. With ``"quantile"`` several quantiles are forecast
+    loss : str
+        Elementwise loss in scaled units. With ``quantile`` several quantiles are forecast
         instead of one number, scored by an estimate of the CRPS.
     quantiles : tuple of float
         Levels to forecast; 0.1, 0.25, 0.5, 0.75 and 0.9 for ``loss="quantile"`` by default.
     locations_per_update : int, optional
         Train each update on this many random locations, so that its cost does not grow with N.
     shuffle_locations : bool, optional
-        Give every location the windows of an update in an order of its own, so that its
-        neighbours show now this and now that beside it. Forecasters that mix locations then learn
-        from a few windows what does not depend on the neighbours, and nothing of what does; others
-        learn the same. A single window has no other order: there each update has a random half of
-        the locations. By default where the targets follow from each location's own windows (a
-        set with answers of pointwise experts), and nowhere else.
+        Permute the windows of an update independently at each location, so that forecasters that
+        mix locations cannot learn from the neighbours what a few windows show of them by chance;
+        forecasters that see each location alone learn the same. With a single window, each
+        update has a random half of the locations instead. By default it is done where the
+        targets follow from each location's own windows (soft labels of pointwise experts).
     validate_every : int
         Updates between validations, where validation windows are given.
     validation_windows : int
@@ -61,7 +62,7 @@ class TrainingSettings:
     patience : int, optional
         Stop after this many validations without improvement.
     seed : int
-        Of the order of windows (at each location), the location subsets and dropout.
+        Random seed of the order of windows, the location subsets and dropout.
     """
 
     updates: int = 800
@@ -69,8 +70,8 @@ class TrainingSettings:
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     clip_norm: float = 5.0
-    schedule: str = "one-cycle"
-    loss: str = "mse"
+    schedule: Schedule = "one-cycle"
+    loss: Loss = "mse"
     quantiles: tuple[float, ...] = ()
     locations_per_update: int | None = None
     shuffle_locations: bool | None = None
@@ -107,3 +108,36 @@ class TrainingSettings:
                 f"is {self.loss!r}: choose that loss, or leave the quantiles out"
             )
         get_loss(self.loss, self.quantiles)
+
+    def changed(self, changes: TrainingSettings | Mapping[str, Any], name: str) -> TrainingSettings:
+        """Return other settings: those given, or these with some fields changed.
+
+        Parameters
+        ----------
+        changes : TrainingSettings or mapping
+            Settings that replace these, or fields to change, e.g. ``{"updates": 200}``.
+        name : str
+            What they are for, to be named in errors.
+
+        Raises
+        ------
+        InputError
+            If ``changes`` is something else, or a field is unknown.
+
+        Examples
+        --------
+        >>> TrainingSettings(seed=3).changed({"updates": 200}, "judging").seed
+        3
+        """
+        if isinstance(changes, TrainingSettings):
+            return changes
+        if not isinstance(changes, Mapping):
+            raise InputError(
+                f"{name} is {changes!r}: give a stemdist.TrainingSettings(...), or a mapping of "
+                'the fields to change, e.g. {"updates": 200}'
+            )
+        known = {field.name for field in fields(self)}
+        for key in changes:
+            if key not in known:
+                raise unknown_name(f"field of {name}", key, known)
+        return replace(self, **changes)

@@ -115,24 +115,24 @@ METHODS: dict[str, dict[str, Any]] = {
 """Fields of :class:`~stemdist.students.StudentSettings` that differ from its defaults."""
 
 
-def method_fields(recipe: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a named recipe after changes, which win.
+def method_fields(method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a named method after changes, which win.
 
-    Another student or other teachers than the recipe's start from their own options.
+    Another student or other teachers than the method's start from their own options.
 
     Raises
     ------
     InputError
-        If the recipe is unknown.
+        If the method is unknown.
 
     Examples
     --------
     >>> method_fields("sdkd", {"student": "resnet"}).get("student_options", {})
     {}
     """
-    if recipe not in METHODS:
-        raise unknown_name("recipe of model distillation", recipe, METHODS)
-    fields = dict(METHODS[recipe])
+    if method not in METHODS:
+        raise unknown_name("method of model distillation", method, METHODS)
+    fields = dict(METHODS[method])
     for part, options in (("student", "student_options"), ("teachers", "teacher_options")):
         if changes.get(part, fields.get(part)) != fields.get(part):
             fields.pop(options, None)

@@ -12,6 +12,7 @@ from stemdist.forecast import FORECASTERS, TrainingSettings
 from stemdist.students.methods import method_fields
 from stemdist.students.term import Term
 from stemdist.students.view import check_positive
+from stemdist.types import ForecasterName, TeacherCombination, TeachMethod
 
 COMBINE = ("mean", "adaptive")
 
@@ -34,19 +35,19 @@ class StudentSettings:
         What is learned from each teacher; at most one term of a label.
     observed_weight : float
         Weight of the student's own error on observed targets; 0 learns from teachers alone.
-    combine : {"mean", "adaptive"}
-        How several teachers are weighed: alike, or in every update so that the gradient of all
-        is shortest (AEKD).
+    combine : str
+        How the teachers are weighted: equally, or in every update such that the norm of the
+        combined gradient is smallest (AEKD).
     online : bool
-        Ask teachers in every update instead of once; needs no disk, costs as much as they do.
+        Run teachers in every update instead of once before training; needs no disk space.
     initialise : tuple of str
         Parts of the student (first names of their weights, e.g. ``head``) whose weights start as
         the first teacher's.
     freeze : bool
         Leave those weights as they are.
-    training : TrainingSettings
-        How the student is trained.
-    teacher_training : TrainingSettings
+    training : TrainingSettings or mapping
+        How the student is trained; a mapping changes single fields, e.g. ``{"updates": 200}``.
+    teacher_training : TrainingSettings or mapping
         How teachers are trained that are not trained yet.
 
     Examples
@@ -56,13 +57,13 @@ class StudentSettings:
     ('decomposition-mlp', ['forecast-scales', 'forecast-spectrum', 'features-spectrum'])
     """
 
-    student: str = "mlp"
+    student: ForecasterName = "mlp"
     student_options: Mapping[str, Any] = field(default_factory=dict)
     teachers: tuple[str, ...] = ()
     teacher_options: Mapping[str, Any] = field(default_factory=dict)
     terms: tuple[Term, ...] = (Term(),)
     observed_weight: float = 1.0
-    combine: str = "mean"
+    combine: TeacherCombination = "mean"
     online: bool = False
     initialise: tuple[str, ...] = ()
     freeze: bool = False
@@ -90,6 +91,8 @@ class StudentSettings:
         if self.freeze and not self.initialise:
             raise InputError("freeze needs parts to initialise from the teacher, e.g. head")
         for name in ("training", "teacher_training"):
+            changed = TrainingSettings().changed(getattr(self, name), name)
+            object.__setattr__(self, name, changed)
             if getattr(self, name).quantiles:
                 raise InputError(
                     f"{name} has loss='quantile': teachers and students forecast one number per "
@@ -104,28 +107,28 @@ class StudentSettings:
     @classmethod
     def of(
         cls,
-        recipe: str = "soft-labels",
+        method: TeachMethod | str = "soft-labels",
         *,
         weights: Mapping[str, float] | None = None,
         **changes: Any,
     ) -> StudentSettings:
-        """Return the settings of a recipe after changes.
+        """Return the settings of a method after changes.
 
         Parameters
         ----------
-        recipe : str
+        method : str
             A name of ``METHODS``.
         weights : mapping of str to float, optional
             New weights of terms by label; 0 leaves a term out.
         **changes
-            Fields that win over the recipe's.
+            Fields that win over the method's.
 
         Raises
         ------
         InputError
-            If the recipe, a label or a field is unknown.
+            If the method, a label or a field is unknown.
         """
-        fields = method_fields(recipe, changes)
+        fields = method_fields(method, changes)
         known = {each.name for each in dataclasses.fields(cls)}
         for name in fields:
             if name not in known:
@@ -134,7 +137,7 @@ class StudentSettings:
         labels = [term.label for term in terms]
         for label in new:
             if label not in labels:
-                raise unknown_name(f"term of recipe {recipe!r}", label, labels)
+                raise unknown_name(f"term of method {method!r}", label, labels)
         weighed = (
             dataclasses.replace(term, weight=float(new.get(term.label, term.weight)))
             for term in terms

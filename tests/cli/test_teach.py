@@ -20,8 +20,8 @@ def file(tmp_path, monkeypatch):
     weather().to_netcdf("w.nc")
 
 
-def test_a_recipe_on_a_file(run, file):
-    outcome = run(f"teach --data w.nc --recipe gru-linear {SHORT} {QUICK}")
+def test_a_method_on_a_file(run, file):
+    outcome = run(f"teach --data w.nc --method gru-linear {SHORT} {QUICK}")
     assert outcome.status == 0, outcome.err
     assert "taught lowrank-linear on w.nc" in outcome.out
     assert "learned from  gru" in outcome.out
@@ -47,7 +47,7 @@ def test_a_second_student_asks_no_teacher(run, file, monkeypatch):
     assert outcome.status == 0, outcome.err
 
 
-def test_a_folder_teaches_by_its_recipe_named_as_the_student(run, file):
+def test_a_folder_teaches_by_its_method_named_as_the_student(run, file):
     assert run(f"train w.nc --forecaster mlp -o teacher --updates 4 --quiet {SHORT}").status == 0
     line = f"teach --data w.nc --teacher teacher --student easyst {SHORT} {QUICK} -o student"
     outcome = run(f"{line} --weights bottleneck-values=0.01 --answers answers.nc")
@@ -84,15 +84,15 @@ def test_tiny_data_tiny_model(run, made, tmp_path, monkeypatch):
     ("line", "message"),
     [
         ("", "stemdist teach needs the data to learn from: add --data FILE"),
-        ("--data w.nc --recipe timdistill", "did you mean 'timedistill'"),
-        ("--data w.nc --recipe hints", "features-values ask a teacher, and none is given"),
+        ("--data w.nc --method timdistill", "did you mean 'timedistill'"),
+        ("--data w.nc --method hints", "features-values ask a teacher, and none is given"),
         ("--data w.nc --teacher nobody", "the teacher 'nobody' is neither a folder"),
         ("--data w.nc --teacher file:none.nc", "does not exist"),
-        ("--data w.nc --teacher gru --student linear --recipe hints", "no features of its own"),
-        ("--data w.nc --teacher gru --weights hints=1", "term of recipe 'soft-labels' 'hints'"),
+        ("--data w.nc --teacher gru --student linear --method hints", "no features of its own"),
+        ("--data w.nc --teacher gru --weights hints=1", "term of method 'soft-labels' 'hints'"),
         ("--data w.nc --teacher gru,lstm --answers a.nc", "file of one teacher, and 2 are given"),
         ("--data w.nc --teacher gru --validation w.nc", "--validation is for learning from a"),
-        ("--data w.nc --data-recipe era", "unknown data set 'era'"),
+        ("--data w.nc --recipe era", "unknown data set 'era'"),
         ("--data w.nc --teacher gru --loss quantile", "training has loss='quantile'"),
         ("--data w.nc --teacher gru --combine sum", "way to combine teachers 'sum'"),
         ("--data w.nc --lesson hints", "unknown option '--lesson'"),

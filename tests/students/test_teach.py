@@ -1,4 +1,4 @@
-"""Teaching: every recipe learns from every term, the teacher matters, killed runs go on."""
+"""Teaching: every method learns from every term, the teacher matters, killed runs go on."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def gradient(loss, module):
     return torch.cat([part.flatten() for part in found if part is not None])
 
 
-@pytest.mark.parametrize("recipe", METHODS)
-def test_every_term_of_every_recipe_teaches(recipe, data, task, make_teacher, quick):
-    settings = quick(recipe)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_term_of_every_method_teaches(method, data, task, make_teacher, quick):
+    settings = quick(method)
     names = settings.teachers or (("gru",) if settings.terms else ())
     teachers = [make_teacher(name, **settings.teacher_options) for name in names]
     student, objective = objective_of(data, teachers, settings)
@@ -317,7 +317,7 @@ def test_horizon_weights_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("recipe", "changes", "teacher", "message"),
+    ("method", "changes", "teacher", "message"),
     [
         ("hints", {"student": "linear"}, "gru", r"no features of its own .*lowrank-linear"),
         ("distilts", {}, "mlp", r"cannot show its tokens; .* features\. Choose a recipe"),
@@ -334,9 +334,9 @@ def test_horizon_weights_by_hand():
     ],
 )
 def test_what_cannot_be_taught_is_refused(
-    recipe, changes, teacher, message, data, make_teacher, quick
+    method, changes, teacher, message, data, make_teacher, quick
 ):
-    settings = quick(recipe, **changes)
+    settings = quick(method, **changes)
     if "student_options" in changes:
         settings = replace(settings, student_options=changes["student_options"])
     teachers = [make_teacher(teacher)] if teacher else []
@@ -361,12 +361,12 @@ def test_a_student_that_cannot_learn_fails_before_its_teacher_is_asked(
 
 
 @pytest.mark.parametrize(
-    ("recipe", "fields", "message"),
+    ("method", "fields", "message"),
     [
         (
             "timdistill",
             {},
-            r"recipe of model distillation 'timdistill': did you mean 'timedistill'",
+            r"method of model distillation 'timdistill': did you mean 'timedistill'",
         ),
         ("hints", {"weights": {"feature-values": 1}}, r"did you mean 'features-values'"),
         ("hints", {"studnet": "mlp"}, r"setting of a student 'studnet': did you mean 'student'"),
@@ -378,9 +378,9 @@ def test_a_student_that_cannot_learn_fails_before_its_teacher_is_asked(
         ("hints", {"terms": (Term(), Term(loss="mae"))}, r"two terms are called forecast-values"),
     ],
 )
-def test_wrong_settings(recipe, fields, message):
+def test_wrong_settings(method, fields, message):
     with pytest.raises(InputError, match=message):
-        StudentSettings.of(recipe, **fields)
+        StudentSettings.of(method, **fields)
 
 
 def test_teachers_are_found_by_folder_or_name(task, make_teacher, quick, tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 from stemdist.errors import InputError, check_count, check_distinct, unknown_name
 from stemdist.evaluate.comparison.training_data import REFERENCES
 from stemdist.forecast import FORECASTERS, TrainingSettings
+from stemdist.types import ForecasterName, ReferenceName, Schedule, Shuffle
 
 SHUFFLES = {"auto": None, "always": True, "never": False}
 """Values of ``TrainingSettings.shuffle_locations`` by name."""
@@ -34,12 +35,13 @@ class EvaluationSettings:
         Grid. The rate is chosen for each method and forecaster by the validation error of
         the first seed, and used for its other seeds.
     shuffles : tuple of str
-        Whether forecasters that mix locations train with ``shuffle_locations``: ``always``,
-        ``never``, or ``auto`` as in :class:`~stemdist.forecast.TrainingSettings`; one of several
-        is chosen together with the learning rate.
-    weight_decay, schedule : float, str
-        Of every training run, as in :class:`~stemdist.forecast.TrainingSettings`; published
-        comparisons often have none, and a ``constant`` rate.
+        Whether windows are permuted independently per location for forecasters that mix
+        locations (see :class:`~stemdist.forecast.TrainingSettings`); one of several is chosen
+        together with the learning rate.
+    weight_decay : float
+        Weight decay of every training run; published comparisons often have none.
+    schedule : str
+        Course of the learning rate of every training run.
     updates : int
         Optimizer updates of every training run, the full-data reference included.
     batch_windows : int
@@ -48,9 +50,10 @@ class EvaluationSettings:
         Random locations per update for forecasters that mix locations, so that their cost does
         not grow with N; all of them where a method has fewer. Others always see all, and so do
         those that need a whole grid.
-    validate_every, validation_windows : int
-        Validation after every so many updates, on at most so many evenly spaced windows; the
-        weights with the lowest error are kept.
+    validate_every : int
+        Updates between validations; the weights with the lowest validation error are kept.
+    validation_windows : int
+        Evenly spaced validation windows to use at most.
     test_windows : int, optional
         Test on at most so many evenly spaced windows; on all by default.
     quantiles : tuple of float
@@ -76,8 +79,8 @@ class EvaluationSettings:
     600
     """
 
-    forecasters: tuple[str, ...] = ("linear", "mlp", "mtgnn")
-    references: tuple[str, ...] = (
+    forecasters: tuple[ForecasterName, ...] = ("linear", "mlp", "mtgnn")
+    references: tuple[ReferenceName, ...] = (
         "full",
         "random",
         "random-expert",
@@ -89,9 +92,9 @@ class EvaluationSettings:
     seeds: int = 3
     first_seed: int = 0
     learning_rates: tuple[float, ...] = (5e-3, 1e-3)
-    shuffles: tuple[str, ...] = ("auto",)
+    shuffles: tuple[Shuffle, ...] = ("auto",)
     weight_decay: float = 1e-2
-    schedule: str = "one-cycle"
+    schedule: Schedule = "one-cycle"
     updates: int = 600
     batch_windows: int = 32
     locations_per_update: int | None = 64

@@ -17,6 +17,7 @@ from stemdist.evaluate.comparison.settings import EvaluationSettings
 from stemdist.evaluate.comparison.training_data import REFERENCES
 from stemdist.evaluate.comparison.unseen import PATTERNS, check_hold_out
 from stemdist.forecast import TrainingSettings
+from stemdist.types import ForecasterName, HoldOutPattern, ReferenceName, Schedule, Shuffle
 
 OF_THE_GRID = ("time_ratio", "space_ratio", "seed", "synthesizer")
 """Fields of DistillSettings that are not for all distillations: axes of the grid, or a method's."""
@@ -29,7 +30,7 @@ class BenchmarkSettings:
     Parameters
     ----------
     methods : tuple of str
-        Ways of distilling: default, stemdist, ... (all names of ``METHODS``), or ``variants``.
+        Ways of distilling: default, stemdist and the other names of ``METHODS``, or variants.
     variants : mapping
         More methods made from others, e.g. ``{"long": {"method": "stemdist",
         "synthesizer_options": {"iterations": 100}}}``.
@@ -53,21 +54,22 @@ class BenchmarkSettings:
         Highest learning rates to try; one is chosen for each set and forecaster by the
         validation error of its first training.
     shuffles : tuple of str
-        Whether forecasters that mix locations train with ``shuffle_locations``: ``always``,
-        ``never``, or ``auto`` as in :class:`~stemdist.forecast.TrainingSettings`; one of several
-        is chosen together with the learning rate.
-    weight_decay, schedule : float, str
-        Of every training run, as in :class:`~stemdist.forecast.TrainingSettings`; published
-        comparisons often have none, and a ``constant`` rate.
+        Whether windows are permuted independently per location for forecasters that mix
+        locations; one of several is chosen together with the learning rate.
+    weight_decay : float
+        Weight decay of every training run; published comparisons often have none.
+    schedule : str
+        Course of the learning rate of every training run.
     updates : int
         Optimizer updates of every training run, the full-data reference included.
     batch_windows : int
         Windows per update (all of them, where a set has fewer).
     locations_per_update : int, optional
         Random locations per update for forecasters that mix locations; others see all.
-    validate_every, validation_windows : int
-        Validation after every so many updates, on at most so many evenly spaced windows; the
-        weights with the lowest error are kept.
+    validate_every : int
+        Updates between validations; the weights with the lowest validation error are kept.
+    validation_windows : int
+        Evenly spaced validation windows to use at most.
     test_windows : int, optional
         Test on at most so many evenly spaced windows; on all by default.
     hold_out : float
@@ -96,17 +98,17 @@ class BenchmarkSettings:
 
     methods: tuple[str, ...] = ("default", "stemdist")
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    references: tuple[str, ...] = ("full", "random", "random-expert")
+    references: tuple[ReferenceName, ...] = ("full", "random", "random-expert")
     ratios: tuple[str, ...] = ("0.1x0.1",)
-    surrogates: tuple[str, ...] = ()
+    surrogates: tuple[ForecasterName, ...] = ()
     distill: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 3
     trainings: int = 1
-    forecasters: tuple[str, ...] = ("linear", "mlp", "mtgnn")
+    forecasters: tuple[ForecasterName, ...] = ("linear", "mlp", "mtgnn")
     learning_rates: tuple[float, ...] = (5e-3, 1e-3)
-    shuffles: tuple[str, ...] = ("auto",)
+    shuffles: tuple[Shuffle, ...] = ("auto",)
     weight_decay: float = 1e-2
-    schedule: str = "one-cycle"
+    schedule: Schedule = "one-cycle"
     updates: int = 600
     batch_windows: int = 32
     locations_per_update: int | None = 64
@@ -114,7 +116,7 @@ class BenchmarkSettings:
     validation_windows: int = 128
     test_windows: int | None = None
     hold_out: float = 0.0
-    hold_out_pattern: str = "scattered"
+    hold_out_pattern: HoldOutPattern = "scattered"
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     season_steps: int = 1
     area_weighted: bool = False
@@ -146,7 +148,7 @@ class BenchmarkSettings:
         self,
         references: tuple[str, ...],
         *,
-        forecasters: tuple[str, ...] | None = None,
+        forecasters: tuple[ForecasterName, ...] | None = None,
         seeds: int = 1,
         first_seed: int = 0,
     ) -> EvaluationSettings:
@@ -203,7 +205,7 @@ class BenchmarkSettings:
         time_ratio, space_ratio = ratio_pair(ratio)
         return DistillSettings.of(
             base,
-            **_complete({**common, **changes}, own),
+            **{**common, **changes},
             synthesizer_options=options,
             time_ratio=time_ratio,
             space_ratio=space_ratio,
@@ -217,7 +219,7 @@ class BenchmarkSettings:
         needs_experts = set(self.references) - {"full", "random"}
         time_ratio, space_ratio = ratio_pair(ratio)
         return DistillSettings(
-            **_complete(common, DistillSettings()),
+            **common,
             labels="expert" if needs_experts else "observed",
             synthesizer="selection",
             judging=TrainingSettings(updates=1),
@@ -238,8 +240,7 @@ class BenchmarkSettings:
     def _own(self, method: str) -> DistillSettings:
         """Return a method's settings without what is given for all."""
         base, changes = self._parts(method)
-        start = DistillSettings.of(base)
-        return DistillSettings.of(base, **_complete(changes, start))
+        return DistillSettings.of(base, **changes)
 
     def _check_names(self) -> None:
         known = {f.name for f in dataclasses.fields(DistillSettings)}
@@ -309,16 +310,3 @@ def _label(time: float, space: float) -> str:
 
 def _texts(values: Any) -> tuple[str, ...]:
     return (values,) if isinstance(values, str) else tuple(values)
-
-
-def _complete(changes: Mapping[str, Any], start: DistillSettings) -> dict[str, Any]:
-    """Make training settings of mappings, whose other fields stay as they are in ``start``."""
-    known = {f.name for f in dataclasses.fields(TrainingSettings)}
-    found = dict(changes)
-    for name in ("expert_training", "judging"):
-        if isinstance(found.get(name), Mapping):
-            for key in found[name]:
-                if key not in known:
-                    raise unknown_name(f"field of {name}", key, known)
-            found[name] = dataclasses.replace(getattr(start, name), **found[name])
-    return found

@@ -6,9 +6,11 @@ L_out rows.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
 class ModuleForecaster(Forecaster):
     """Forecast by a module that knows nothing of this package: inputs in, forecasts out.
 
-    The class is named rather than given, so that a saved forecaster can be built again. Only
-    a class of ``torch.nn.Module`` is ever called, but its module is imported: load forecasters
-    of this kind from people you trust, as with any program. The module is given the inputs
+    A class is best named, so that a saved forecaster can be built again: of a name, only a class
+    of ``torch.nn.Module`` is ever called, but its module is imported, so load forecasters of this
+    kind only from sources you trust. A module, or a function that makes one, can be
+    given from Python and trained, but not saved. The module is given the inputs
     alone. To read the graph or location codes, write a :class:`stemdist.forecast.Forecaster`.
 
     What forecasters promise is up to the module here: no weight whose shape depends on the
@@ -42,8 +45,9 @@ class ModuleForecaster(Forecaster):
         where the class has parameters of those names that ``options`` does not set.
     n_outputs : int
         O, the numbers forecast per location and step.
-    factory : str
-        ``"package.module:Class"``, a subclass of ``torch.nn.Module``.
+    factory : str, torch.nn.Module or callable
+        ``"package.module:Class"``, a subclass of ``torch.nn.Module``; or such a class, a function
+        that returns a module, or a module, of which every training begins with a copy.
     options : mapping, optional
         Keyword arguments of the class, JSON-serialisable.
     layout : str
@@ -83,7 +87,7 @@ class ModuleForecaster(Forecaster):
         horizon: int,
         n_features: int,
         n_outputs: int = 1,
-        factory: str = "",
+        factory: str | nn.Module | Callable[..., nn.Module] = "",
         options: Mapping[str, Any] | None = None,
         layout: str = "B T N F",
         output: str = "B H N",
@@ -92,6 +96,7 @@ class ModuleForecaster(Forecaster):
             raise InputError(
                 f"options is {options!r}: it must be keyword arguments, e.g. {{'hidden': 8}}"
             )
+        factory = _named(factory)
         super().__init__(
             lookback=lookback,
             horizon=horizon,
@@ -102,7 +107,7 @@ class ModuleForecaster(Forecaster):
             layout=layout,
             output=output,
         )
-        self.factory, self.output = factory, output
+        self.factory, self.output = _text(factory), output
         self.input_axes = _parse("layout", layout, "BTNF", "'B T N F' or '(B N) T F'")
         self.output_axes = _parse("output", output, "BHN1", "'B H N', 'B H N 1' or '(B N) H'")
         shape = {
@@ -165,17 +170,45 @@ def _shape(axes: Sequence[str], sizes: Mapping[str, int]) -> list[int]:
     return [prod(sizes[axis] for axis in joined) for joined in axes]
 
 
-def _build(factory: str, shape: Mapping[str, Any], options: Mapping[str, Any]) -> nn.Module:
+def _named(
+    factory: str | nn.Module | Callable[..., nn.Module],
+) -> str | nn.Module | Callable[..., nn.Module]:
+    """Return the name of a class where it can be imported again by it, else what was given."""
+    if not isinstance(factory, type):
+        return factory
+    name = f"{factory.__module__}:{factory.__name__}"
+    module = sys.modules.get(factory.__module__)
+    importable = factory.__module__ != "__main__" and hasattr(module, factory.__name__)
+    return name if importable else factory
+
+
+def _text(factory: object) -> str:
+    return factory if isinstance(factory, str) else getattr(factory, "__name__", repr(factory))
+
+
+def _build(
+    factory: str | nn.Module | Callable[..., nn.Module],
+    shape: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> nn.Module:
     """Build the module, with those of ``shape`` that its class takes."""
-    kind = _module_class(factory)
+    if isinstance(factory, nn.Module):
+        return copy.deepcopy(factory)
+    kind = _module_class(factory) if isinstance(factory, str) else factory
     signature = inspect.signature(kind)
     given = {**{key: shape[key] for key in shape if key in signature.parameters}, **options}
     try:
-        return kind(**given)
+        module = kind(**given)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"{factory} cannot be built from {given}: {error}; its parameters are {signature}"
+            f"{_text(factory)} cannot be built from {given}: {error}; its parameters are "
+            f"{signature}"
         ) from error
+    if not isinstance(module, nn.Module):
+        raise InputError(
+            f"{_text(factory)} returned a {type(module).__name__}: it must return a torch.nn.Module"
+        )
+    return module
 
 
 def _module_class(factory: str) -> type[nn.Module]:

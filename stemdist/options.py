@@ -1,0 +1,117 @@
+"""Keyword options of the headline functions, typed so that an editor completes them.
+
+Each class lists the fields of the settings that it stands for, which document them;
+``tests/test_options.py`` holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from stemdist.forecast.task_options import TaskOptions
+from stemdist.forecast.training_settings import TrainingSettings
+from stemdist.students.term import Term
+from stemdist.types import (
+    Clustering,
+    ForecasterName,
+    Labels,
+    Loss,
+    ParametrisationName,
+    ReferenceName,
+    Representative,
+    Schedule,
+    Shuffle,
+    SynthesizerName,
+    TeacherCombination,
+    WindowSelection,
+)
+
+
+class DistillOptions(TaskOptions, total=False):
+    """Fields of :class:`~stemdist.distill.DistillSettings`, and what is forecast from what."""
+
+    time_ratio: float
+    space_ratio: float
+    clustering: Clustering
+    representative: Representative
+    selection: WindowSelection
+    labels: Labels
+    experts: Sequence[ForecasterName]
+    expert_seeds: int
+    extra_experts: int
+    expert_training: TrainingSettings | Mapping[str, Any]
+    synthesizer: SynthesizerName
+    synthesizer_options: Mapping[str, Any]
+    parametrisation: ParametrisationName
+    parametrisation_options: Mapping[str, Any]
+    judges: Sequence[ForecasterName]
+    judging: TrainingSettings | Mapping[str, Any]
+    judge_seeds: int
+    seed: int
+
+
+class TrainingOptions(TypedDict, total=False):
+    """Fields of :class:`~stemdist.forecast.TrainingSettings`."""
+
+    updates: int
+    batch_windows: int
+    learning_rate: float
+    weight_decay: float
+    clip_norm: float
+    schedule: Schedule
+    loss: Loss
+    quantiles: Sequence[float]
+    locations_per_update: int | None
+    shuffle_locations: bool | None
+    validate_every: int
+    validation_windows: int
+    patience: int | None
+    seed: int
+
+
+class TrainOptions(TaskOptions, TrainingOptions, total=False):
+    """How a forecaster is trained and, for a series, what is forecast from what."""
+
+
+class TeachOptions(TaskOptions, TrainingOptions, total=False):
+    """How a student is taught, how it is trained and, for a series, what is forecast.
+
+    Beside the fields of the training those of :class:`~stemdist.students.StudentSettings`.
+    """
+
+    student: ForecasterName
+    student_options: Mapping[str, Any]
+    teacher_options: Mapping[str, Any]
+    terms: Sequence[Term]
+    weights: Mapping[str, float]
+    observed_weight: float
+    combine: TeacherCombination
+    online: bool
+    initialise: Sequence[str]
+    freeze: bool
+    teacher_training: TrainingSettings | Mapping[str, Any]
+
+
+class EvaluateOptions(TypedDict, total=False):
+    """Fields of :class:`~stemdist.evaluate.EvaluationSettings`."""
+
+    forecasters: Sequence[ForecasterName]
+    references: Sequence[ReferenceName]
+    seeds: int
+    first_seed: int
+    learning_rates: Sequence[float]
+    shuffles: Sequence[Shuffle]
+    weight_decay: float
+    schedule: Schedule
+    updates: int
+    batch_windows: int
+    locations_per_update: int | None
+    validate_every: int
+    validation_windows: int
+    test_windows: int | None
+    quantiles: Sequence[float]
+    options: Mapping[str, Mapping[str, Any]]
+    selection_seed: int
+    season_steps: int
+    area_weighted: bool

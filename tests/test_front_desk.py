@@ -1,0 +1,120 @@
+"""Python and the command line make the same task, set and models of the same data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import stemdist
+from stemdist.cli import main
+from stemdist.cli.sources import task_of
+from stemdist.data import OpenOptions, dataset_recipe, list_datasets
+from stemdist.evaluate import EvaluationSettings
+from stemdist.forecast import FittedForecaster, ForecastTask
+
+SIMULATED = [name for name in list_datasets() if dataset_recipe(name).kind == "simulator"]
+SHORT = {"updates": 4, "validate_every": 4}
+SHORT_LINE = "--updates 4 --validate-every 4 --quiet"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STEMDIST_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the command line does
+    yield
+    torch.set_num_threads(before)
+
+
+def same_weights(one: FittedForecaster, other: FittedForecaster) -> bool:
+    mine, theirs = one.forecaster.state_dict(), other.forecaster.state_dict()
+    return all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_the_same_task(name):
+    series = stemdist.open_series(name)
+    by_command = task_of(name, OpenOptions(), {})
+    assert ForecastTask.from_series(series).content_hash == by_command.content_hash
+
+
+def test_the_same_task_of_a_file_with_a_recipe(real_data):
+    path = str(real_data("los_speed.csv"))
+    real_data("los_adj.csv")
+    series = stemdist.open_series(path, recipe="los-loop")
+    for graph in ({}, {"graph": "los-loop"}):
+        settings = stemdist.task_settings(series, graph)
+        by_command = task_of(path, OpenOptions(recipe="los-loop"), graph)
+        by_python = ForecastTask.from_series(series, settings)
+        assert by_python.content_hash == by_command.content_hash
+        assert by_python.settings.calendar == ("time_of_day",)
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_the_same_set(name):
+    series = stemdist.open_series(name)
+    assert main(f"distill {name} --method k-center --judging.updates 2 -o a.nc -q".split()) == 0
+    by_command = stemdist.DistilledSet.load("a.nc")
+    by_python = stemdist.distill_series(series, method="k-center", judging={"updates": 2})
+    by_python.save("b.nc")
+    again = stemdist.DistilledSet.load("b.nc")
+    assert torch.equal(again.windows.x, by_command.windows.x)
+    assert torch.equal(again.windows.y, by_command.windows.y)
+    assert again.record["content_hash"] == by_command.record["content_hash"]
+    assert again.record["settings"] == by_command.record["settings"]
+
+
+def test_the_same_training_and_evaluation():
+    series = stemdist.open_series("weather-sim")
+    assert main(f"train weather-sim --forecaster linear -o model {SHORT_LINE}".split()) == 0
+    fitted = stemdist.train(series, "linear", **SHORT)
+    assert same_weights(fitted, FittedForecaster.load("model"))
+    assert (
+        main(
+            [
+                "distill",
+                "weather-sim",
+                "--method",
+                "random",
+                "--judging.updates",
+                "2",
+                "-o",
+                "a.nc",
+                "-q",
+            ]
+        )
+        == 0
+    )
+    tiny = stemdist.DistilledSet.load("a.nc")
+    line = "evaluate a.nc --data weather-sim --forecasters linear --references full,distilled"
+    assert main(f"{line} --seeds 1 --learning-rates 0.005 {SHORT_LINE} -o table".split()) == 0
+    settings = {"forecasters": ("linear",), "references": ("full", "distilled"), "seeds": 1}
+    found = stemdist.evaluate_distilled(tiny, series, learning_rates=(0.005,), **settings, **SHORT)
+    found.write_csv("python.csv")
+    mine, theirs = (Path(name).read_text() for name in ("python.csv", "table/table.csv"))
+    columns = mine.splitlines()[0].split(",").index("correlation") + 1  # costs are behind
+    for one, other in zip(mine.splitlines(), theirs.splitlines(), strict=True):
+        assert one.split(",")[:columns] == other.split(",")[:columns]
+    assert isinstance(EvaluationSettings(**settings), EvaluationSettings)
+
+
+def test_the_same_student():
+    series = stemdist.open_series("weather-sim")
+    line = "teach --data weather-sim --teacher gru --student linear --teacher-training.updates 3"
+    assert main(f"{line} -o student {SHORT_LINE}".split()) == 0
+    student = stemdist.teach(
+        series,
+        "gru",
+        student="linear",
+        teacher_training={"updates": 3},
+        cache="outputs",  # read back from a file, as by the command
+        **SHORT,
+    )
+    assert same_weights(student, FittedForecaster.load("student"))

@@ -1,4 +1,4 @@
-"""What each part of the recipe brings: one part changed at a time, all else as by default.
+"""An ablation of the default method: one part changed at a time, all others as by default.
 
 Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
 ``era5-2mt-2019-03-uk.nc``::
@@ -6,11 +6,11 @@ Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
     python benchmarks/ablation.py --output headline --jobs 2               # a day on two cores
     python benchmarks/ablation.py --output headline --methods means,regions --ratios 0.01x0.1
 
-The parts before the synthesizer are compared where it starts, at real windows with the experts'
-answers, and again (``default-means`` and so on) behind the default synthesizer. The synthesizers
-all start from the same windows. Parametrisations are given as many windows as free ones, which they
-store in fewer bytes (``equal_bytes.py`` gives them the same bytes). Forecasters are trained and
-tested as in ``headline_table.py``, whose results in the same folder are reused.
+The parts of the start are compared without a synthesizer, on real windows with soft labels, and
+again (``default-means`` and so on) with the default synthesizer. The synthesizers all start from
+the same windows. All parametrisations have the same number of windows, which some store in fewer
+bytes (``equal_bytes.py`` compares them at equal bytes). Forecasters are trained and tested as in
+``headline_table.py``, whose results in the same folder are reused.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Parts = dict[str, tuple[str, dict[str, Any]]]
 
 PARTS: Parts = {
     "means": ("means of the clusters", {"representative": "mean"}),
-    "regions": ("contiguous regions (Ward)", {"clustering": "ward"}),
+    "regions": ("contiguous clusters (Ward)", {"clustering": "ward"}),
     "random-clusters": ("random clusters", {"clustering": "random"}),
     "random-windows": ("random windows", {"selection": "random"}),
     "k-center-windows": ("k-center windows", {"selection": "k-center"}),
-    "herded-windows": ("herded windows", {"selection": "herding"}),
+    "herded-windows": ("windows by herding", {"selection": "herding"}),
     "one-expert": ("one MLP as expert", {"experts": ("mlp",), "extra_experts": 0}),
     "mixed": ("targets half observed", {"labels": "mixed"}),
     "observed": ("observed targets", {"labels": "observed"}),
@@ -39,7 +39,7 @@ PARTS: Parts = {
 SYNTHESIZERS: Parts = {
     "trajectories": ("trajectories", {"synthesizer": "trajectory-matching"}),
     "trajectories-of-parts": (
-        "trajectories, four parts of the clusters",
+        "trajectories, four subsets of the clusters",
         {"synthesizer": "trajectory-matching", "synthesizer_options": {"subsets": 4}},
     ),
     "gradients": (
@@ -47,14 +47,14 @@ SYNTHESIZERS: Parts = {
         {"synthesizer": "gradient-matching", "synthesizer_options": {"subsets": 1}},
     ),
     "gradients-of-parts": (
-        "gradients, four parts of the clusters",
+        "gradients, four subsets of the clusters",
         {"synthesizer": "gradient-matching"},
     ),
     "pool": ("the error after updates (network pool)", {"synthesizer": "network-pool"}),
     "distributions": ("distributions", {"synthesizer": "distribution-matching"}),
     "second-moments": ("second moments, closed form", {"synthesizer": "closed-form"}),
     "kernel-ridge-alone": (
-        "kernel ridge, never from the closed form",
+        "kernel ridge, not from the closed form",
         {"synthesizer_options": {"closed_form": False}},
     ),
 }

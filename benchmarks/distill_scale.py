@@ -1,7 +1,7 @@
 """Seconds and memory of a distillation against the number of locations and of time steps.
 
 Run ``python benchmarks/distill_scale.py`` (an hour), or with ``--quick`` (two minutes). Each case
-is simulated weather in a Zarr store, distilled in a process of its own with one thread, as the
+is simulated weather in a Zarr store, distilled in a separate process with one thread, as the
 command line does. ``--locations`` varies N at a fixed number of steps, ``--steps`` varies T at a
 fixed N; both with 10 % x 10 % and with a fixed number of clusters and windows (``--fixed``).
 Stores are kept in ``--stores`` for the next run.
@@ -34,17 +34,17 @@ from scaling import draw_slopes
 
 import stemdist
 from stemdist.data.simulate import make_simulation
-from stemdist.distill import DistillationProblem, DistillSettings, distill, recipe
+from stemdist.distill import DistillationProblem, DistillSettings, distill, pipeline
 from stemdist.evaluate.comparison.figures import MARKERS, SERIES, save_figure
 from stemdist.forecast import ForecastTask, TrainingSettings, task
 from stemdist.profiling import measure
 
 PHASES = {
     "graph": (task, "build_graph"),
-    "clustering": (recipe, "cluster_locations"),
-    "selection": (recipe, "select_windows"),
-    "experts": (recipe, "train_experts"),
-    "answers": (recipe, "expert_answers"),
+    "clustering": (pipeline, "cluster_locations"),
+    "selection": (pipeline, "select_windows"),
+    "experts": (pipeline, "train_experts"),
+    "labels": (pipeline, "expert_answers"),
     "judging": (DistillationProblem, "score"),
 }
 COLUMNS = ("loading", *PHASES, "matching", "saving", "total")
@@ -86,7 +86,7 @@ def phase(row: Row, name: str) -> Iterator[None]:
 
 
 def watch(row: Row) -> None:
-    """Make the functions of the phases leave their cost in a row."""
+    """Make the functions of the phases add their cost to a row."""
 
     def watched(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
@@ -101,7 +101,7 @@ def watch(row: Row) -> None:
 
 
 def run(path: str, fixed: bool, iterations: int, updates: int) -> Row:
-    """Distil one store in this process and return what each phase cost."""
+    """Distil one store in this process and return the cost of each phase."""
     row: Row = dict.fromkeys(PHASES, 0.0)
     watch(row)
     with phase(row, "total"), tempfile.TemporaryDirectory() as folder:
@@ -125,7 +125,7 @@ def run(path: str, fixed: bool, iterations: int, updates: int) -> Row:
     inside = [name for name in PHASES if name != "graph"]
     row["loading"] = float(row["loading"]) - float(row["graph"])
     row["matching"] = float(row["matching"]) - sum(float(row[name]) for name in inside)
-    row.pop("matching_gib")  # of the whole distillation, whose parts are told apart
+    row.pop("matching_gib")  # of the whole distillation, not of this phase
     row.update(
         locations=weather.n_locations,
         steps=len(weather.train.values),
@@ -172,7 +172,7 @@ def draw(groups: dict[tuple[str, str], list[Row]]) -> Figure:
     for line, (label, ticks) in zip(panels, QUANTITIES.values(), strict=True):
         for axes, axis in zip(line, AXES, strict=True):
             if not axes.lines:
-                continue  # no case along this axis was asked for
+                continue  # no case along this axis
             at = sorted({float(value) for curve in axes.lines for value in curve.get_xdata()})
             draw_slopes(axes, {axis: 1})
             axes.set(xscale="log", yscale="log", xlabel=axis)

@@ -1,14 +1,14 @@
-"""What the same bytes are best spent on: windows or locations, free numbers, series or spectra.
+"""Distilled sets of equal bytes: more windows or more locations; free windows, series or spectra.
 
 Run with ``STEMDIST_DATA`` naming the folder with ``los_speed.csv`` and
 ``era5-2mt-2019-03-uk.nc``::
 
     python benchmarks/equal_bytes.py --output headline --jobs 2            # two hours on two cores
 
-The budget is what the default method stores at 1 % of the windows x 10 % of the locations: the
-numbers from which ``x`` and ``y`` are made. Every row is given as many windows as that pays for.
+The budget is the number of values that the default method stores at 1 % of the windows x 10 % of
+the locations, from which ``x`` and ``y`` are made. Every row has as many windows as fit into it.
 Forecasters are trained and tested as in ``headline_table.py``, whose results in the same folder are
-reused; ERA5-UK is undivided.
+reused; ERA5-UK is used without time splits.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ CONTIGUOUS = {"selection": "contiguous", "parametrisation": "series"}
 
 
 def of_tensor(task: ForecastTask, n_clusters: int, n_windows: int) -> int:
-    """Return the numbers of free windows; very few ones learn their calendar, too."""
+    """Return how many values free windows have; very few windows learn their calendar, too."""
     lookback, horizon, _ = shape(task)
     return n_windows * n_clusters * (lookback * n_learned(task, n_windows) + horizon)
 
 
 def of_series(task: ForecastTask, n_clusters: int, n_windows: int) -> int:
-    """Return at most the numbers of series from which windows are cut at every step."""
+    """Return an upper bound on the values of series from which windows are cut at every step."""
     lookback, horizon, n_series = shape(task)
     ends = (lookback - 1) * n_series + horizon  # of each of the segments that are selected
     return n_clusters * (n_windows * n_series + math.isqrt(n_windows) * ends)
 
 
 def of_spectrum(task: ForecastTask, n_clusters: int, n_windows: int) -> int:
-    """Return the numbers of half of the frequencies and modes, and of the modes themselves."""
+    """Return how many values half of the frequencies and modes have, and the modes themselves."""
     lookback, horizon, n_series = shape(task)
     modes = round(n_clusters / 2)
     numbers = round(lookback / 2) * n_series + round(horizon / 2)
@@ -60,7 +60,7 @@ def shape(task: ForecastTask) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Row:
-    """A way to spend the bytes."""
+    """A kind of distilled set."""
 
     title: str
     space: float = SPACE
@@ -68,7 +68,7 @@ class Row:
     changes: dict[str, Any] = field(default_factory=dict)
 
     def ratio(self, task: ForecastTask) -> str:
-        """Return the shares of time and space that the budget pays for."""
+        """Return the shares of time and space that fit into the budget."""
         total, n_locations = len(task.train), task.n_locations
         budget = of_tensor(task, round(SPACE * n_locations), round(TIME * total))
         n_clusters = round(self.space * n_locations)
@@ -78,7 +78,7 @@ class Row:
 
 
 ROWS = {
-    "default": Row("windows, every number free"),
+    "default": Row("free windows"),
     "locations": Row("half the windows, twice the locations", 2 * SPACE),
     "windows": Row("twice the windows, half the locations", SPACE / 2),
     "series": Row("windows cut from series", SPACE, of_series, CONTIGUOUS),
@@ -95,7 +95,7 @@ ROWS = {
 
 
 def run(name: str, task: ForecastTask, arguments: argparse.Namespace) -> list[Benchmark]:
-    """Run every row on one data set; the first one with the references."""
+    """Run every row on one data set, the first row together with the references."""
     parts = []
     for method in arguments.rows.split(","):
         row, plain = ROWS[method], method == "default"

@@ -3,17 +3,17 @@
 Run with ``STEMDIST_DATA`` naming the folder that holds ``los_speed.csv`` and the ERA5 file::
 
     python benchmarks/families.py --output families            # hours on one core
-    python benchmarks/families.py --output families --jobs 2   # continues where it was stopped
+    python benchmarks/families.py --output families --jobs 2   # resumes after a stop
     python benchmarks/families.py --output quick --data weather-sim --updates 20 --seeds 1
 
 Each forecaster makes the same number of updates with the same seeds. Its learning rate is chosen
 on validation from a small grid with seed 0, as are its final weights; the test part is read once.
-Seconds and memory are measured afterwards, one fresh process per forecaster and data set. Beside
-them stand persistence, climatology and the closed-form linear forecaster.
+Seconds and memory are measured afterwards, one fresh process per forecaster and data set. The
+baselines are persistence, climatology, window mean and the closed-form linear forecaster.
 
-Reference figures on Los-loop without calendar: persistence .606, closed-form linear .573, small
-MLP with neighbour means .515; on ERA5-UK, every second point (here every third): persistence
-1.198, linear .736.
+Reference figures on Los-loop without calendar: persistence 0.606, closed-form linear 0.573, small
+MLP with neighbour means 0.515; on ERA5-UK, every second point (here every third): persistence
+1.198, linear 0.736.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from stemdist.files import atomic_path
 from stemdist.forecast import FORECASTERS, TrainingSettings, fresh_forecaster, train_forecaster
 from stemdist.profiling import keep_freed_memory, measure
 
-ADAPTERS = ("module", "hf-patchtst", "hf-patchtsmixer")  # left out unless asked for
+ADAPTERS = ("module", "hf-patchtst", "hf-patchtsmixer")  # left out unless named
 DATA = ("los-loop", "traffic-sim", "weather-sim", "era5-uk")
 TIMED_UPDATES = 6
 
@@ -90,7 +90,7 @@ def settings_of(forecaster: str, options: argparse.Namespace) -> EvaluationSetti
 
 
 def errors_of(name: str, forecaster: str, options: argparse.Namespace) -> pd.DataFrame:
-    """Train and test one forecaster on one data set, unless that is done."""
+    """Train and test one forecaster on one data set, unless results are stored."""
     torch.set_num_threads(1)
     keep_freed_memory()
     begin = time.perf_counter()
@@ -101,7 +101,7 @@ def errors_of(name: str, forecaster: str, options: argparse.Namespace) -> pd.Dat
 
 
 def costs_of(name: str, forecaster: str, options: argparse.Namespace) -> dict[str, float]:
-    """Measure seconds per update and memory in a fresh process, unless that is done."""
+    """Measure seconds per update and memory in a fresh process, unless results are stored."""
     path = Path(options.output) / name / f"{forecaster}.b{options.batch_windows}.cost.json"
     if not path.exists():
         own = ["--cost", name, forecaster, "--batch-windows", str(options.batch_windows)]
@@ -140,7 +140,7 @@ def measured_costs(name: str, forecaster: str, batch_windows: int) -> dict[str, 
 
 
 def collect(options: argparse.Namespace) -> pd.DataFrame:
-    """Return one row per data set, forecaster and reference."""
+    """Return one row per data set, forecaster and baseline."""
     pairs = [
         (name, forecaster)
         for name in options.data
@@ -150,7 +150,7 @@ def collect(options: argparse.Namespace) -> pd.DataFrame:
     tables = pd.concat(Parallel(n_jobs=options.jobs)(jobs), ignore_index=True)
     rows = []
     for (name, method, forecaster), own in tables.groupby(["data", "method", "forecaster"]):
-        own = own.drop_duplicates("seed")  # references come with every forecaster
+        own = own.drop_duplicates("seed")  # baselines come with every forecaster
         row = {"data": name, "forecaster": forecaster or f"({method})", "seeds": len(own)}
         for metric in ("relative_rmse", "relative_mae"):
             row[metric] = own[metric].mean()
@@ -237,7 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", help="folder of finished runs, families.csv and families.png")
     parser.add_argument("--data", default=",".join(DATA), help="comma separated")
-    parser.add_argument("--forecasters", default="", help="comma separated; default all our own")
+    parser.add_argument("--forecasters", default="", help="comma separated; default all built-ins")
     parser.add_argument("--updates", type=int, default=250)
     parser.add_argument("--batch-windows", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
@@ -251,9 +251,9 @@ def main() -> None:
     if options.output is None:
         parser.error("give --output, a folder for the results")
     options.data = options.data.split(",")
-    asked = options.forecasters.split(",") if options.forecasters else []
-    names = asked or FORECASTERS.names()
-    options.forecasters = [n for n in names if n in asked or n not in ADAPTERS]
+    named = options.forecasters.split(",") if options.forecasters else []
+    names = named or FORECASTERS.names()
+    options.forecasters = [n for n in names if n in named or n not in ADAPTERS]
     options.learning_rates = [float(rate) for rate in options.learning_rates.split(",")]
     table = collect(options)
     rates = ", ".join(map(str, options.learning_rates))

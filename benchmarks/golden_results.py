@@ -1,4 +1,4 @@
-"""Hashes of results that a change of structure must leave as they are.
+"""Hashes of results that must not change when the code is restructured.
 
 Runs fixed commands and compares hashes of the numbers they write with those stored in
 ``golden_results.json``, bit for bit::
@@ -49,7 +49,7 @@ METHODS = (
 
 
 def main() -> int:
-    """Run the commands, compare or store, and say what differs."""
+    """Run the commands, then compare or store, and print differences."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="leave out the full traffic-sim")
     parser.add_argument("--write", action="store_true", help="store the hashes")
@@ -114,7 +114,7 @@ def _results(*, quick: bool) -> Iterator[tuple[str, str]]:
     yield "benchmark", _hash_of_table("benchmark/table.csv")
     for method in ("soft-labels", "timedistill", "distilts", "hints"):
         _run(
-            f"teach --data weather.nc --teacher gru --student mlp --recipe {method} --updates 30 "
+            f"teach --data weather.nc --teacher gru --student mlp --method {method} --updates 30 "
             f"--teacher-training.updates 30 -o {method}-student"
         )
         yield f"teach {method}", _hash_of_weights(f"{method}-student")

@@ -1,4 +1,4 @@
-"""Run measurements in processes of their own, whose time and memory are nobody else's.
+"""Run measurements in separate processes, so that their time and memory are not shared.
 
 Shapes: B windows, N locations.
 """
@@ -20,7 +20,7 @@ from stemdist.profiling import keep_freed_memory
 
 
 class Alone:
-    """A fresh process that runs one call after another and keeps what it imported.
+    """A fresh process that runs one call after another; imported modules stay loaded.
 
     ``with Alone(threads) as process: process(function, *arguments)``.
     """
@@ -45,7 +45,7 @@ class Alone:
 
 
 def prepare(threads: int, keep_memory: bool) -> None:
-    """Set the threads and, where glibc is asked to keep freed memory, that too."""
+    """Set the number of threads and, if wanted, let glibc keep freed memory."""
     torch.set_num_threads(threads)
     if keep_memory:
         keep_freed_memory()

@@ -1,13 +1,13 @@
-"""Los-loop at 10 % x 10 %: the distilled set beside what it must beat.
+"""Los-loop at 10 % x 10 %: the distilled set beside references.
 
 Run with ``STEMDIST_DATA`` naming the folder that holds ``los_speed.csv``::
 
     python benchmarks/los_loop.py                                  # 10 minutes on one core
-    python benchmarks/los_loop.py --forecasters mtgnn --updates 300 --methods full,random,distilled
+    python benchmarks/los_loop.py --forecasters mtgnn --updates 300 --references full,distilled
 
-Speeds alone go in (no calendar), as in the reference figures: relative RMSE on the test part
-.515 for a small MLP with neighbour means trained on everything, .5155 for relabelled medoid
-windows chosen by k-means in time, .560-.571 for random windows with observed labels.
+The inputs are speeds only (no calendar), as in the reference figures: relative RMSE on the test
+part 0.515 for a small MLP with neighbour means trained on the full data, 0.5155 for medoid windows
+with soft labels selected by k-means in time, 0.560-0.571 for random windows with observed targets.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> None:
     """Distil, evaluate and print the table with the reference figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--forecasters", default="linear,mlp")
-    parser.add_argument("--methods", default="full,random,random-expert,coreset,distilled")
+    parser.add_argument("--references", default="full,random,random-expert,coreset,distilled")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=800)
     parser.add_argument("--time-ratio", type=float, default=0.1)
@@ -59,14 +59,14 @@ def main() -> None:
         distilled,
         series,
         forecasters=tuple(arguments.forecasters.split(",")),
-        methods=tuple(arguments.methods.split(",")),
+        references=tuple(arguments.references.split(",")),
         seeds=arguments.seeds,
         updates=arguments.updates,
         options={"mlp": {"location_encoder": "none"}} if arguments.plain_mlp else {},
         results=arguments.results,
     )
     print(text_table(evaluation))
-    print("\nMLP, test relative RMSE: ours beside the reference (see the top of this file)")
+    print("\nMLP, test relative RMSE: this run and the figure at the top of this file")
     ours = evaluation.summary()["mean"]
     for method, figure in REFERENCE.items():
         if (method, "mlp") in ours.index:

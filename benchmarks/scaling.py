@@ -1,7 +1,7 @@
 """Time and memory of a training step against the number of locations and of windows.
 
 Run ``python benchmarks/scaling.py --output scaling`` (minutes; it needs the extra ``report``).
-Each point is measured in a process of its own: random windows, a graph of the 8 nearest
+Each point is measured in a separate process: random windows, a graph of the 8 nearest
 neighbours of random places, and steps of forward, mean squared error, backward and an AdamW
 update. Written are ``scaling.csv`` and ``scaling.png``; printed are the points and the exponents
 of N, fitted to the three largest N.
@@ -112,7 +112,7 @@ def measure(name: str, n: int, b: int, repeats: int) -> Point:
 
 
 def measure_alone(name: str, n: int, b: int, repeats: int, threads: int) -> Point | None:
-    """Measure and print one point in a process of its own; none if it needs too much memory."""
+    """Measure and print one point in a separate process; none if it needs too much memory."""
     try:
         with Alone(threads, keep_memory=True) as process:  # as the command line does
             point: Point = process(measure, name, n, b, repeats)
@@ -200,7 +200,7 @@ def draw_slopes(axes: Axes, slopes: dict[str, int]) -> None:
 
 
 def hardware_name() -> str:
-    """Return the first parts of :func:`alone.hardware`: processor and threads."""
+    """Return the first parts of :func:`isolated_process.hardware`: processor and threads."""
     return ", ".join(hardware(torch.get_num_threads()).split(", ")[:2])
 
 

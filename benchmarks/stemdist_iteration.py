@@ -5,22 +5,22 @@ the folder that holds ``era5-2mt-2019-03-uk.nc``; without it simulated weather o
 takes its place. The case is every second point of ERA5-UK: 425 locations in 42 clusters and 42
 windows (10 % x 10 %), 12 steps in and out, batches of 64, MTGNN with the attention encoder.
 
-The reference does the same mathematics as plainly as the published code: dense mix-hop
+The reference computes the same formulas as the published code does: dense mix-hop
 propagation in both directions, eight separate convolutions per layer, a deep copy of the
 surrogate for every gradient, gradients of all parameters with their graphs, and the subset cut
 out of the windows for every update. Its first matching distance is compared with ours (dropout
-off) before anything is timed. A few of the 20 matching steps are timed, each side in a process
-of its own, in turns; the figures are the median processor seconds of a step times 20. Ours keeps
-freed memory, as the command line does; the reference is a plain program that returns it, unless
-``--same-memory`` is given.
+off) before anything is timed. A few of the 20 matching steps are timed, each side in a separate
+process, in turns; the figures are the median processor seconds of a step times 20. Our side keeps
+freed memory, as the command line does; the reference returns it, unless ``--same-memory`` is given.
 
 ``--quality`` distils 10 outer iterations instead, with three seeds, and compares MTGNNs trained on
 the results (480 updates of a quarter of the clusters, validated every 20 and at a constant rate of
 0.005 without weight decay, as the published code does) with MTGNNs trained on random windows; it
 takes half an hour on one core. ``--data los-loop`` does so on 207 detectors, where the test part is
-like the rest: the last days of ERA5-UK are not, and seeds differ by a tenth there.
+similar to the rest; the last days of ERA5-UK are not, and errors differ by a tenth between seeds
+there.
 
-Shapes: M_S synthetic windows, L_in lookback, L_out horizon, K clusters, k clusters of a part.
+Shapes: M_S synthetic windows, L_in lookback, L_out horizon, K clusters, k clusters of a subset.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ STEPS, PUBLISHED = 20, "90-110"
 FILE = "era5-2mt-2019-03-uk.nc"
 TASK = TaskSettings(neighbour_context=False)
 SIDES = ("ours", "reference")
-QUALITY = {  # clusters of an update, and what is known
-    "era5-uk": (11, "random .759 test / .680 validation, published code .760 / .671"),
-    "los-loop": (5, "random .573 test / .607 validation, published code .563 / .598"),
+QUALITY = {  # clusters of an update, and errors of one run of the published code
+    "era5-uk": (11, "random 0.759 test / 0.680 validation, published code 0.760 / 0.671"),
+    "los-loop": (5, "random 0.573 test / 0.607 validation, published code 0.563 / 0.598"),
 }
 
 
@@ -90,7 +90,7 @@ def problem_of_the_case() -> DistillationProblem:
 
 
 class Side:
-    """What both formulations share: data, surrogate, optimizers and random numbers."""
+    """The common parts of both formulations: data, surrogate, optimizers and random numbers."""
 
     def __init__(self) -> None:
         self.problem = problem_of_the_case()
@@ -253,7 +253,7 @@ def compare(steps: int, threads: int, same_memory: bool) -> None:
             f"{name:10} {match:8.1f} {train:9.1f} {total[name]:10.1f} {clock:21.1f} "
             f"{peak[name]:9.2f}"
         )
-    print(f"ratio {total['reference'] / total['ours']:.2f} (wanted >= 3, ambition 5)")
+    print(f"ratio {total['reference'] / total['ours']:.2f}")
     print(f"the published code itself: {PUBLISHED} s on one quiet core")
 
 
@@ -271,7 +271,7 @@ def quality(data: str, settings: BenchmarkSettings, results: str) -> None:
         rows = (interval(own[name].tolist()) for name in columns)
         cells = (f"{row['mean']:.4f} +- {row['half_width']:.4f}" for row in rows)
         print(f"  {method:15}", *cells, sep="  ")
-    print(f"relative RMSE known, test / validation: {QUALITY[data][1]}")
+    print(f"relative RMSE of the published code, test / validation: {QUALITY[data][1]}")
 
 
 def as_published(data: str, iterations: int, seeds: int, trainings: int) -> BenchmarkSettings:

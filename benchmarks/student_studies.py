@@ -1,4 +1,4 @@
-"""What students.py studies: data sets, teachers, students and how errors are measured."""
+"""The studies of students.py: data sets, teachers, students and error measures."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Study:
     teacher : str
         Forecaster to train.
     teacher_options, teacher_training
-        How.
-    students : list of (title or recipe, student, options, terms)
-        What every student is compared with is the recipe ``undistilled``; terms replace those of
-        the recipe.
+        Its hyper-parameters and training settings.
+    students : list of (title or method, student, options, terms)
+        Every student is compared with the method ``undistilled``; terms replace those of the
+        method.
     training : TrainingSettings
         Of the students; the learning rate is chosen from ``rates``.
     measure : callable
@@ -79,7 +79,7 @@ def errors_of(study: Study, forecast: Tensor, truth: Tensor, mask: Tensor) -> di
 
 
 def band_errors(study: Study, forecast: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
-    """Return also the error of high and of low spatial frequencies (cut at .25)."""
+    """Return also the error of high and of low spatial frequencies (cut at 0.25)."""
     height, width = (study.task.graph.cell.amax(0) + 1).tolist()
     images = (forecast - truth).view(*forecast.shape[:2], height, width)
     bands = zip(("high_mse", "low_mse"), split_bands(images, 0.25), strict=True)
@@ -128,8 +128,8 @@ def ett_study(name: str, lookback: int, updates: int) -> Study:
         ),
         students=[
             ("timedistill", "decomposition-mlp", small, None),
-            ("soft-labels, later steps counting more", "dlinear", {}, forecasts[0]),
-            ("soft-labels, all steps alike", "dlinear", {}, forecasts[1]),
+            ("soft-labels, larger weights for later steps", "dlinear", {}, forecasts[0]),
+            ("soft-labels, equal weights", "dlinear", {}, forecasts[1]),
             # The tokens of longer windows take tens of gigabytes and minutes per run.
             *([("distilts", "dlinear", {}, None)] if lookback < 500 else []),
         ],
@@ -173,7 +173,7 @@ def navier_stokes_study(
 
 
 def los_loop_study() -> Study:
-    """Return Los-loop with the time of day: perceptrons of a graph network."""
+    """Return Los-loop with the time of day: perceptrons with a graph network as teacher."""
     path = Path(os.environ["STEMDIST_DATA"]) / "los_speed.csv"
     settings = TaskSettings(
         calendar=("time_of_day",), graph=GraphSettings(method="correlation", neighbours=8)
@@ -198,7 +198,7 @@ def los_loop_study() -> Study:
 
 
 def tiny_study(output: Path) -> Study:
-    """Return Los-loop distilled to 10 % of windows x 10 % of locations: tiny data, tiny model."""
+    """Return Los-loop distilled to 10 % of windows x 10 % of locations, with small students."""
     whole = los_loop_study()
     path = output / "los-loop.distilled.nc"
     if not path.exists():

@@ -1,23 +1,23 @@
-"""Students beside themselves untaught and beside their teachers.
+"""Students with and without a teacher ("taught", "untaught"), and their teachers.
 
 Run with ``STEMDIST_DATA`` naming the folder that holds ``ETTh1.csv``, ``ETTh2.csv`` and
-``los_speed.csv``; it continues where it was stopped::
+``los_speed.csv``; it resumes after a stop::
 
     python benchmarks/students.py ett --output students            # TimeDistill, DistilTS
     python benchmarks/students.py navier-stokes --output students  # SDKD
-    python benchmarks/students.py los-loop --output students       # perceptrons of a graph network
-    python benchmarks/students.py tiny --output students           # learning from a distilled set
+    python benchmarks/students.py los-loop --output students       # a graph network as teacher
+    python benchmarks/students.py tiny --output students           # training on a distilled set
 
-All students make the same updates from the same seeds, with the weights of the terms that the
-recipe has. For each of them, taught or not, the learning rate is chosen on validation with seed 0
-from .002 and .008. Weights are chosen on validation and the test part is read once. Differences are
-paired by seed, with their 95 % t-interval.
+All students make the same number of updates from the same seeds, with the term weights of the
+method. For each of them, taught or not, the learning rate is chosen on validation with seed 0 from
+0.002 and 0.008. The final weights are chosen on validation and the test part is read once.
+Differences are paired by seed, with their 95 % t-interval.
 
 Reference figures: TimeDistill (arXiv:2502.15016) reports its student up to 18.6 % better than the
 same perceptron untaught, better than its teacher, 7 times faster, with up to 130 times fewer
-weights; DistilTS 1/150 of the weights; SDKD (arXiv:2507.02939) MSE .141 alone and .134 to .136
-taught for its U-Net on Navier-Stokes. PatchTST (ICLR 2023, table 3), lookback 336, horizon 96, MSE
-on the standard test part: ETTh1 .375, ETTh2 .274; DLinear .375 and .289.
+weights; DistilTS 1/150 of the weights; SDKD (arXiv:2507.02939) MSE 0.141 untaught and 0.134 to
+0.136 taught for its U-Net on Navier-Stokes. PatchTST (ICLR 2023, table 3), lookback 336, horizon
+96, MSE on the standard test part: ETTh1 0.375, ETTh2 0.274; DLinear 0.375 and 0.289.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ def side_by_side(study: Study, kinds: dict[str, tuple[str, dict[str, Any]]]) -> 
 
 
 class Runs:
-    """Runs students and keeps one row of each in a file."""
+    """Runs students and stores one row of each in a file."""
 
     def __init__(self, study: Study, output: Path) -> None:
         self.study, self.output = study, output
         self.data = study.data or TrainingSet.of_task(study.task)
         self.teacher: ForecasterTeacher | None = None
 
-    def asked(self) -> ForecasterTeacher:
+    def trained_teacher(self) -> ForecasterTeacher:
         """Return the teacher, trained once."""
         if self.teacher is None:
             settings = StudentSettings(
@@ -116,7 +116,7 @@ class Runs:
         key = [study.teacher, study.teacher_options, repr(study.teacher_training)]
 
         def run() -> dict[str, Any]:
-            fitted = self.asked().fitted
+            fitted = self.trained_teacher().fitted
             return {
                 **measured(study, fitted, "test"),
                 "weights": size_of(fitted),
@@ -127,7 +127,7 @@ class Runs:
 
     def row(
         self,
-        recipe: str,
+        method: str,
         student: str,
         options: dict[str, Any],
         changes: dict[str, Any],
@@ -137,11 +137,11 @@ class Runs:
         """Train one student and return its errors."""
         training = replace(self.study.training, learning_rate=rate, seed=seed)
         settings = StudentSettings.of(
-            recipe, student=student, student_options=options, training=training, **changes
+            method, student=student, student_options=options, training=training, **changes
         )
 
         def run() -> dict[str, Any]:
-            teachers = [self.asked()] if settings.active_terms else []
+            teachers = [self.trained_teacher()] if settings.active_terms else []
             fitted = teach(
                 self.data,
                 teachers,
@@ -157,8 +157,8 @@ class Runs:
                 "seconds": fitted.record["seconds"],
             }
 
-        asked = self.study.teacher_options if settings.active_terms else None
-        return self._kept([settings.to_json(), asked, repr(self.study.teacher_training)], run)
+        teacher = self.study.teacher_options if settings.active_terms else None
+        return self._kept([settings.to_json(), teacher, repr(self.study.teacher_training)], run)
 
     def _kept(self, key: Any, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         path = self.output / f"{hash_of([self.data.content_hash, key])}.json"
@@ -167,10 +167,10 @@ class Runs:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
-    def best_rate(self, recipe: str, student: str, options: dict[str, Any], terms: Terms) -> float:
+    def best_rate(self, method: str, student: str, options: dict[str, Any], terms: Terms) -> float:
         """Return the learning rate that is best on validation with seed 0."""
         rows = {
-            rate: self.row(recipe, student, options, {"terms": terms}, rate, 0)
+            rate: self.row(method, student, options, {"terms": terms}, rate, 0)
             for rate in self.study.rates
         }
         return min(rows, key=lambda rate: float(rows[rate]["validation_mse"]))
@@ -199,19 +199,19 @@ def report(study: Study, output: Path, columns: Sequence[str], seeds: int) -> Ro
 
     line(f"teacher {study.teacher}", [teacher], None)
 
-    def taught(recipe: str, student: str, options: dict[str, Any], terms: Terms) -> Rows:
-        # With and without horizon weights at one rate, so that the weights are all that differs.
+    def taught(method: str, student: str, options: dict[str, Any], terms: Terms) -> Rows:
+        # With and without horizon weights at one rate, so that only the weights differ.
         plain = tuple(replace(term, horizon_tau=0.0) for term in terms)
-        rate = runs.best_rate(recipe, student, options, plain if len(terms) == 1 else terms)
+        rate = runs.best_rate(method, student, options, plain if len(terms) == 1 else terms)
         changes = {"terms": terms}
-        return [runs.row(recipe, student, options, changes, rate, seed) for seed in range(seeds)]
+        return [runs.row(method, student, options, changes, rate, seed) for seed in range(seeds)]
 
     for name, student, options, given in study.students:
         alone = taught("undistilled", student, options, ())
         if not any(cell[0] == f"{student} untaught" for cell in cells):
             line(f"{student} untaught", alone, None)
-        recipe = name.partition(",")[0]
-        own = taught(recipe, student, options, given or StudentSettings.of(recipe).terms)
+        method = name.partition(",")[0]
+        own = taught(method, student, options, given or StudentSettings.of(method).terms)
         line(f"{student} by {name}", own, alone)
     smallest = min(row["weights"] for row in rows)
     slowest = times[f"teacher {study.teacher}"]

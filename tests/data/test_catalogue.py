@@ -221,7 +221,7 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"method": "nearest"}, "method is 'nearest': it must be one of auto, grid, knn"),
+            ({"method": "Nearest One"}, "method is 'Nearest One': it must be"),
             ({"neighbours": 1.5}, "neighbours is 1.5: it must be a whole number"),
             ({"cutoff_km": 0}, "cutoff_km is 0: it must be a number above 0"),
             ({"method": "adjacency"}, "file is missing: method adjacency reads its edges"),

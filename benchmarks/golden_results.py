@@ -38,8 +38,8 @@ STORED = Path(__file__).with_suffix(".json")
 COSTS = ("seconds", "memory", "bytes")
 BRIEF = "--judging.updates 10 --expert-training.updates 40"
 ITERATIONS = {
-    "default": "iterations=1,steps=20,last_iterations=1",
-    "frepo": "iterations=1,steps=20,last_iterations=1",
+    "default": "iterations=1,steps=20,final_iterations=1",
+    "frepo": "iterations=1,steps=20,final_iterations=1",
     "dm": "iterations=1",
 }
 METHODS = (

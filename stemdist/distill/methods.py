@@ -106,8 +106,8 @@ EFFORTS: dict[str, dict[str, dict[str, Any]]] = {
     # The final round, with the expensive families, for sets of any size; the iterations of a
     # published method that are shortened otherwise.
     "thorough": {
-        "default": {"synthesizer_options": {"last_samples": 2**31}},
-        "frepo": {"synthesizer_options": {"last_samples": 2**31}},
+        "default": {"synthesizer_options": {"final_samples": 2**31}},
+        "frepo": {"synthesizer_options": {"final_samples": 2**31}},
         "stemdist": {"synthesizer_options": {"iterations": 100}},
     },
 }

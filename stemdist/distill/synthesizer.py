@@ -111,7 +111,8 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     A subclass stores its parameters in ``__init__``, gives the optimizer of the synthetic tensors
     and improves them in :meth:`improve`; the loop, labels that follow the inputs, the choice of the
     iterate by validation error and resuming are the same for all. One that needs more than that
-    overrides :meth:`prepare`, :meth:`memory` and :meth:`remember`.
+    overrides :meth:`prepare`, :meth:`memory` and :meth:`remember`, and :meth:`earlier_stage` and
+    :meth:`later_stage` where other synthesizers work before or after it.
 
     Attributes
     ----------
@@ -174,6 +175,22 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             Folder for what takes long to make.
         """
 
+    def earlier_stage(self, problem: DistillationProblem) -> Synthesizer | None:
+        """Return a synthesizer whose result is the start of this one; none by default."""
+        return None
+
+    def later_stage(
+        self, problem: DistillationProblem
+    ) -> tuple[Synthesizer, DistillationProblem] | None:
+        """Return a synthesizer that continues from the result, and its problem; none by default.
+
+        Parameters
+        ----------
+        problem : DistillationProblem
+            As in :meth:`fit`; ``windows_`` is the result so far.
+        """
+        return None
+
     def memory(self) -> dict[str, Any]:
         """Return what is carried from one iteration to the next, as tensors and plain types."""
         return {}
@@ -197,7 +214,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         problem : DistillationProblem
             Real windows, start and score.
         seed : int
-            Of everything random; equal seeds give equal results.
+            Random seed; equal seeds give equal results.
         state : str or Path, optional
             File in which every iteration is kept; a run started again continues there exactly.
         cache : str or Path, optional
@@ -205,6 +222,42 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         progress : bool, optional
             Show a bar; None shows it on a terminal only.
         """
+        how: dict[str, Any] = {"seed": seed, "cache": cache, "progress": progress}
+        before = self.earlier_stage(problem)
+        if before is None:
+            self._learn(problem, state=state, **how)
+        else:
+            before.fit(problem, seed=seed)
+            self._learn(replace(problem, start=before.windows_), state=state, **how)
+        done = len(self.history_) - 1  # after more iterations, another later stage follows
+        if before is not None:
+            self.history_ = continued(before.history_, self.history_[1:])
+        after = self.later_stage(problem)
+        if after is not None:
+            last, continued_problem = after
+            beside = None if state is None else Path(state).with_suffix(f".after-{done}.state")
+            self._add(last.fit(continued_problem, state=beside, **how))
+        return self
+
+    def _add(self, last: Synthesizer) -> None:
+        """Take over the result of a later stage, if it is better than its start."""
+        if last.best_ < last.history_[0]["validation"]:
+            self.windows_ = last.windows_
+        self.best_ = last.best_
+        self.earlier_seconds_ += last.earlier_seconds_
+        first = [{**row, "round": 1} for row in self.history_]
+        self.history_ = continued(first, [{**row, "round": 2} for row in last.history_])
+
+    def _learn(
+        self,
+        problem: DistillationProblem,
+        *,
+        seed: int,
+        state: str | Path | None,
+        cache: str | Path | None,
+        progress: bool | None,
+    ) -> None:
+        """Improve, judge and keep, iteration by iteration."""
         began, self.earlier_seconds_ = time.perf_counter(), 0.0
         parametrisation = encode(problem)
         self.n_numbers_ = parametrisation.n_numbers
@@ -232,7 +285,6 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             self._judge(problem, candidate, iteration + 1, loss)
             bar.set_postfix(loss=f"{loss:.3g}", validation=f"{self.best_:.4f}")
             self._save(state, synthetic, time.perf_counter() - began)
-        return self
 
     @torch.no_grad()
     def _candidate(self, problem: DistillationProblem, synthetic: SyntheticState) -> TensorWindows:
@@ -299,6 +351,12 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         self.windows_ = replace(problem.start, x=x, y=y)
         self.history_, self.earlier_seconds_ = content["history"], content["seconds"]
         return len(self.history_) - 1
+
+
+def continued(rows: list[dict[str, float]], then: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Return the rows of a history followed by those of another, with iterations counted on."""
+    done = rows[-1]["iteration"]
+    return [*rows, *({**row, "iteration": done + row["iteration"]} for row in then)]
 
 
 class Selection(Synthesizer):

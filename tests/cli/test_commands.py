@@ -139,11 +139,12 @@ def test_warnings_are_single_lines(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_last_round_is_told_and_options_may_hold_commas(run: Run, made: Path) -> None:
     shutil.copy(made / "w.nc", "w.nc")
     settings = QUICK_DISTILL.replace("--synthesizer selection", "")
-    options = "surrogate=mlp,linear+gru,iterations=1,last_iterations=2,steps=2,networks=2"
+    options = "surrogates=mlp,linear,final_surrogates=gru,iterations=1,final_iterations=2"
+    options += ",steps=2,networks=2"
     outcome = run(f"distill w.nc {settings} --synthesizer-options {options}")
     assert outcome.status == 0
     record = DistilledSet.load("w.distilled.nc").record
-    assert record["settings"]["synthesizer_options"]["surrogate"] == "mlp,linear+gru"
+    assert record["settings"]["synthesizer_options"]["final_surrogates"] == "gru"
     last = [row["validation"] ** 0.5 for row in record["history"] if row["round"] == 2]
     assert len(last) == 1 + 2  # the start, and two iterations
     assert f"last round, with more families: {last[0]:.4f} -> {min(last):.4f}" in outcome.out

@@ -42,7 +42,7 @@ def quick() -> DistillSettings:
         judge_seeds=1,
         synthesizer_options={
             "iterations": 3,
-            "last_iterations": 3,
+            "final_iterations": 3,
             "steps": 2,
             "updates": 1,
             "networks": 2,

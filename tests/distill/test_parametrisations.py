@@ -252,7 +252,13 @@ def test_continues_exactly_where_it_was_stopped(task, cut, tmp_path, monkeypatch
 def test_a_last_round_starts_where_the_first_ended(task, cut, name):
     problem = problem_of(task, replace(cut, labels="expert", expert_seeds=1))  # no gaps
     problem = replace(problem, parametrisation=name)
-    options = {"iterations": 2, "steps": 3, "networks": 2, "surrogate": "linear"}
+    options = {
+        "iterations": 2,
+        "steps": 3,
+        "networks": 2,
+        "surrogates": "linear",
+        "final_surrogates": "",
+    }
     best = make_synthesizer("kernel-ridge", **options).fit(problem, seed=3).windows_
     again = replace(problem, start=best)
     x, y = encode(again).windows()

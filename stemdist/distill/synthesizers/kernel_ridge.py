@@ -24,7 +24,7 @@ from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, SyntheticState
 from stemdist.distill.synthesizers.moments import ClosedForm
 from stemdist.distill.synthesizers.ridge import ridge_answers
-from stemdist.distill.synthesizers.samples import check_rates, random_part, sample_rows
+from stemdist.distill.synthesizers.samples import check_rates, names_of, random_part, sample_rows
 from stemdist.errors import InputError, check_count
 from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
 from stemdist.forecast.hidden_states import penultimate_features
@@ -60,8 +60,8 @@ class KernelRidge(Synthesizer):
     """Synthetic windows from which kernel ridge regression forecasts real windows.
 
     Every window of a location is a sample. A step takes a network from a pool, computes the
-    inputs of its last linear layer for synthetic and for real samples, answers the real targets by
-    ridge regression from the synthetic ones, and moves ``x`` and ``y`` down the gradient of the
+    inputs of its last linear layer for synthetic and for real samples, predicts the real targets by
+    ridge regression on the synthetic ones, and moves ``x`` and ``y`` down the gradient of the
     weighted squared error. Then the network trains ``updates`` updates on the synthetic windows;
     once it has had its share of them, which is drawn between 1 and ``longest``, a fresh one
     takes its place.
@@ -69,9 +69,9 @@ class KernelRidge(Synthesizer):
     Where the windows are so few that they learn their calendar, they start from their closed form
     (:class:`~stemdist.distill.synthesizers.moments.ClosedForm`), if validation prefers it.
 
-    Families that are dear join for small sets only, and at the end: the best windows are where a
-    last round starts, with a fresh pool of all families. All of them join the judges, who say
-    whether what came of it is better.
+    Expensive families take part for small sets only, in a final round that starts from the best
+    windows with a fresh pool of all families. All families are judges of that round; its result
+    is kept only if they find it better.
 
     Parameters
     ----------
@@ -79,16 +79,18 @@ class KernelRidge(Synthesizer):
         Outer iterations; after each the windows are judged.
     steps : int
         Steps per iteration.
-    surrogate : str
-        Forecaster whose features are used; several with commas between take turns in the pool.
-        With one that is linear in its inputs, this is kernel ridge regression with the linear
-        kernel. Those behind a ``+`` join for the last round; without them there is none.
+    surrogates : sequence of str
+        Forecasters whose features are used, in turns over the places of the pool; a text may
+        list them with commas. With one that is linear in its inputs, this is kernel ridge
+        regression with the linear kernel.
+    final_surrogates : sequence of str
+        Forecasters that join in the final round; without any there is no final round.
     closed_form : bool
         Whether windows that learn their calendar may start from their closed form.
-    last_iterations : int
-        Iterations of the last round at most, with ``steps`` steps for each family.
-    last_samples : int
-        Sets of more samples have no last round: they serve all families alike without it.
+    final_iterations : int
+        Iterations of the final round at most, with ``steps`` steps for each family.
+    final_samples : int
+        Sets of more samples have no final round: they serve all families about equally without.
     networks : int
         Networks in the pool.
     updates : int
@@ -110,8 +112,8 @@ class KernelRidge(Synthesizer):
     average : float
         Share that the running mean of the windows keeps in each step, in [0, 1); iterates are
         that mean, 0 takes the windows themselves.
-    last_average : float
-        The same in the last round, where each family has fewer of the steps.
+    final_average : float
+        The same in the final round, where each family has fewer of the steps.
     patience : int, optional
         Iterations without a better iterate after which it stops; None goes through all.
     tolerance : float
@@ -123,10 +125,11 @@ class KernelRidge(Synthesizer):
         *,
         iterations: int = 32,
         steps: int = 200,
-        surrogate: str = "mlp,linear+gru,patchtst",
+        surrogates: Sequence[str] | str = ("mlp", "linear"),
+        final_surrogates: Sequence[str] | str = ("gru", "patchtst"),
         closed_form: bool = True,
-        last_iterations: int = 6,
-        last_samples: int = 256,
+        final_iterations: int = 6,
+        final_samples: int = 256,
         networks: int = 8,
         updates: int = 5,
         longest: int = 400,
@@ -138,16 +141,17 @@ class KernelRidge(Synthesizer):
         synthetic_samples: int = 1024,
         relabel: float = 0.0,
         average: float = 0.998,
-        last_average: float = 0.9995,
+        final_average: float = 0.9995,
         patience: int | None = 3,
         tolerance: float = 0.005,
     ) -> None:
         self.iterations = iterations
         self.steps = steps
-        self.surrogate = surrogate
+        self.surrogates = surrogates
+        self.final_surrogates = final_surrogates
         self.closed_form = closed_form
-        self.last_iterations = last_iterations
-        self.last_samples = last_samples
+        self.final_iterations = final_iterations
+        self.final_samples = final_samples
         self.networks = networks
         self.updates = updates
         self.longest = longest
@@ -159,76 +163,53 @@ class KernelRidge(Synthesizer):
         self.synthetic_samples = synthetic_samples
         self.relabel = relabel
         self.average = average
-        self.last_average = last_average
+        self.final_average = final_average
         self.patience = patience
         self.tolerance = tolerance
 
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
         """Return Adam over the learned tensors, after checking the parameters."""
         sizes = ("batch_windows", "batch_locations", "synthetic_samples")
-        counts = ("steps", "last_iterations", "last_samples", "networks", "updates", "longest")
+        counts = ("steps", "final_iterations", "final_samples", "networks", "updates", "longest")
         for name in (*counts, *sizes):
             check_count(name, getattr(self, name))
         check_count("iterations", self.iterations, minimum=0)
         if self.patience is not None:
             check_count("patience", self.patience)
-        for name in ("average", "last_average", "tolerance"):
+        for name in ("average", "final_average", "tolerance"):
             if not 0 <= getattr(self, name) < 1:
                 value = getattr(self, name)
                 raise InputError(f"{name} is {value!r}: it must be at least 0 and below 1")
         rates = ("ridge", "learning_rate", "surrogate_learning_rate")
         check_rates({name: getattr(self, name) for name in rates}, self.relabel)
+        if not self._families:
+            raise InputError("surrogates is empty: name at least one forecaster")
         check_on_clusters("surrogate", self._all_families)
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
-    def fit(
-        self, problem: DistillationProblem, *, state: str | Path | None = None, **how: Any
-    ) -> KernelRidge:
-        """Learn synthetic windows, few ones in a last round with all families.
-
-        Parameters
-        ----------
-        problem, state, **how
-            As in :meth:`Synthesizer.fit`; the last round keeps its state beside ``state``.
-        """
-        closed = self._closed_form(problem, how.get("seed", 0))
-        begin = problem if closed is None else replace(problem, start=closed.windows_)
-        super().fit(begin, state=state, **how)
-        done = len(self.history_) - 1  # more of them are followed by another last round
-        if closed is not None:
-            self.history_ = _continued(closed.history_, self.history_[1:])
-        few = len(problem.start) * problem.start.n_locations <= self.last_samples
-        if self._joining and self.iterations and few:
-            last, problem = self._last_round(problem)
-            beside = None if state is None else Path(state).with_suffix(f".after-{done}.state")
-            last.fit(problem, state=beside, **how)
-            if last.best_ < last.history_[0]["validation"]:
-                self.windows_ = last.windows_
-            self.best_ = last.best_
-            self.earlier_seconds_ += last.earlier_seconds_
-            first = [{**row, "round": 1} for row in self.history_]
-            self.history_ = _continued(first, [{**row, "round": 2} for row in last.history_])
-        return self
-
-    def _closed_form(self, problem: DistillationProblem, seed: int) -> ClosedForm | None:
-        """Return the closed form to start from, if the windows are to."""
+    def earlier_stage(self, problem: DistillationProblem) -> Synthesizer | None:
+        """Return the closed form, from which windows that learn their calendar may start."""
         learn_calendar = problem.n_learned > problem.n_series
         if not (self.closed_form and self.iterations and learn_calendar and is_free(problem)):
             return None
-        closed = ClosedForm()
-        closed.fit(problem, seed=seed)
-        return closed
+        return ClosedForm()
 
-    def _last_round(self, problem: DistillationProblem) -> tuple[KernelRidge, DistillationProblem]:
-        """Return what goes on from the best windows, and how it is judged."""
+    def later_stage(
+        self, problem: DistillationProblem
+    ) -> tuple[Synthesizer, DistillationProblem] | None:
+        """Return the final round, in which all families take part, and how it is judged."""
+        few = len(problem.start) * problem.start.n_locations <= self.final_samples
+        if not (self._joining and self.iterations and few):
+            return None
         families = self._all_families
         options = {
-            "surrogate": ",".join(families),
+            "surrogates": families,
+            "final_surrogates": (),
             "closed_form": False,  # it goes on from what was learned
-            "iterations": self.last_iterations,
+            "iterations": self.final_iterations,
             "steps": self.steps * len(families),
-            "average": self.last_average,
-            "networks": max(self.networks, len(families)),  # who is named takes part
+            "average": self.final_average,
+            "networks": max(self.networks, len(families)),  # at least one of each family
         }
         judges = tuple(dict.fromkeys([*problem.judges, *families]))
         n_judges = len(problem.judges) * problem.judge_seeds
@@ -290,16 +271,16 @@ class KernelRidge(Synthesizer):
         return sum(losses) / len(losses)
 
     @property
-    def _families(self) -> list[str]:
-        return self.surrogate.partition("+")[0].split(",")
+    def _families(self) -> tuple[str, ...]:
+        return names_of(self.surrogates)
 
     @property
-    def _joining(self) -> list[str]:
-        return [family for family in self.surrogate.partition("+")[2].split(",") if family]
+    def _joining(self) -> tuple[str, ...]:
+        return names_of(self.final_surrogates)
 
     @property
-    def _all_families(self) -> list[str]:
-        return [*self._families, *self._joining]
+    def _all_families(self) -> tuple[str, ...]:
+        return (*self._families, *self._joining)
 
     def _fresh(
         self, problem: DistillationProblem, place: int, generator: torch.Generator
@@ -391,14 +372,6 @@ class KernelRidge(Synthesizer):
             network.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             network.optimizer.step()
-
-
-def _continued(
-    rows: list[dict[str, float]], then: list[dict[str, float]]
-) -> list[dict[str, float]]:
-    """Return the rows of a history followed by those of another, which count on."""
-    done = rows[-1]["iteration"]
-    return [*rows, *({**row, "iteration": done + row["iteration"]} for row in then)]
 
 
 def _learns(problem: DistillationProblem, family: str) -> bool:

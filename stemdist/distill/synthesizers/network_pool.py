@@ -28,7 +28,7 @@ from stemdist.distill.synthesizers.inner_loop import (
     pull_back,
     train_inner,
 )
-from stemdist.distill.synthesizers.samples import check_rates
+from stemdist.distill.synthesizers.samples import check_rates, names_of
 from stemdist.distill.synthesizers.subsets import ClusterSubset, mean_profile
 from stemdist.errors import check_count, check_ratio
 from stemdist.forecast import fresh_forecaster, weighted_mean
@@ -79,8 +79,8 @@ class NetworkPool(Synthesizer):
         Probability that a network gives way to a fresh one after its step.
     longest : int
         A fresh network makes between 0 and so many updates before it joins the pool.
-    surrogate : str
-        Forecaster that is trained; several with commas between.
+    surrogates : sequence of str
+        Forecasters that are trained, in turns; a text may list them with commas.
     learning_rate : float
         Of Adam on the learned tensors, at the first iteration; it falls to nothing like a cosine.
     inner_learning_rate : float
@@ -103,7 +103,7 @@ class NetworkPool(Synthesizer):
         networks: int = 6,
         renewal: float = 0.03,
         longest: int = 60,
-        surrogate: str = "mlp",
+        surrogates: Sequence[str] | str = ("mlp",),
         learning_rate: float = 5e-3,
         inner_learning_rate: float = 5e-3,
         synthetic_windows: int = 32,
@@ -118,7 +118,7 @@ class NetworkPool(Synthesizer):
         self.networks = networks
         self.renewal = renewal
         self.longest = longest
-        self.surrogate = surrogate
+        self.surrogates = surrogates
         self.learning_rate = learning_rate
         self.inner_learning_rate = inner_learning_rate
         self.synthetic_windows = synthetic_windows
@@ -148,8 +148,8 @@ class NetworkPool(Synthesizer):
         }
 
     @property
-    def _families(self) -> list[str]:
-        return self.surrogate.split(",")
+    def _families(self) -> tuple[str, ...]:
+        return names_of(self.surrogates)
 
     def improve(
         self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator

@@ -6,7 +6,7 @@ Shapes: B windows, R target rows, N locations, n = B * N samples, L_in lookback,
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -70,3 +70,13 @@ def check_rates(rates: Mapping[str, float], relabel: float) -> None:
             raise InputError(f"{name} is {rate!r}: it must be above 0")
     if relabel:
         check_ratio("relabel", relabel)
+
+
+def names_of(given: Sequence[str] | str) -> tuple[str, ...]:
+    """Return names that are given as a sequence, or as a text with commas.
+
+    >>> names_of("mlp,linear"), names_of(["mlp"]), names_of("")
+    (('mlp', 'linear'), ('mlp',), ())
+    """
+    names = given.split(",") if isinstance(given, str) else given
+    return tuple(name.strip() for name in names if name.strip())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -169,10 +169,12 @@ class BenchmarkSettings:
         """Return the forecasters a method is distilled with; an empty name where it has none."""
         own = self._own(method)
         known = synthesizer_options(own.synthesizer)
-        if "surrogate" not in known:
+        name = _surrogate_option(known)
+        if not name:
             return ("",)
-        common = self.distill.get("synthesizer_options", {}).get("surrogate", known["surrogate"])
-        return self.surrogates or (str(own.synthesizer_options.get("surrogate", common)),)
+        common = self.distill.get("synthesizer_options", {}).get(name, known[name])
+        used = own.synthesizer_options.get(name, common)
+        return self.surrogates or (used if isinstance(used, str) else ",".join(used),)
 
     def distillation(
         self, method: str, ratio: str, seed: int, surrogate: str = ""
@@ -197,7 +199,7 @@ class BenchmarkSettings:
         shared = {k: v for k, v in common.pop("synthesizer_options", {}).items() if k in known}
         options = {**shared, **changes.pop("synthesizer_options", {})}
         if surrogate:
-            options["surrogate"] = surrogate
+            options |= _of_surrogate(surrogate, known, given=bool(self.surrogates))
         usual = own.synthesizer_options.get("surrogate", known.get("surrogate"))
         if "surrogate_options" in known and options.get("surrogate", usual) != usual:
             # those of the method's own surrogate mean nothing to another one
@@ -274,7 +276,7 @@ class BenchmarkSettings:
         for option in self.distill.get("synthesizer_options", {}):
             if option not in known:
                 raise unknown_name("option of the methods' synthesizers", option, known)
-        if self.surrogates and "surrogate" not in known:
+        if self.surrogates and not _surrogate_option(known):
             raise InputError(
                 "surrogates are given, but no method has a surrogate: leave them out, or add a "
                 "method that matches gradients, e.g. stemdist"
@@ -302,6 +304,17 @@ def synthesizer_options(name: str) -> dict[str, Any]:
     """Return the options of a synthesizer with their defaults."""
     parameters = inspect.signature(SYNTHESIZERS.get(name).__init__).parameters
     return {key: value.default for key, value in parameters.items() if key != "self"}
+
+
+def _surrogate_option(known: Collection[str]) -> str:
+    """Return the option of a synthesizer that names its surrogate, or its several ones."""
+    return next((name for name in ("surrogate", "surrogates") if name in known), "")
+
+
+def _of_surrogate(surrogate: str, known: Collection[str], *, given: bool) -> dict[str, Any]:
+    """Return the options of a synthesizer that is to use a surrogate, and no other if given."""
+    none: dict[str, Any] = {"final_surrogates": ()} if given and "final_surrogates" in known else {}
+    return {_surrogate_option(known): surrogate, **none}
 
 
 def _label(time: float, space: float) -> str:

@@ -17,6 +17,8 @@ from stemdist.forecast import FORECASTERS, TrainingSettings, make_forecaster, sh
 from stemdist.forecast.forecasters import mtgnn
 from stemdist.forecast.hidden_states import penultimate_features
 
+LINEAR = {"surrogates": "linear", "final_surrogates": ""}
+MLP = {"surrogates": "mlp", "final_surrogates": ""}
 SMALL = {"iterations": 3, "steps": 3, "networks": 2, "longest": 3, "batch_windows": 8}
 
 
@@ -137,7 +139,7 @@ def test_synthetic_windows_that_are_right_have_no_error(problem):
     case = toy(problem)
     start = replace(case.start, y=2 * case.start.x[:, -3:, :, 0] - 1)
     case = replace(case, start=start)
-    synthesizer = KernelRidge(surrogate="linear", ridge=1e-9)
+    synthesizer = KernelRidge(**LINEAR, ridge=1e-9)
     forecaster = make_forecaster("linear", **shape_of(start))
     synthetic = variables_of(case, synthesizer)
     error = synthesizer._error(case, synthetic, forecaster, generator())
@@ -148,7 +150,8 @@ def test_synthetic_windows_that_are_right_have_no_error(problem):
 def test_the_error_falls(problem, surrogate):
     case = toy(problem)
     synthesizer = KernelRidge(
-        surrogate=surrogate,
+        surrogates=surrogate,
+        final_surrogates="",
         steps=60,
         networks=3,
         updates=2,
@@ -166,26 +169,32 @@ def test_the_error_falls(problem, surrogate):
 
 
 def test_families_take_turns_in_the_pool(problem):
-    synthesizer = KernelRidge(**SMALL, surrogate="mlp,linear")
+    synthesizer = KernelRidge(**SMALL, surrogates="mlp,linear", final_surrogates=())
     synthesizer.fit(problem, seed=0)
     names = [type(network.forecaster).__name__ for network in synthesizer.pool_]
     assert names == ["MLPForecaster", "LinearForecaster"]  # also after some gave way to fresh ones
 
 
-JOINED = {**SMALL, "iterations": 2, "last_iterations": 2, "surrogate": "linear+mlp,gru"}
+JOINED = {
+    **SMALL,
+    "iterations": 2,
+    "final_iterations": 2,
+    "surrogates": "linear",
+    "final_surrogates": "mlp,gru",
+}
 
 
 def test_families_join_in_a_last_round(labelled):
-    alone = KernelRidge(**{**JOINED, "surrogate": "linear"}).fit(labelled, seed=1)
+    alone = KernelRidge(**{**JOINED, **LINEAR}).fit(labelled, seed=1)
     whole = KernelRidge(**JOINED).fit(labelled, seed=1)
     assert all("round" not in row for row in alone.history_)
     rounds = [row.pop("round") for row in whole.history_]
     assert rounds == [1, 1, 1, 2, 2, 2]
     assert [row["iteration"] for row in whole.history_] == [0, 1, 2, 2, 3, 4]
     assert whole.history_[1:3] == alone.history_[1:]
-    last, judged = whole._last_round(replace(labelled, start=alone.windows_))
-    assert (last.surrogate, last.steps, last.iterations) == ("linear,mlp,gru", 9, 2)
-    assert (last.average, whole.average) == (whole.last_average, 0.998)  # a longer memory
+    last, judged = whole.later_stage(replace(labelled, start=alone.windows_))
+    assert (last.surrogates, last.steps, last.iterations) == (("linear", "mlp", "gru"), 9, 2)
+    assert (last.average, whole.average) == (whole.final_average, 0.998)  # a longer memory
     assert (whole.networks, last.networks) == (2, 3)  # a place in the pool for each family
     assert (judged.judges, judged.judge_seeds) == (("linear", "mlp", "gru"), 1)
     errors = [row["validation"] for row in whole.history_[3:]]
@@ -194,10 +203,18 @@ def test_families_join_in_a_last_round(labelled):
 
 
 def test_a_last_round_that_helps_nobody_is_left_out(labelled):
-    alone = KernelRidge(**{**JOINED, "surrogate": "linear"}).fit(labelled, seed=1)
+    alone = KernelRidge(**{**JOINED, **LINEAR}).fit(labelled, seed=1)
     spoilt = KernelRidge(**JOINED)
-    spoilt._last_round = lambda problem: (  # type: ignore[method-assign]
-        KernelRidge(**{**SMALL, "iterations": 1, "surrogate": "mlp", "learning_rate": 10.0}),
+    spoilt.later_stage = lambda problem: (  # type: ignore[method-assign]
+        KernelRidge(
+            **{
+                **SMALL,
+                "iterations": 1,
+                "surrogates": "mlp",
+                "final_surrogates": "",
+                "learning_rate": 10.0,
+            }
+        ),
         replace(labelled, start=alone.windows_),
     )
     spoilt.fit(labelled, seed=1)
@@ -214,7 +231,7 @@ def test_there_is_no_last_round_without_a_first(labelled):
 @pytest.mark.parametrize(("beyond", "rounds"), [(0, 2), (1, 1)])
 def test_large_sets_have_no_last_round(labelled, beyond, rounds):
     n_samples = len(labelled.start) * labelled.start.n_locations
-    options = {**JOINED, "iterations": 1, "last_samples": n_samples - beyond}
+    options = {**JOINED, "iterations": 1, "final_samples": n_samples - beyond}
     history = KernelRidge(**options).fit(labelled).history_
     assert len({row.get("round", 1) for row in history}) == rounds
 
@@ -232,7 +249,15 @@ def few(make_problem) -> DistillationProblem:
 def test_windows_that_learn_their_calendar_start_from_their_closed_form(few):
     closed = ClosedForm().fit(few, seed=1)
     assert closed.best_ < closed.history_[0]["validation"]
-    still = KernelRidge(**{**SMALL, "iterations": 1, "surrogate": "linear", "learning_rate": 1e-9})
+    still = KernelRidge(
+        **{
+            **SMALL,
+            "iterations": 1,
+            "surrogates": "linear",
+            "final_surrogates": "",
+            "learning_rate": 1e-9,
+        }
+    )
     still.fit(few, seed=1)
     torch.testing.assert_close(still.windows_.x, closed.windows_.x)
     assert repr(still.history_[:2]) == repr(closed.history_)
@@ -247,8 +272,8 @@ def test_windows_that_learn_their_calendar_start_from_their_closed_form(few):
 
 def test_a_closed_form_that_validation_refuses_is_no_start(few, monkeypatch):
     monkeypatch.setattr(ClosedForm, "improve", spoil)
-    fitted = KernelRidge(**SMALL, surrogate="linear").fit(few, seed=1)
-    alone = KernelRidge(**SMALL, surrogate="linear", closed_form=False).fit(few, seed=1)
+    fitted = KernelRidge(**SMALL, **LINEAR).fit(few, seed=1)
+    alone = KernelRidge(**SMALL, **LINEAR, closed_form=False).fit(few, seed=1)
     assert torch.equal(fitted.windows_.x, alone.windows_.x)
     assert len(fitted.history_) == len(alone.history_) + 1
 
@@ -270,7 +295,7 @@ def spoil(self, problem, synthetic, generator) -> float:
 def test_other_windows_start_as_they_are(make_problem, changes, monkeypatch):
     monkeypatch.setattr(ClosedForm, "improve", None)
     few = make_problem(**{"labels": "expert", "time_ratio": 0.01, **changes})
-    options = {**SMALL, "iterations": 1, "surrogate": "linear"}
+    options = {**SMALL, "iterations": 1, **LINEAR}
     fitted = KernelRidge(**{**options, **changes.get("synthesizer_options", {})}).fit(few)
     assert len(fitted.history_) == fitted.iterations + 1
 
@@ -307,7 +332,7 @@ def test_masks_and_weights_of_synthetic_samples(problem):
     mask = case.start.mask.clone()
     mask[0, 1], mask[:, :, 2] = 0.0, 0.0
     case = replace(case, start=replace(case.start, mask=mask))
-    synthesizer = KernelRidge(surrogate="linear")
+    synthesizer = KernelRidge(**LINEAR)
     forecaster = make_forecaster("linear", **shape_of(case.start))
     values = []
     for fill in (0.0, 1e3):
@@ -358,7 +383,13 @@ def test_networks_age_and_are_replaced(problem):
 
 def test_networks_whose_features_are_the_inputs_age_without_training(problem):
     synthesizer = KernelRidge(
-        steps=8, networks=2, updates=2, longest=9, batch_windows=4, surrogate="mlp,linear"
+        steps=8,
+        networks=2,
+        updates=2,
+        longest=9,
+        batch_windows=4,
+        surrogates="mlp,linear",
+        final_surrogates="",
     )
     synthetic = variables_of(problem, synthesizer)
     synthesizer.prepare(problem, seed=0, cache=None)
@@ -418,17 +449,23 @@ def test_a_network_that_went_astray_is_replaced(problem):
     [
         ({"networks": 0}, "networks is 0: it must be a whole number of at least 1"),
         ({"iterations": -1}, "iterations is -1"),
-        ({"last_iterations": 0}, "last_iterations is 0: it must be a whole number of at least 1"),
-        ({"last_samples": 0}, "last_samples is 0: it must be a whole number of at least 1"),
+        ({"final_iterations": 0}, "final_iterations is 0: it must be a whole number of at least 1"),
+        ({"final_samples": 0}, "final_samples is 0: it must be a whole number of at least 1"),
         ({"ridge": 0.0}, r"ridge is 0.0: it must be above 0"),
         ({"relabel": -1.0}, "relabel is -1.0: it must be a share"),
         ({"average": 1.0}, "average is 1.0: it must be at least 0 and below 1"),
-        ({"last_average": -0.5}, "last_average is -0.5: it must be at least 0 and below 1"),
+        ({"final_average": -0.5}, "final_average is -0.5: it must be at least 0 and below 1"),
         ({"tolerance": -0.1}, "tolerance is -0.1: it must be at least 0 and below 1"),
         ({"patience": 0}, "patience is 0: it must be a whole number of at least 1"),
-        ({"surrogate": "mpl"}, "unknown forecaster 'mpl': did you mean 'mlp'"),
-        ({"surrogate": "mlp+mpl"}, "unknown forecaster 'mpl': did you mean 'mlp'"),
-        ({"surrogate": "unet"}, "'unet' cannot be a surrogate: it needs a regular grid"),
+        (
+            {"surrogates": "mpl"},
+            "unknown forecaster 'mpl': did you mean 'mlp'",
+        ),
+        ({"final_surrogates": "mpl"}, "unknown forecaster 'mpl': did you mean 'mlp'"),
+        (
+            {"surrogates": "unet"},
+            "'unet' cannot be a surrogate: it needs a regular grid",
+        ),
     ],
 )
 def test_parameters_are_checked(options, message):
@@ -436,8 +473,8 @@ def test_parameters_are_checked(options, message):
         make_synthesizer("kernel-ridge", **options).optimizer([torch.zeros(1, requires_grad=True)])
 
 
-@pytest.mark.parametrize("surrogate", ["dlinear", "linear+gru,dlinear"])
+@pytest.mark.parametrize("surrogate", [("dlinear", ""), ("linear", "gru,dlinear")])
 def test_a_surrogate_without_a_last_layer_is_refused_at_once(problem, surrogate, monkeypatch):
     monkeypatch.setattr(KernelRidge, "improve", None)
     with pytest.raises(InputError, match="does not end in a linear layer shared by all"):
-        KernelRidge(surrogate=surrogate).fit(problem)
+        KernelRidge(surrogates=surrogate[0], final_surrogates=surrogate[1]).fit(problem)

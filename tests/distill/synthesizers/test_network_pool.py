@@ -122,7 +122,7 @@ def test_pool_ages_and_is_renewed(problem):
 
 
 def test_all_families_are_trained(problem):
-    pool = NetworkPool(**QUICK, networks=8, surrogate="mlp,linear")
+    pool = NetworkPool(**QUICK, networks=8, surrogates="mlp,linear")
     pool.fit(problem, seed=0)
     assert {network.family for network in pool.pool_} == {"mlp", "linear"}
 
@@ -154,8 +154,8 @@ def test_learning_rate_falls(problem):
     [
         ({"networks": 0}, "networks is 0: it must be a whole number of at least 1"),
         ({"renewal": 2.0}, "renewal is 2.0: it must be a share"),
-        ({"surrogate": "mpl"}, "unknown forecaster 'mpl': did you mean 'mlp'"),
-        ({"surrogate": "mlp,unet"}, "'unet' cannot be a surrogate: it needs a regular grid"),
+        ({"surrogates": "mpl"}, "unknown forecaster 'mpl': did you mean 'mlp'"),
+        ({"surrogates": "mlp,unet"}, "'unet' cannot be a surrogate: it needs a regular grid"),
         ({"longest": -1}, "longest is -1"),
         ({"inner_learning_rate": 0.0}, "inner_learning_rate is 0.0: it must be above"),
     ],

@@ -35,7 +35,7 @@ FAST = {
     "expert_training": {"updates": 5},
     "judging": {"updates": 3},
     "judge_seeds": 1,
-    "synthesizer_options": {"iterations": 1, "steps": 1, "surrogate": "linear"},
+    "synthesizer_options": {"iterations": 1, "steps": 1},
 }
 
 
@@ -43,6 +43,7 @@ def settings(**changes):
     chosen = {
         "ratios": ("0.1x0.4",),
         "forecasters": ("linear",),
+        "surrogates": ("linear",),
         "learning_rates": (5e-3,),
         "seeds": 2,
         "updates": 5,

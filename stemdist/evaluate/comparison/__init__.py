@@ -1,0 +1,1 @@
+"""One comparison: forecasters trained on a distilled set and on its references."""

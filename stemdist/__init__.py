@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import stemdist.accessor as _accessor  # noqa: F401  (registers ds.stemdist)
 
 if TYPE_CHECKING:
-    from stemdist.api import distill_series, evaluate_distilled, teach, train
+    from stemdist.api import benchmark, distill_series, evaluate_distilled, teach, train
     from stemdist.data import (
         Split,
         canonical_series,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         BenchmarkSettings,
         Evaluation,
         EvaluationSettings,
-        benchmark,
         rolling_tasks,
     )
     from stemdist.forecast import (
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
 __version__ = version("stemdist")
 
 _HOMES = {
-    "stemdist.api": ("distill_series", "evaluate_distilled", "teach", "train"),
+    "stemdist.api": ("benchmark", "distill_series", "evaluate_distilled", "teach", "train"),
     "stemdist.data": (
         "Split",
         "canonical_series",
@@ -69,7 +68,6 @@ _HOMES = {
         "BenchmarkSettings",
         "Evaluation",
         "EvaluationSettings",
-        "benchmark",
         "rolling_tasks",
     ),
     "stemdist.forecast": (

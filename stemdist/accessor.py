@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 import xarray as xr
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stemdist.distill import DistilledSet
     from stemdist.evaluate import Evaluation
     from stemdist.forecast import FittedForecaster
+    from stemdist.options import DistillOptions, EvaluateOptions, TeachOptions, TrainOptions
 
 
 @xr.register_dataset_accessor("stemdist")  # type: ignore[no-untyped-call]
@@ -37,7 +38,9 @@ class StemdistAccessor:
         variables = [variable] if isinstance(variable, str) else variable
         return open_series(self._dataset, variables=variables, **options)
 
-    def distill(self, variable: str | Sequence[str] | None = None, **options: Any) -> DistilledSet:
+    def distill(
+        self, variable: str | Sequence[str] | None = None, **options: Unpack[DistillOptions]
+    ) -> DistilledSet:
         """Distil the dataset; see :func:`stemdist.distill_series`."""
         from stemdist.api import distill_series
 
@@ -47,7 +50,7 @@ class StemdistAccessor:
         self,
         forecaster: str = "mlp",
         variable: str | Sequence[str] | None = None,
-        **options: Any,
+        **options: Unpack[TrainOptions],
     ) -> FittedForecaster:
         """Train on the dataset in full; see :func:`stemdist.train`."""
         from stemdist.api import train
@@ -58,21 +61,21 @@ class StemdistAccessor:
         self,
         teachers: Any = (),
         variable: str | Sequence[str] | None = None,
-        **options: Any,
+        **options: Unpack[TeachOptions],
     ) -> FittedForecaster:
         """Train a student on the dataset and its teachers; see :func:`stemdist.teach`."""
         from stemdist.api import teach
 
         return teach(self._with_static(variable, options), teachers, **options)
 
-    def evaluate(self, distilled: DistilledSet, **options: Any) -> Evaluation:
+    def evaluate(self, distilled: DistilledSet, **options: Unpack[EvaluateOptions]) -> Evaluation:
         """Judge a distilled set by this dataset; see :func:`stemdist.evaluate_distilled`."""
         from stemdist.api import evaluate_distilled
 
         return evaluate_distilled(distilled, self._dataset, **options)
 
     def _with_static(
-        self, variable: str | Sequence[str] | None, options: dict[str, Any]
+        self, variable: str | Sequence[str] | None, options: Mapping[str, Any]
     ) -> xr.Dataset:
         """Return the series with the static features that ``options`` ask for."""
         return self.series(variable, static=options.get("static", ()))

@@ -12,7 +12,14 @@ from torch import nn
 from stemdist.data import open_series
 from stemdist.distill import DistilledSet, DistillSettings, distill, train_on_distilled
 from stemdist.errors import InputError, unknown_name
-from stemdist.evaluate import Evaluation, EvaluationSettings, evaluate
+from stemdist.evaluate import (
+    Benchmark,
+    BenchmarkSettings,
+    Evaluation,
+    EvaluationSettings,
+    evaluate,
+)
+from stemdist.evaluate import benchmark as run_benchmark
 from stemdist.forecast import (
     FittedForecaster,
     ForecastTask,
@@ -22,7 +29,13 @@ from stemdist.forecast import (
     fit_forecaster,
     task_settings,
 )
-from stemdist.options import DistillOptions, EvaluateOptions, TeachOptions, TrainOptions
+from stemdist.options import (
+    BenchmarkOptions,
+    DistillOptions,
+    EvaluateOptions,
+    TeachOptions,
+    TrainOptions,
+)
 from stemdist.students import (
     ForecasterTeacher,
     Places,
@@ -260,6 +273,61 @@ def evaluate_distilled(
     (own,) = _sorted(options, EvaluationSettings)
     task = _matching(series, distilled)
     return evaluate(distilled, task, EvaluationSettings(**own), results=results, progress=progress)
+
+
+def benchmark(
+    data: Mapping[str, xr.Dataset | ForecastTask | Mapping[str, ForecastTask]],
+    settings: BenchmarkSettings | None = None,
+    *,
+    results: str | Path,
+    n_jobs: int | None = None,
+    device: str = "cpu",
+    progress: bool | None = None,
+    **options: Unpack[BenchmarkOptions],
+) -> Benchmark:
+    """Distil data sets by several methods and compare what forecasters learn from the sets.
+
+    Parameters
+    ----------
+    data : mapping
+        Canonical series by name; or tasks, or several splits of one data set as returned by
+        :func:`~stemdist.rolling_tasks`.
+    settings : BenchmarkSettings, optional
+        The grid; or give its fields as options.
+    results : str or Path
+        Folder of distilled sets and training runs; the same call continues a stopped benchmark.
+    n_jobs : int, optional
+        Distillations and training runs at the same time.
+    device : str
+        Where to distil, train and predict.
+    progress : bool, optional
+        Show bars; None shows them on a terminal only.
+    **options
+        Fields of :class:`~stemdist.BenchmarkSettings`, e.g. ``ratios=("0.1x0.1",)``.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown, or settings and options are both given.
+    """
+    if settings is not None and options:
+        raise InputError(
+            f"settings and {', '.join(sorted(options))} are both given: put the options into the "
+            "settings"
+        )
+    (own,) = _sorted(options, BenchmarkSettings)
+    tasks = {
+        name: ForecastTask.from_series(given) if isinstance(given, xr.Dataset) else given
+        for name, given in data.items()
+    }
+    return run_benchmark(
+        tasks,
+        settings or BenchmarkSettings(**own),
+        results=results,
+        n_jobs=n_jobs,
+        device=device,
+        progress=progress,
+    )
 
 
 def _canonical(

@@ -15,6 +15,7 @@ from stemdist.students.term import Term
 from stemdist.types import (
     Clustering,
     ForecasterName,
+    HoldOutPattern,
     Labels,
     Loss,
     ParametrisationName,
@@ -113,5 +114,34 @@ class EvaluateOptions(TypedDict, total=False):
     quantiles: Sequence[float]
     options: Mapping[str, Mapping[str, Any]]
     selection_seed: int
+    season_steps: int
+    area_weighted: bool
+
+
+class BenchmarkOptions(TypedDict, total=False):
+    """Fields of :class:`~stemdist.evaluate.BenchmarkSettings`."""
+
+    methods: Sequence[str]
+    variants: Mapping[str, Mapping[str, Any]]
+    references: Sequence[ReferenceName]
+    ratios: Sequence[str]
+    surrogates: Sequence[ForecasterName]
+    distill: Mapping[str, Any]
+    seeds: int
+    trainings: int
+    forecasters: Sequence[ForecasterName]
+    learning_rates: Sequence[float]
+    shuffles: Sequence[Shuffle]
+    weight_decay: float
+    schedule: Schedule
+    updates: int
+    batch_windows: int
+    locations_per_update: int | None
+    validate_every: int
+    validation_windows: int
+    test_windows: int | None
+    hold_out: float
+    hold_out_pattern: HoldOutPattern
+    options: Mapping[str, Mapping[str, Any]]
     season_steps: int
     area_weighted: bool

@@ -15,7 +15,7 @@ from stemdist.distill.methods import EFFORTS
 from stemdist.distill.methods import METHODS as DISTILL_METHODS
 from stemdist.distill.parametrisation import PARAMETRISATIONS
 from stemdist.distill.selection import SELECTIONS
-from stemdist.evaluate import REFERENCES, EvaluationSettings
+from stemdist.evaluate import REFERENCES, BenchmarkSettings, EvaluationSettings
 from stemdist.evaluate.comparison.settings import SHUFFLES
 from stemdist.evaluate.comparison.tables import ERRORS
 from stemdist.evaluate.comparison.unseen import PATTERNS
@@ -66,6 +66,7 @@ def test_choices_are_those_that_are_there(kind, names):
         (options.TrainingOptions, (TrainingSettings,), set()),
         (options.TrainOptions, (TrainingSettings, TaskSettings), set()),
         (options.EvaluateOptions, (EvaluationSettings,), set()),
+        (options.BenchmarkOptions, (BenchmarkSettings,), set()),
         (options.TeachOptions, (StudentSettings, TrainingSettings, TaskSettings), {"weights"}),
     ],
 )

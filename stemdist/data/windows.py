@@ -8,12 +8,14 @@ windows, B windows of a batch, L_in lookback steps, L_out horizon steps. Targets
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from stemdist.errors import InputError, check_count
 
@@ -29,10 +31,21 @@ class Batch(NamedTuple):
     """(B, C * L_out, N) 1 where the target is observed, else 0."""
 
 
-class WindowSource(ABC):
+class WindowSource(Dataset[Batch], ABC):
     """What training and evaluation read: M windows over N locations.
 
-    Real series, synthetic windows and relabelled windows all offer this interface.
+    Real series, synthetic windows and relabelled windows all offer this interface. Each is a
+    map-style :class:`torch.utils.data.Dataset` of single windows, for use in a ``DataLoader``.
+
+    Examples
+    --------
+    >>> from torch.utils.data import DataLoader
+    >>> windows = TensorWindows(
+    ...     x=torch.zeros(6, 4, 3, 1), y=torch.zeros(6, 2, 3), mask=torch.ones(6, 2, 3),
+    ...     weight=torch.ones(3))
+    >>> x, y, mask = next(iter(DataLoader(windows, batch_size=5)))
+    >>> x.shape, y.shape
+    (torch.Size([5, 4, 3, 1]), torch.Size([5, 2, 3]))
     """
 
     lookback: int
@@ -54,6 +67,20 @@ class WindowSource(ABC):
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of windows M."""
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return one window: x (L_in, N, F), y and mask (C * L_out, N)."""
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
+        """Return some windows, cut at once."""
+        places = range(len(self))
+        try:
+            chosen = [places[int(index)] for index in indices]  # from the end where negative
+        except IndexError as error:
+            raise IndexError(f"{indices} are not among {len(self)} windows") from error
+        batch = self.batch(torch.tensor(chosen))
+        return [Batch(*parts) for parts in zip(*batch, strict=True)]
 
     @property
     @abstractmethod

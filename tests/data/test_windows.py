@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from stemdist.data import SeriesWindows, TensorWindows, materialise
 from stemdist.data.gaps import window_starts
@@ -144,3 +145,17 @@ def test_tensor_windows():
     assert part.y.equal(y[[4, 1]][:, :, [1]])
     with pytest.raises(InputError, match=r"x \(5, 3, 2, 1\), y \(4, 4, 2\).*do not belong"):
         TensorWindows(x=x, y=y[1:], mask=y[1:], weight=torch.ones(2))
+
+
+def test_windows_are_a_torch_dataset(source):
+    x, y, mask = source[5]
+    whole = source.batch(torch.arange(len(source)))
+    assert x.shape == whole.x.shape[1:]
+    assert torch.equal(x, whole.x[5])
+    assert torch.equal(y, whole.y[5])
+    assert torch.equal(mask, whole.mask[5])
+    assert torch.equal(source[-1].y, whole.y[-1])
+    batches = list(DataLoader(source, batch_size=3))
+    assert torch.equal(torch.cat([batch.x for batch in batches]), whole.x)
+    with pytest.raises(IndexError, match="are not among"):
+        source[len(source)]

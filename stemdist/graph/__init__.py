@@ -1,25 +1,6 @@
 """Graphs between locations, clusters of locations, and random parts of either."""
 
-from stemdist.graph.build import build_graph
-from stemdist.graph.clustering import LocationClustering
-from stemdist.graph.coarsen import coarsen_graph, subgraph
-from stemdist.graph.edges import Edges
-from stemdist.graph.neighbours import connectivity, neighbour_mean, neighbour_operator
-from stemdist.graph.settings import GRAPH_METHODS, GraphSettings
-from stemdist.graph.subsets import random_locations, random_partition, subset_weights
+from lazy_loader import attach_stub
 
-__all__ = [
-    "GRAPH_METHODS",
-    "Edges",
-    "GraphSettings",
-    "LocationClustering",
-    "build_graph",
-    "coarsen_graph",
-    "connectivity",
-    "neighbour_mean",
-    "neighbour_operator",
-    "random_locations",
-    "random_partition",
-    "subgraph",
-    "subset_weights",
-]
+# The names of __init__.pyi, each imported when it is first used.
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

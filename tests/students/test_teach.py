@@ -25,7 +25,7 @@ from stemdist.students import (
 )
 from stemdist.students.objective import horizon_weights, shortest_combination, steps_last
 from stemdist.students.projections import PROJECTIONS
-from stemdist.students.teach import _objective, _shown
+from stemdist.students.teaching import _objective, _shown
 from stemdist.students.teacher import load_teacher
 
 

@@ -1,0 +1,48 @@
+from .base import FORECASTERS, Forecaster, make_forecaster
+from .fit import (
+    fit_forecaster,
+    fit_once,
+    fit_windows,
+    fresh_forecaster,
+    held_out,
+    shape_of,
+)
+from .fitted import FittedForecaster, save_weights
+from .locations import Locations
+from .losses import weighted_mean
+from .objective import Objective, Update
+from .predict import mean_error, predict_windows
+from .task import ForecastTask
+from .task_options import TaskOptions, task_settings
+from .task_settings import TaskSettings
+from .train import TrainingResult, train_forecaster
+from .training_set import TrainingSet
+from .training_settings import TrainingSettings
+
+__all__ = [
+    "FORECASTERS",
+    "FittedForecaster",
+    "ForecastTask",
+    "Forecaster",
+    "Locations",
+    "Objective",
+    "TaskOptions",
+    "TaskSettings",
+    "TrainingResult",
+    "TrainingSet",
+    "TrainingSettings",
+    "Update",
+    "fit_forecaster",
+    "fit_once",
+    "fit_windows",
+    "fresh_forecaster",
+    "held_out",
+    "make_forecaster",
+    "mean_error",
+    "predict_windows",
+    "save_weights",
+    "shape_of",
+    "task_settings",
+    "train_forecaster",
+    "weighted_mean",
+]

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         ForecastTask,
         TaskSettings,
         TrainingSettings,
-        task_settings,
+        settings_for,
     )
     from stemdist.forecast.deploy import deploy
     from stemdist.graph import GraphSettings, LocationClustering
@@ -76,7 +76,7 @@ _HOMES = {
         "Forecaster",
         "TaskSettings",
         "TrainingSettings",
-        "task_settings",
+        "settings_for",
     ),
     "stemdist.forecast.deploy": ("deploy",),
     "stemdist.graph": ("GraphSettings", "LocationClustering"),
@@ -114,8 +114,8 @@ __all__ = [
     "list_graphs",
     "open_series",
     "rolling_tasks",
+    "settings_for",
     "simulate",
-    "task_settings",
     "teach",
     "to_grid",
     "train",

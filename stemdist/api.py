@@ -27,7 +27,7 @@ from stemdist.forecast import (
     TrainingSet,
     TrainingSettings,
     fit_forecaster,
-    task_settings,
+    settings_for,
 )
 from stemdist.options import (
     BenchmarkOptions,
@@ -101,7 +101,7 @@ def distill_series(
     task, own = _sorted(options, TaskOptions, DistillSettings)
     series = _canonical(series, task)
     settings = DistillSettings.for_series(series, method, effort=effort, **own)
-    prepared = ForecastTask.from_series(series, task_settings(series, task))
+    prepared = ForecastTask.from_series(series, settings_for(series, task))
     return distill(prepared, settings, work=work, device=device, progress=progress)
 
 
@@ -165,7 +165,7 @@ def train(
         return train_on_distilled(data, name, chosen, validation=real, **how)
     _refuse_validation(validation)
     series = _canonical(data, task)
-    prepared = ForecastTask.from_series(series, task_settings(series, task))
+    prepared = ForecastTask.from_series(series, settings_for(series, task))
     return fit_forecaster(prepared, name, chosen, **how)
 
 
@@ -230,7 +230,7 @@ def teach(
     else:
         _refuse_validation(validation)
         series = _canonical(data, task)
-        real = ForecastTask.from_series(series, task_settings(series, task))
+        real = ForecastTask.from_series(series, settings_for(series, task))
         given = TrainingSet.of_task(real)
     settings = StudentSettings.of(method, training=TrainingSettings(**training), **own)
     named = (teachers,) if isinstance(teachers, FittedForecaster | Teacher | str) else teachers

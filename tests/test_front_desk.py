@@ -50,7 +50,7 @@ def test_the_same_task_of_a_file_with_a_recipe(real_data):
     real_data("los_adj.csv")
     series = stemdist.open_series(path, recipe="los-loop")
     for graph in ({}, {"graph": "los-loop"}):
-        settings = stemdist.task_settings(series, graph)
+        settings = stemdist.settings_for(series, graph)
         by_command = task_of(path, OpenOptions(recipe="los-loop"), graph)
         by_python = ForecastTask.from_series(series, settings)
         assert by_python.content_hash == by_command.content_hash

@@ -16,7 +16,7 @@ import warnings
 from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
+from types import FunctionType, UnionType
 from typing import (
     Any,
     Literal,
@@ -115,20 +115,48 @@ def _is_group(kind: Any) -> bool:
     return dataclasses.is_dataclass(kind) or is_typeddict(kind)
 
 
-def _as_dataclass(kind: Any, taken: Collection[str]) -> Any:
-    """Return a typed dictionary as a dataclass of options that may be left out.
+def _resolved(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a function of the same signature whose types are no texts any more.
 
-    Options of the names ``taken`` belong to other groups. A type that cannot be typed in a
-    shell, such as a settings object, is left out of unions.
+    jsonargparse looks texts up in the function's module, and imports for that what the module
+    imports for the type checker alone: torch, for a help that does not need it.
     """
-    fields = [
-        (name, typable | None, dataclasses.field(default=None))
-        for name, hint in get_type_hints(kind).items()
-        if name not in taken and (typable := _typable(hint))
-    ]
+    twin = FunctionType(function.__code__, {}, "command")
+    twin.__qualname__, twin.__doc__ = "command", function.__doc__
+    twin.__kwdefaults__ = function.__kwdefaults__
+    twin.__annotations__, twin.__module__ = get_type_hints(function), __name__
+    return twin
+
+
+def _mirrored(kind: Any, taken: Collection[str] = ()) -> Any:
+    """Return a group as a dataclass of the same fields, whose types are no texts any more.
+
+    Of a typed dictionary, all options may be left out; those of the names ``taken`` belong to
+    other groups, and types that cannot be typed in a shell are left out of unions.
+    """
+    if is_typeddict(kind):
+        fields = [
+            (name, _typable(hint) | None, dataclasses.field(default=None))
+            for name, hint in get_type_hints(kind).items()
+            if name not in taken
+        ]
+    else:
+        hints = get_type_hints(kind)
+        fields = [_mirrored_field(field, hints[field.name]) for field in dataclasses.fields(kind)]
     made = dataclasses.make_dataclass(kind.__name__, fields, kw_only=True)
-    made.__doc__, made.__module__ = kind.__doc__, kind.__module__
+    made.__doc__, made.__module__ = kind.__doc__, __name__
     return made
+
+
+def _mirrored_field(field: dataclasses.Field[Any], hint: Any) -> tuple[str, Any, Any]:
+    if not dataclasses.is_dataclass(hint):
+        how = {name: getattr(field, name) for name in ("default", "default_factory")}
+        return field.name, hint, dataclasses.field(**how)
+    mirror: Any = _mirrored(hint)
+    factory: Any = field.default_factory
+    usual = factory() if field.default is dataclasses.MISSING else field.default
+    values = {part.name: getattr(usual, part.name) for part in dataclasses.fields(hint)}
+    return field.name, mirror, dataclasses.field(default_factory=lambda: mirror(**values))
 
 
 def _typable(hint: Any) -> Any:
@@ -170,6 +198,8 @@ def _as_text(kind: Any) -> Any:
 def _hints(function: Any) -> dict[str, Any]:
     """Return the type of every parameter of a function, or of every field of a dataclass."""
     hints = get_type_hints(function)
+    if is_typeddict(function):
+        return hints
     names = inspect.signature(function).parameters
     return {name: hints[name] for name in names}
 
@@ -271,23 +301,20 @@ class CommandParser(ArgumentParser):
         groups = {name: kind for name, kind in _hints(function).items() if _is_group(kind)}
         settings = [kind for kind in groups.values() if not is_typeddict(kind)]
         taken = {name for kind in settings for name in _hints(kind)}
-        groups = {
-            name: _as_dataclass(kind, taken) if is_typeddict(kind) else kind
-            for name, kind in groups.items()
-        }
         skip: set[str | int] = {
             *groups,
             *(name for name, kind in _hints(function).items() if kind is Given),
         }
-        self.add_function_arguments(function, as_positional=True, skip=skip)
+        self.add_function_arguments(_resolved(function), as_positional=True, skip=skip)
         documented = _parameter_docs(function)
         for kind in groups.values():
-            self.add_class_arguments(kind, as_group=True)
+            self.add_class_arguments(_mirrored(kind, taken), as_group=True)
             self._drop(getattr(kind, "without_effect", ()))
             documented |= {
                 name: text
                 for name, text in _parameter_docs(kind).items()
                 if name.partition(".")[0] in _hints(kind)
+                and not (is_typeddict(kind) and name in taken)
             }
         for group in self._action_groups:
             own = group.title == _summary(function)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import default_output, expert_folder, output_results, write_report
 from stemdist.cli.sources import series_and_settings
 from stemdist.data import OpenOptions
 from stemdist.errors import InputError, StemdistError
-from stemdist.evaluate import Benchmark, BenchmarkSettings, plot_benchmark, save_figure
-from stemdist.evaluate import benchmark as run_benchmark
-from stemdist.evaluate.comparison.tables import check_error
-from stemdist.evaluate.grid.benchmark import rolling_tasks
-from stemdist.evaluate.grid.tables import benchmark_text
-from stemdist.evaluate.report import report_benchmark
-from stemdist.forecast import ForecastTask, TaskOptions
+from stemdist.evaluate import BenchmarkSettings
+from stemdist.forecast import TaskOptions
 from stemdist.types import ErrorName
+
+if TYPE_CHECKING:
+    from stemdist.evaluate import Benchmark
+    from stemdist.forecast import ForecastTask
 
 
 def benchmark(
@@ -64,6 +64,11 @@ def benchmark(
     A ratio 0.1x0.05 keeps 10 % of the training windows and 5 % of the locations. Figures and
     the report need matplotlib and jinja2: pip install "stemdist[report]".
     """
+    from stemdist.evaluate import benchmark as run_benchmark
+    from stemdist.evaluate.comparison.tables import check_error
+    from stemdist.evaluate.grid.tables import benchmark_text
+    from stemdist.evaluate.report import report_benchmark
+
     check_error(metric)
     folder = output_results(output)
     tasks = _tasks(data, opening, task, shares)
@@ -105,6 +110,8 @@ def _tasks(
     sources: list[str], opening: OpenOptions, options: TaskOptions, shares: tuple[float, ...]
 ) -> dict[str, dict[str, ForecastTask]]:
     """Open all data sets; each is called by the name of its file."""
+    from stemdist.evaluate.grid.benchmark import rolling_tasks
+
     found: dict[str, dict[str, ForecastTask]] = {}
     for source in sources:
         name = default_output(source, "")
@@ -116,6 +123,8 @@ def _tasks(
 
 def _figure(found: Benchmark, metric: str, folder: Path) -> list[tuple[str, str]]:
     """Draw the excess where there is one and matplotlib is installed."""
+    from stemdist.evaluate import plot_benchmark, save_figure
+
     compared = found.table[found.table["forecaster"] != ""]
     drawn = "full data" in set(compared["method"]) and compared["ratio"].any()
     if not drawn or find_spec("matplotlib") is None:

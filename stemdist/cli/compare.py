@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import default_output, output_results, write_report, write_tables
 from stemdist.cli.sources import refuse, task_of
 from stemdist.data import OpenOptions
-from stemdist.evaluate import EvaluationSettings, evaluate, forecaster_table
-from stemdist.evaluate.report import report_evaluation
+from stemdist.evaluate import EvaluationSettings
 from stemdist.forecast import TaskOptions
 from stemdist.types import ErrorName
+
+if TYPE_CHECKING:
+    pass
 
 
 def compare(
@@ -56,6 +59,9 @@ def compare(
     relative_rmse is the root mean squared error in units of the targets' standard deviation.
     Times are medians over the seeds; added memory is the highest that a training run took.
     """
+    from stemdist.evaluate import evaluate, forecaster_table
+    from stemdist.evaluate.report import report_evaluation
+
     unused = {"references", "selection_seed"}
     refuse(given & unused, EvaluationSettings, "every forecaster is trained on the full data")
     folder = output_results(output or default_output(data, ".comparison"))

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from stemdist.errors import InputError, check_count
 
 
@@ -55,6 +53,8 @@ class Console:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Print log records and warnings as one line each, and limit threads, for a command."""
+        import torch
+
         level = logging.ERROR if self.quiet else logging.WARNING
         level = logging.INFO if self.verbose else level
         logger = logging.getLogger("stemdist")

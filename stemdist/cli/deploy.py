@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 from time import perf_counter
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from stemdist.cli.console import Console, bytes_text, print_fields
 from stemdist.cli.outputs import default_output, output_file
-from stemdist.forecast import FittedForecaster
-from stemdist.forecast.deploy import FORMATS, Deployable, Forecast, open_deployed, random_windows
-from stemdist.forecast.deploy import deploy as deploy_forecaster
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stemdist.forecast.deploy import (
+        Forecast,
+    )
 
 _REPEATS = 7
 
@@ -49,6 +51,12 @@ def deploy(
     ONNX needs pip install "stemdist[deploy]". Times are medians of a few calls on this machine,
     with --threads processors.
     """
+    import torch
+
+    from stemdist.forecast import FittedForecaster
+    from stemdist.forecast.deploy import FORMATS, Deployable, open_deployed, random_windows
+    from stemdist.forecast.deploy import deploy as deploy_forecaster
+
     fitted = FittedForecaster.load(forecaster)
     asked = output or default_output(f"{forecaster}/", ".onnx")
     target = deploy_forecaster(fitted, output_file(asked, tuple(FORMATS)), batch=batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stemdist.cli.arguments import Given, chosen_options
 from stemdist.cli.console import (
@@ -24,11 +24,13 @@ from stemdist.cli.outputs import (
 )
 from stemdist.cli.sources import is_distilled, series_and_settings
 from stemdist.data import OpenOptions
-from stemdist.distill import DistilledSet, DistillSettings
-from stemdist.distill import distill as distill_task
+from stemdist.distill import DistillSettings
 from stemdist.errors import InputError
-from stemdist.forecast import ForecastTask, TaskOptions
+from stemdist.forecast import TaskOptions
 from stemdist.types import DistillMethod, Effort
+
+if TYPE_CHECKING:
+    from stemdist.distill import DistilledSet
 
 
 def distill(
@@ -76,6 +78,9 @@ def distill(
 
     Ratios are shares of the training windows and of the locations: 0.1 keeps 10 %.
     """
+    from stemdist.distill import distill as distill_task
+    from stemdist.forecast import ForecastTask
+
     if is_distilled(data):
         raise InputError(f"{data!r} is a distilled set already: give the data it was made from")
     target = output_file(output or default_output(data, ".distilled.nc"), (".nc", ".zarr"), data)

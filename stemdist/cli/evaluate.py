@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, print_fields
@@ -15,14 +16,12 @@ from stemdist.cli.outputs import (
 )
 from stemdist.cli.sources import matching_task, refuse, series_of
 from stemdist.data import OpenOptions
-from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
-from stemdist.evaluate import EvaluationSettings, evaluate_trained, text_table
-from stemdist.evaluate import evaluate as compare
-from stemdist.evaluate.comparison.tables import check_error
-from stemdist.evaluate.report import report_evaluation
-from stemdist.forecast import FittedForecaster
+from stemdist.evaluate import EvaluationSettings
 from stemdist.types import ErrorName
+
+if TYPE_CHECKING:
+    pass
 
 _OF_TRAINED = {"test_windows", "season_steps"}
 
@@ -79,6 +78,13 @@ def evaluate(
     relative_rmse is the root mean squared error in units of the targets' standard deviation.
     The report needs matplotlib and jinja2: pip install "stemdist[report]".
     """
+    from stemdist.distill import DistilledSet
+    from stemdist.evaluate import evaluate as compare
+    from stemdist.evaluate import text_table
+    from stemdist.evaluate.comparison.tables import check_error
+    from stemdist.evaluate.report import report_evaluation
+    from stemdist.forecast import FittedForecaster
+
     check_error(metric)
     refuse(given & {"variables", "static"}, OpenOptions, "the distilled set names its variables")
     if FittedForecaster.is_saved(distilled):
@@ -141,6 +147,9 @@ def _evaluate_trained(
     settings: EvaluationSettings,
     opening: OpenOptions,
 ) -> None:
+    from stemdist.evaluate import evaluate_trained
+    from stemdist.forecast import FittedForecaster
+
     fitted = {folder: FittedForecaster.load(folder) for folder in folders}
     first = fitted[folders[0]]
     if data is None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from stemdist.cli.console import Console, print_fields, print_next
 from stemdist.cli.outputs import default_output, output_results
 from stemdist.cli.sources import task_of
-from stemdist.data import OpenOptions, write_windows
+from stemdist.data import OpenOptions
 from stemdist.data.series import step_seconds
-from stemdist.data.windows import SeriesWindows
 from stemdist.forecast import TaskOptions
-from stemdist.forecast.features import load_values
+
+if TYPE_CHECKING:
+    from stemdist.data.windows import SeriesWindows
 
 
 def export(
@@ -43,6 +46,9 @@ def export(
       stemdist export traffic-sim -o traffic-windows
       stemdist export era5.nc --variable t2m --lookback 12 --horizon 12 -o era5-windows
     """
+    from stemdist.data import write_windows
+    from stemdist.forecast.features import load_values
+
     folder = output_results(output or default_output(data, "-windows"))
     prepared = task_of(data, opening, task)
     values = load_values(prepared.series)

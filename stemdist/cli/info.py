@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -22,17 +23,17 @@ from stemdist.cli.console import (
 from stemdist.cli.sources import is_distilled, raw_of, series_and_settings
 from stemdist.data import OpenOptions
 from stemdist.data.dimensions import find_dimensions
-from stemdist.data.gaps import gapless_starts
 from stemdist.data.series import (
     GRID_DIMS,
     gap_positions,
     step_seconds,
     time_varying_variables,
 )
-from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions, TaskSettings
-from stemdist.graph.build import chosen_method
+
+if TYPE_CHECKING:
+    pass
 
 SCAN_BLOCK_VALUES = 4_000_000
 SHOWN_GAPS = 3
@@ -209,6 +210,8 @@ def _blocks(series: xr.Dataset, size: int) -> Iterator[tuple[str, xr.DataArray]]
 
 def _count_windows(series: xr.Dataset, settings: TaskSettings) -> int:
     """Return the number of training windows."""
+    from stemdist.data.gaps import gapless_starts
+
     bounds = settings.split.boundaries(series.sizes["time"])
     steps = settings.lookback + settings.horizon
     return len(gapless_starts(*bounds["train"], steps, gap_positions(series)))
@@ -241,6 +244,8 @@ def _print_training(series: xr.Dataset, settings: TaskSettings, n_windows: int) 
 
 
 def _graph_text(series: xr.Dataset, settings: TaskSettings) -> str:
+    from stemdist.graph.build import chosen_method
+
     method = chosen_method(series, settings.graph)
     file = f", from {settings.graph.file}" if settings.graph.file else ""
     count = f", {settings.graph.neighbours} neighbours" if method in ("knn", "correlation") else ""
@@ -265,6 +270,8 @@ def _suggestion(data: str, opening: OpenOptions, target: str, n_usable: int) -> 
 
 
 def _print_distilled(data: str) -> None:
+    from stemdist.distill import DistilledSet
+
     stored = DistilledSet.load(data)
     record = stored.record
     ratios = ", ".join(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from stemdist.data.fetch import cache_folder
 from stemdist.errors import InputError, MissingDependencyError, OutputError
-from stemdist.forecast.fitted import check_replaceable
 
 if TYPE_CHECKING:
     from stemdist.evaluate import Evaluation
@@ -44,6 +43,8 @@ def output_file(output: str, suffixes: tuple[str, ...], *sources: str) -> Path:
 
 def output_folder(output: str, *sources: str) -> Path:
     """Return the folder of a forecaster to write, or raise while it costs nothing."""
+    from stemdist.forecast.fitted import check_replaceable
+
     path = Path(output)
     check_replaceable(path)
     _check_sources(path, sources)

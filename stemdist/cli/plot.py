@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import default_output, output_file
-from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
-from stemdist.evaluate.comparison.figures import (
-    FORMATS,
-    plot_distilled,
-    plot_evaluation,
-    save_figure,
-)
-from stemdist.evaluate.comparison.tables import check_error
 from stemdist.types import ErrorName
+
+if TYPE_CHECKING:
+    pass
 
 
 def plot(
@@ -46,6 +42,15 @@ def plot(
 
     Needs matplotlib: pip install "stemdist[report]".
     """
+    from stemdist.distill import DistilledSet
+    from stemdist.evaluate.comparison.figures import (
+        FORMATS,
+        plot_distilled,
+        plot_evaluation,
+        save_figure,
+    )
+    from stemdist.evaluate.comparison.tables import check_error
+
     check_error(metric)
     table = _table_file(Path(file))
     ending = ".distilled.png" if table is None else ".evaluation.png"

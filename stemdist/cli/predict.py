@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -14,8 +15,10 @@ from stemdist.cli.outputs import default_output, output_file
 from stemdist.cli.sources import refuse, series_of
 from stemdist.data import OpenOptions
 from stemdist.files import atomic_path
-from stemdist.forecast import FittedForecaster
 from stemdist.types import InitTimes
+
+if TYPE_CHECKING:
+    from stemdist.forecast import FittedForecaster
 
 
 def predict(
@@ -58,6 +61,8 @@ def predict(
     of the grid or the locations, and quantile where the forecaster was trained for quantiles;
     valid_time is the time forecast for.
     """
+    from stemdist.forecast import FittedForecaster
+
     refuse(given & {"variables", "static"}, OpenOptions, "the forecaster chooses its variables")
     fitted = FittedForecaster.load(forecaster)
     target = output_file(output or default_output(data, ".forecast.nc"), (".nc",), data)

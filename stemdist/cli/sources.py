@@ -6,16 +6,18 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from stemdist.cli.arguments import option_text
 from stemdist.data import OpenOptions, dataset_recipe, list_datasets, open_raw, open_series
-from stemdist.distill import DistilledSet
-from stemdist.distill.distilled import FORMAT
 from stemdist.errors import InputError
-from stemdist.forecast import ForecastTask, TaskOptions, TaskSettings, task_settings
+from stemdist.forecast import TaskOptions, TaskSettings, settings_for
+
+if TYPE_CHECKING:
+    from stemdist.distill import DistilledSet
+    from stemdist.forecast import ForecastTask
 
 
 def raw_of(source: str, opening: OpenOptions) -> xr.Dataset:
@@ -51,6 +53,8 @@ def _recipe_of_file(source: str) -> str:
 
 def task_of(source: str, opening: OpenOptions, task: TaskOptions) -> ForecastTask:
     """Open a data source and make its forecasting task, with its recipe's settings."""
+    from stemdist.forecast import ForecastTask
+
     return ForecastTask.from_series(*series_and_settings(source, opening, task))
 
 
@@ -62,11 +66,13 @@ def series_and_settings(
         variables = (*task["targets"], *task.get("future", ()))
         opening = dataclasses.replace(opening, variables=variables)
     series = series_of(source, opening)
-    return series, task_settings(series, {**task, "static": opening.static})
+    return series, settings_for(series, {**task, "static": opening.static})
 
 
 def matching_task(source: str, opening: OpenOptions, distilled: DistilledSet) -> ForecastTask:
     """Open the real data of a distilled set with the distilled set's own settings."""
+    from stemdist.forecast import ForecastTask
+
     chosen = dataclasses.replace(
         opening, variables=distilled.variables, static=distilled.settings.static
     )
@@ -75,6 +81,8 @@ def matching_task(source: str, opening: OpenOptions, distilled: DistilledSet) ->
 
 def is_distilled(source: str) -> bool:
     """Say whether ``source`` is a distilled set, from its attributes only."""
+    from stemdist.distill.distilled import FORMAT
+
     path = Path(source)
     if not path.exists() or path.suffix not in (".nc", ".zarr"):
         return False

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, duration_text, print_fields, print_next
@@ -19,20 +19,13 @@ from stemdist.cli.outputs import (
 )
 from stemdist.cli.sources import is_distilled, matching_task, refuse, task_of
 from stemdist.data import OpenOptions, list_datasets
-from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
-from stemdist.forecast import (
-    FORECASTERS,
-    FittedForecaster,
-    ForecastTask,
-    TaskOptions,
-    TrainingSet,
-    TrainingSettings,
-)
-from stemdist.students import METHODS, Places, StudentSettings, Teacher, find_teacher
-from stemdist.students import teach as teach_student
-from stemdist.students.teachers.forecaster import ForecasterTeacher
+from stemdist.forecast import TaskOptions, TrainingSettings
 from stemdist.types import ForecasterName, TeacherCombination, TeachMethod
+
+if TYPE_CHECKING:
+    from stemdist.forecast import FittedForecaster, ForecastTask, TrainingSet
+    from stemdist.students import StudentSettings, Teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +80,8 @@ class TeachOptions:
 
     def settings(self, training: TrainingSettings) -> StudentSettings:
         """Return the settings of the method after the options."""
+        from stemdist.students import StudentSettings
+
         given = {
             each.name: getattr(self, each.name)
             for each in dataclasses.fields(self)
@@ -139,6 +134,9 @@ def teach(
     The weights of terms are those of their mean errors in scaled units; the history of the
     student lists every term.
     """
+    from stemdist.students import Places, find_teacher
+    from stemdist.students import teach as teach_student
+
     if data is None:
         raise InputError("stemdist teach needs the data to learn from: add --data FILE")
     options, opening = _without_old_recipe(_spelled_out(options), opening, console)
@@ -194,6 +192,9 @@ teach.everyday = frozenset(  # type: ignore[attr-defined]
 
 def _spelled_out(options: TeachOptions) -> TeachOptions:
     """Let a method be named by its student: ``--student easyst``."""
+    from stemdist.forecast import FORECASTERS
+    from stemdist.students import METHODS
+
     name = options.student
     if name not in METHODS or name in FORECASTERS.names():
         return options
@@ -206,6 +207,8 @@ def _without_old_recipe(
     options: TeachOptions, opening: OpenOptions, console: Console
 ) -> tuple[TeachOptions, OpenOptions]:
     """Let ``--recipe`` name the way to teach, as it did until version 0.1."""
+    from stemdist.students import METHODS
+
     name = opening.recipe
     if name not in METHODS or name in list_datasets():
         return options, opening
@@ -222,6 +225,9 @@ def _windows(
     given: Given,
 ) -> tuple[TrainingSet, ForecastTask | None]:
     """Return what is learned from, and the real data if there are any."""
+    from stemdist.distill import DistilledSet
+    from stemdist.forecast import TrainingSet
+
     if not is_distilled(data):
         if validation is not None:
             raise InputError(
@@ -243,6 +249,8 @@ def _windows(
 def _summary(
     student: FittedForecaster, teachers: list[Teacher], target: Path
 ) -> list[tuple[str, str]]:
+    from stemdist.students.teachers.forecaster import ForecasterTeacher
+
     record = student.record
     rows = [("written", str(target)), ("learned from", ", ".join(record["teachers"]) or "none")]
     terms = [name for name in record["history"][-1] if name.startswith("loss_")]
@@ -271,6 +279,8 @@ def _summary(
 
 
 def _weights(student: FittedForecaster, teachers: list[Teacher]) -> str:
+    from stemdist.students.teachers.forecaster import ForecasterTeacher
+
     own = sum(weight.numel() for weight in student.forecaster.parameters())
     sizes = [
         sum(weight.numel() for weight in teacher.fitted.forecaster.parameters())

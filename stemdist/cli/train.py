@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, duration_text, print_fields, print_next
 from stemdist.cli.outputs import default_output, output_folder, remove_work, work_folder
 from stemdist.cli.sources import is_distilled, matching_task, refuse, task_of
 from stemdist.data import OpenOptions
-from stemdist.distill import DistilledSet, train_on_distilled
 from stemdist.errors import InputError
-from stemdist.forecast import (
-    FORECASTERS,
-    FittedForecaster,
-    TaskOptions,
-    TrainingSettings,
-    fit_forecaster,
-)
+from stemdist.forecast import TaskOptions, TrainingSettings
 from stemdist.types import ForecasterName
+
+if TYPE_CHECKING:
+    from stemdist.forecast import FittedForecaster
 
 
 def train(
@@ -69,6 +65,9 @@ def train(
     Updates are optimizer steps of --batch-windows windows each; losses are in units of the
     target's standard deviation in the training part.
     """
+    from stemdist.distill import DistilledSet, train_on_distilled
+    from stemdist.forecast import FORECASTERS, fit_forecaster
+
     FORECASTERS.get(forecaster)  # a wrong name costs nothing yet
     target = output_folder(output or default_output(training_set, f"-{forecaster}"), training_set)
     common: dict[str, Any] = {

@@ -1,37 +1,10 @@
 """Open anything as one canonical series; split, scale and window it; simulate it."""
 
-from __future__ import annotations
+from lazy_loader import attach_stub
 
-from stemdist.data.catalogue import dataset_recipe, graph_recipe, list_datasets, list_graphs
-from stemdist.data.fetch import fetch
-from stemdist.data.readers import READERS, write_windows
-from stemdist.data.scaling import Scaler
-from stemdist.data.series import canonical_series, to_grid
-from stemdist.data.simulate import SIMULATORS, simulate
-from stemdist.data.source import OpenOptions, open_raw, open_series
-from stemdist.data.split import Split
-from stemdist.data.windows import Batch, SeriesWindows, TensorWindows, WindowSource, materialise
+# Two functions have the names of the modules they are in, and must not be mistaken for these.
+from stemdist.data.fetch import fetch as fetch
+from stemdist.data.simulate.base import simulate as simulate
 
-__all__ = [
-    "READERS",
-    "SIMULATORS",
-    "Batch",
-    "OpenOptions",
-    "Scaler",
-    "SeriesWindows",
-    "Split",
-    "TensorWindows",
-    "WindowSource",
-    "canonical_series",
-    "dataset_recipe",
-    "fetch",
-    "graph_recipe",
-    "list_datasets",
-    "list_graphs",
-    "materialise",
-    "open_raw",
-    "open_series",
-    "simulate",
-    "to_grid",
-    "write_windows",
-]
+# The names of __init__.pyi, each imported when it is first used.
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

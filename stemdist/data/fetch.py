@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-import pooch
-import requests
 from tqdm import tqdm
 
 from stemdist.data.catalogue import dataset_recipe, graph_recipe
 from stemdist.data.recipe import Source
 from stemdist.errors import InputError, OutputError, StemdistError
+
+if TYPE_CHECKING:
+    import requests
 
 CACHE_VARIABLE = "STEMDIST_CACHE"
 
@@ -32,6 +34,8 @@ def cache_folder() -> Path:
     >>> cache_folder().is_absolute()
     True
     """
+    import pooch
+
     chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen or pooch.os_cache("stemdist")).expanduser().absolute()
 
@@ -86,6 +90,9 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
 
 def _download(source: Source, folder: Path, progress: bool) -> Path:
     """Download one file; pooch writes beside the target and moves it there when it is right."""
+    import pooch
+    import requests
+
     pooch.get_logger().setLevel("WARNING")  # its INFO lines would break up our progress bars
     place = folder / source.file_name
     try:
@@ -119,6 +126,8 @@ def _download(source: Source, folder: Path, progress: bool) -> Path:
 
 def _transfer(url: str, part: str, progress: bool) -> None:
     """Write what ``url`` sends to ``part``; pooch's own downloader leaves sockets open."""
+    import requests
+
     # Compressed transfers would make the progress bar's total meaningless.
     headers = {"Accept-Encoding": "identity"}
     with (
@@ -140,6 +149,8 @@ def _transfer(url: str, part: str, progress: bool) -> None:
 
 
 def _reason(error: requests.RequestException) -> str:
+    import requests
+
     if error.response is not None:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):

@@ -7,20 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
 
 from stemdist.data.catalogue import recipe_of
-from stemdist.distill.clusters import check_on_clusters
-from stemdist.distill.labels import expert_share
 from stemdist.distill.methods import method_fields
-from stemdist.distill.parametrisation import PARAMETRISATIONS, parametrisation_type
-from stemdist.distill.selection import SELECTIONS
-from stemdist.distill.synthesizer import make_synthesizer
 from stemdist.errors import InputError, check_count, check_distinct, check_ratio, unknown_name
-from stemdist.forecast import FORECASTERS, ForecastTask, TrainingSettings
-from stemdist.graph import LocationClustering
+from stemdist.forecast import TrainingSettings
 from stemdist.types import (
     Clustering,
     DistillMethod,
@@ -32,6 +26,9 @@ from stemdist.types import (
     SynthesizerName,
     WindowSelection,
 )
+
+if TYPE_CHECKING:
+    from stemdist.forecast import ForecastTask
 
 OF_EXPERTS = ("experts", "expert_seeds", "extra_experts", "expert_training")
 """Fields that say who the experts are."""
@@ -124,6 +121,15 @@ class DistillSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        # Imported where values are checked: the command line's --help needs the fields alone.
+        from stemdist.distill.clusters import check_on_clusters
+        from stemdist.distill.labels import expert_share
+        from stemdist.distill.parametrisation import PARAMETRISATIONS, parametrisation_type
+        from stemdist.distill.selection import SELECTIONS
+        from stemdist.distill.synthesizer import make_synthesizer
+        from stemdist.forecast import FORECASTERS
+        from stemdist.graph import LocationClustering
+
         check_ratio("time_ratio", self.time_ratio)
         check_ratio("space_ratio", self.space_ratio)
         check_count("expert_seeds", self.expert_seeds)

@@ -13,7 +13,7 @@ from .losses import weighted_mean
 from .objective import Objective, Update
 from .predict import mean_error, predict_windows
 from .task import ForecastTask
-from .task_options import TaskOptions, task_settings
+from .task_options import TaskOptions, settings_for
 from .task_settings import TaskSettings
 from .train import TrainingResult, train_forecaster
 from .training_set import TrainingSet
@@ -41,8 +41,8 @@ __all__ = [
     "mean_error",
     "predict_windows",
     "save_weights",
+    "settings_for",
     "shape_of",
-    "task_settings",
     "train_forecaster",
     "weighted_mean",
 ]

@@ -5,14 +5,14 @@ Shapes: B windows, R = C * L_out target rows, Q quantiles, N locations.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemdist.errors import InputError, unknown_name
+from stemdist.errors import unknown_name
+from stemdist.forecast.training_settings import QUANTILE
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -21,10 +21,6 @@ LOSSES: dict[str, LossFunction] = {
     "mae": lambda forecast, y: (forecast - y).abs(),
     "huber": lambda forecast, y: functional.huber_loss(forecast, y, reduction="none"),
 }
-
-
-DEFAULT_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-QUANTILE = "quantile"
 
 
 def get_loss(name: str, quantiles: tuple[float, ...] = ()) -> LossFunction:
@@ -40,18 +36,6 @@ def get_loss(name: str, quantiles: tuple[float, ...] = ()) -> LossFunction:
     if name not in LOSSES:
         raise unknown_name("loss", name, [*LOSSES, QUANTILE])
     return LOSSES[name]
-
-
-def check_quantiles(quantiles: tuple[float, ...]) -> tuple[float, ...]:
-    """Return quantile levels if they ascend inside (0, 1), else raise :class:`InputError`."""
-    levels = tuple(float(level) for level in quantiles)
-    ascending = all(low < high for low, high in itertools.pairwise(levels))
-    if not (levels and ascending and levels[0] > 0 and levels[-1] < 1):
-        raise InputError(
-            f"quantiles is {quantiles}: give levels above 0 and below 1 in ascending order, "
-            "e.g. 0.1,0.5,0.9"
-        )
-    return levels
 
 
 def quantile_score(forecast: Tensor, y: Tensor, quantiles: tuple[float, ...]) -> Tensor:

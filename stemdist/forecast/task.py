@@ -22,7 +22,7 @@ from stemdist.data.split import PARTS
 from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError
 from stemdist.forecast.features import InputFeatures, load_values
-from stemdist.forecast.task_options import task_settings
+from stemdist.forecast.task_options import settings_for
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
 from stemdist.graph.neighbours import edge_weights
@@ -93,7 +93,7 @@ class ForecastTask:
         >>> task.feature_names, len(task.train)
         (('t2m', 't2m_neighbours'), 841)
         """
-        settings = settings or task_settings(series)
+        settings = settings or settings_for(series)
         series = settings.ordered(series)
         bounds = settings.split.boundaries(series.sizes["time"])
         starts = _starts(series, settings, bounds)

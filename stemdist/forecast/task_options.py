@@ -73,7 +73,7 @@ class TaskOptions(TypedDict, total=False):
     graph_file: str | Path
 
 
-def task_settings(series: xr.Dataset, options: Mapping[str, Any] | None = None) -> TaskSettings:
+def settings_for(series: xr.Dataset, options: Mapping[str, Any] | None = None) -> TaskSettings:
     """Return the task settings of a series: options, then those of its recipe, then defaults.
 
     Parameters
@@ -91,7 +91,7 @@ def task_settings(series: xr.Dataset, options: Mapping[str, Any] | None = None) 
     Examples
     --------
     >>> from stemdist.data import open_series
-    >>> settings = task_settings(open_series("traffic-sim"), {"horizon": 6})
+    >>> settings = settings_for(open_series("traffic-sim"), {"horizon": 6})
     >>> settings.horizon, settings.calendar
     (6, ('time_of_day', 'day_of_week'))
     """

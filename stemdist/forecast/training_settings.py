@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
-
-from torch.optim import Optimizer, lr_scheduler
+from typing import TYPE_CHECKING, Any, get_args
 
 from stemdist.errors import InputError, check_count, unknown_name
-from stemdist.forecast.losses import DEFAULT_QUANTILES, QUANTILE, check_quantiles, get_loss
 from stemdist.types import Loss, Schedule
 
-MakeSchedule = Callable[[Optimizer, "TrainingSettings"], lr_scheduler.LRScheduler]
+if TYPE_CHECKING:
+    from torch.optim import Optimizer, lr_scheduler
+
+DEFAULT_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+QUANTILE = "quantile"
+
+MakeSchedule = Callable[["Optimizer", "TrainingSettings"], "lr_scheduler.LRScheduler"]
+
+
+def _one_cycle(optimizer: Optimizer, settings: TrainingSettings) -> lr_scheduler.LRScheduler:
+    from torch.optim.lr_scheduler import OneCycleLR
+
+    return OneCycleLR(optimizer, settings.learning_rate, total_steps=settings.updates)
+
+
+def _cosine(optimizer: Optimizer, settings: TrainingSettings) -> lr_scheduler.LRScheduler:
+    from torch.optim.lr_scheduler import CosineAnnealingLR
+
+    return CosineAnnealingLR(optimizer, settings.updates)
+
+
+def _constant(optimizer: Optimizer, settings: TrainingSettings) -> lr_scheduler.LRScheduler:
+    from torch.optim.lr_scheduler import ConstantLR
+
+    return ConstantLR(optimizer, factor=1.0)
+
 
 SCHEDULES: dict[str, MakeSchedule] = {
-    "one-cycle": lambda opt, s: lr_scheduler.OneCycleLR(
-        opt, s.learning_rate, total_steps=s.updates
-    ),
-    "cosine": lambda opt, s: lr_scheduler.CosineAnnealingLR(opt, s.updates),
-    "constant": lambda opt, s: lr_scheduler.ConstantLR(opt, factor=1.0),
+    "one-cycle": _one_cycle,
+    "cosine": _cosine,
+    "constant": _constant,
 }
 
 
@@ -107,7 +128,8 @@ class TrainingSettings:
                 f"quantiles {self.quantiles} are forecast with loss='quantile' only, and the loss "
                 f"is {self.loss!r}: choose that loss, or leave the quantiles out"
             )
-        get_loss(self.loss, self.quantiles)
+        if self.loss not in get_args(Loss):
+            raise unknown_name("loss", self.loss, get_args(Loss))
 
     def changed(self, changes: TrainingSettings | Mapping[str, Any], name: str) -> TrainingSettings:
         """Return other settings: those given, or these with some fields changed.
@@ -141,3 +163,15 @@ class TrainingSettings:
             if key not in known:
                 raise unknown_name(f"field of {name}", key, known)
         return replace(self, **changes)
+
+
+def check_quantiles(quantiles: tuple[float, ...]) -> tuple[float, ...]:
+    """Return quantile levels if they ascend inside (0, 1), else raise :class:`InputError`."""
+    levels = tuple(float(level) for level in quantiles)
+    ascending = all(low < high for low, high in itertools.pairwise(levels))
+    if not (levels and ascending and levels[0] > 0 and levels[-1] < 1):
+        raise InputError(
+            f"quantiles is {quantiles}: give levels above 0 and below 1 in ascending order, "
+            "e.g. 0.1,0.5,0.9"
+        )
+    return levels

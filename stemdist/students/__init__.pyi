@@ -1,7 +1,6 @@
 from .methods import METHODS
 from .objective import TeachingObjective
 from .settings import StudentSettings
-from .teaching import Places, find_teacher, teach
 from .teacher import TEACHERS, Teacher, load_teacher
 from .teacher_outputs import (
     OnlineOutputs,
@@ -10,6 +9,7 @@ from .teacher_outputs import (
     teacher_outputs_of,
 )
 from .teachers.forecaster import ForecasterTeacher
+from .teaching import Places, find_teacher, teach
 from .term import Term
 
 __all__ = [

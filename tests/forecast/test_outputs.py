@@ -25,8 +25,9 @@ from stemdist.forecast import (
     make_forecaster,
 )
 from stemdist.forecast.closed_form import fit_linear
-from stemdist.forecast.losses import check_quantiles, get_loss, quantile_score
+from stemdist.forecast.losses import get_loss, quantile_score
 from stemdist.forecast.predict import mean_error
+from stemdist.forecast.training_settings import check_quantiles
 from stemdist.graph import GraphSettings
 
 STEPS, PLACES = 240, 6

@@ -12,7 +12,7 @@ import xarray as xr
 
 from stemdist.data import Scaler, Split, canonical_series, dataset_recipe
 from stemdist.errors import InputError
-from stemdist.forecast import ForecastTask, TaskSettings, task_settings
+from stemdist.forecast import ForecastTask, TaskSettings, settings_for
 from stemdist.forecast.features import input_windows
 from stemdist.graph import GraphSettings
 
@@ -208,37 +208,37 @@ def test_wrong_settings():
 def test_settings_of_a_recipe():
     recipe = dataset_recipe("los-loop")
     series = xr.Dataset(attrs={"recipe": "los-loop"})
-    settings = task_settings(series)
+    settings = settings_for(series)
     assert (settings.lookback, settings.horizon) == (recipe.lookback, recipe.horizon)
     assert settings.calendar == tuple(recipe.calendar)
     assert settings.graph == GraphSettings(method="correlation", neighbours=8)
-    assert task_settings(xr.Dataset()) == TaskSettings()
+    assert settings_for(xr.Dataset()) == TaskSettings()
 
 
 def test_options_win_over_the_recipe():
     series = xr.Dataset(attrs={"recipe": "los-loop"})
     own = {"horizon": 3, "calendar": (), "split": (0.7, 0.1, 0.2), "neighbours": 4}
-    settings = task_settings(series, own)
+    settings = settings_for(series, own)
     assert (settings.lookback, settings.horizon, settings.calendar) == (12, 3, ())
     assert settings.split == Split(train=0.7, validation=0.1, test=0.2)
     assert settings.graph == GraphSettings(method="correlation", neighbours=4)
-    assert task_settings(series, {"graph": "knn"}).graph == GraphSettings(method="knn")
+    assert settings_for(series, {"graph": "knn"}).graph == GraphSettings(method="knn")
     with pytest.raises(InputError, match="unknown option of a task 'horizn'"):
-        task_settings(series, {"horizn": 3})
+        settings_for(series, {"horizn": 3})
 
 
 def test_graph_file_of_a_recipe_lies_beside_the_data(tmp_path):
     series = xr.Dataset(attrs={"recipe": "los-loop"})
     series.encoding["source"] = str(tmp_path / "speeds.csv")
     with pytest.raises(InputError, match=r"reads 'los_adj\.csv', which is not in"):
-        task_settings(series, {"graph": "los-loop"})
+        settings_for(series, {"graph": "los-loop"})
     (tmp_path / "los_adj.csv").write_text("0,1\n1,0\n")
-    graph = task_settings(series, {"graph": "los-loop"}).graph
+    graph = settings_for(series, {"graph": "los-loop"}).graph
     assert graph == GraphSettings(method="adjacency", file=str(tmp_path / "los_adj.csv"))
 
 
 def test_a_recipe_that_is_gone_is_reported(caplog):
-    assert task_settings(xr.Dataset(attrs={"recipe": "mine"})) == TaskSettings()
+    assert settings_for(xr.Dataset(attrs={"recipe": "mine"})) == TaskSettings()
     assert "recipe 'mine', which is not in the catalogue" in caplog.text
 
 

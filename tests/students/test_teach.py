@@ -25,8 +25,8 @@ from stemdist.students import (
 )
 from stemdist.students.objective import horizon_weights, shortest_combination, steps_last
 from stemdist.students.projections import PROJECTIONS
-from stemdist.students.teaching import _objective, _shown
 from stemdist.students.teacher import load_teacher
+from stemdist.students.teaching import _objective, _shown
 
 
 def update_of(data: TrainingSet, count: int = 4) -> Update:

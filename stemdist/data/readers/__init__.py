@@ -4,15 +4,7 @@ A reader only opens. Choosing variables, stacking grids into locations, turning 
 NaN and repairing the time axis are the same for every format and happen afterwards, once.
 """
 
-from __future__ import annotations
+from lazy_loader import attach_stub
 
-from stemdist.data.readers.base import (
-    READERS,
-    Reader,
-    ReaderOptions,
-    detect_reader,
-    read,
-)
-from stemdist.data.readers.windows_npz import write_windows
-
-__all__ = ["READERS", "Reader", "ReaderOptions", "detect_reader", "read", "write_windows"]
+# The names of __init__.pyi, each imported when it is first used.
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

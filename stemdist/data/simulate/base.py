@@ -16,7 +16,6 @@ import numpy.typing as npt
 import xarray as xr
 
 from stemdist.data.simulate.variable import Variable
-from stemdist.data.simulate.write import write_blocks
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.registry import Registry
 
@@ -183,6 +182,8 @@ class Simulation(ABC):
         MissingDependencyError
             For ``.zarr`` without the ``[zarr]`` extra.
         """
+        from stemdist.data.simulate.write import write_blocks  # dask and netCDF4 load slowly
+
         return write_blocks(
             target,
             skeleton=self.skeleton(),

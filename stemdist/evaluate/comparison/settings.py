@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stemdist.errors import InputError, check_count, check_distinct, unknown_name
-from stemdist.evaluate.comparison.training_data import REFERENCES
-from stemdist.forecast import FORECASTERS, TrainingSettings
+from stemdist.forecast import TrainingSettings
 from stemdist.types import ForecasterName, ReferenceName, Schedule, Shuffle
 
 SHUFFLES = {"auto": None, "always": True, "never": False}
@@ -108,6 +107,10 @@ class EvaluationSettings:
     area_weighted: bool = False
 
     def __post_init__(self) -> None:
+        # Imported where values are checked: the command line's --help needs the fields alone.
+        from stemdist.evaluate.comparison.training_data import REFERENCES
+        from stemdist.forecast import FORECASTERS
+
         for name in ("forecasters", "references", "learning_rates", "shuffles"):
             object.__setattr__(self, name, check_distinct(name, getattr(self, name)))
         for kind, registry in (("forecasters", FORECASTERS), ("references", REFERENCES)):
@@ -136,6 +139,9 @@ class EvaluationSettings:
 
     def _check_grids(self) -> None:
         """Raise if a forecaster needs a grid that the data of a method are none of."""
+        from stemdist.evaluate.comparison.training_data import REFERENCES
+        from stemdist.forecast import FORECASTERS
+
         parts = [name for name in self.references if not REFERENCES.get(name).all_locations]
         for name in self.forecasters:
             if parts and FORECASTERS.get(name).needs_grid:

@@ -8,14 +8,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stemdist.distill import SYNTHESIZERS, DistillSettings
-from stemdist.distill.clusters import check_on_clusters
+from stemdist.distill import DistillSettings
 from stemdist.distill.methods import METHODS
 from stemdist.distill.settings import OF_EXPERTS
 from stemdist.errors import InputError, check_count, check_distinct, check_ratio, unknown_name
 from stemdist.evaluate.comparison.settings import EvaluationSettings
-from stemdist.evaluate.comparison.training_data import REFERENCES
-from stemdist.evaluate.comparison.unseen import PATTERNS, check_hold_out
 from stemdist.forecast import TrainingSettings
 from stemdist.types import ForecasterName, HoldOutPattern, ReferenceName, Schedule, Shuffle
 
@@ -122,6 +119,9 @@ class BenchmarkSettings:
     area_weighted: bool = False
 
     def __post_init__(self) -> None:
+        # Imported where values are checked: the command line's --help needs the fields alone.
+        from stemdist.evaluate.comparison.unseen import PATTERNS, check_hold_out
+
         for name, minimum in (("methods", 1), ("references", 0), ("surrogates", 0)):
             given = check_distinct(name, getattr(self, name), minimum=minimum)
             object.__setattr__(self, name, given)
@@ -245,6 +245,9 @@ class BenchmarkSettings:
         return DistillSettings.of(base, **changes)
 
     def _check_names(self) -> None:
+        from stemdist.distill.clusters import check_on_clusters
+        from stemdist.evaluate.comparison.training_data import REFERENCES
+
         known = {f.name for f in dataclasses.fields(DistillSettings)}
         for name in (*self.distill, *(k for v in self.variants.values() for k in v)):
             if name not in {*known, "method"}:
@@ -302,6 +305,8 @@ def ratio_pair(text: str) -> tuple[float, float]:
 
 def synthesizer_options(name: str) -> dict[str, Any]:
     """Return the options of a synthesizer with their defaults."""
+    from stemdist.distill import SYNTHESIZERS
+
     parameters = inspect.signature(SYNTHESIZERS.get(name).__init__).parameters
     return {key: value.default for key, value in parameters.items() if key != "self"}
 

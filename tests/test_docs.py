@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stemdist.cli import COMMANDS
-from stemdist.cli.arguments import CommandParser
+from stemdist.cli.parser import CommandParser
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

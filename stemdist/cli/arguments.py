@@ -1,51 +1,42 @@
-"""From a function's signature and docstring to a parser, and from arguments to a call.
-
-jsonargparse makes the options, the types, the help, ``--config`` and ``--print-config``. This
-module gives them the spelling users expect: dashes, short names, ``a,b`` lists, repeated
-options, ``key=value`` mappings, switches without a value.
-"""
+"""From arguments to the call of a command."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import inspect
-import json
-import re
-import warnings
-from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import FunctionType, UnionType
-from typing import (
-    Any,
-    Literal,
-    NoReturn,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, is_typeddict
 
-import docstring_parser
-import yaml
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import Namespace
 
 from stemdist.cli.console import Console
-from stemdist.errors import InputError
+from stemdist.cli.option_types import (
+    Given,
+    is_group,
+    type_hints,
+)
+from stemdist.cli.parser import CommandParser
 
-SHORT_NAMES = {"h": "help", "o": "output", "q": "quiet", "v": "verbose"}
-SINGULAR = {"variable": "variables", "teacher": "teachers"}
-
-_ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")
-_NOT_VALUES = ("help", "help_all", "print_config")
-_ALWAYS_SHOWN = (*_NOT_VALUES, "config", "quiet", "verbose")
-_PLAIN_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+Command = TypeVar("Command", bound=Callable[..., None])
 
 
-class Given(frozenset[str]):
-    """The names of the options that were given; a command that asks for it gets it."""
+def usual_options(
+    *names: str, renamed: Mapping[str, str] | None = None
+) -> Callable[[Command], Command]:
+    """Mark the options of a command that ``--help`` shows; ``--help-all`` shows all.
+
+    Parameters
+    ----------
+    *names : str
+        Parameters and fields of groups; several in a text, between spaces.
+    renamed : mapping, optional
+        Earlier names of options and their present ones, which are understood for one release.
+    """
+
+    def mark(function: Command) -> Command:
+        function.usual, function.renamed = frozenset(" ".join(names).split()), renamed or {}  # type: ignore[attr-defined]
+        return function
+
+    return mark
 
 
 def call(function: Callable[..., None], prog: str, argv: Sequence[str]) -> None:
@@ -72,15 +63,17 @@ def call(function: Callable[..., None], prog: str, argv: Sequence[str]) -> None:
     explicit = vars(parser.parse_args(canonical, defaults=False).as_flat())
     chosen = Given(name for name, value in explicit.items() if _says_something(value))
     arguments: dict[str, Any] = {}
-    for name, kind in _hints(function).items():
+    for name, kind in type_hints(function).items():
         if kind is Given:
             arguments[name] = chosen
         elif is_typeddict(kind):
             names = (key for key in kind.__annotations__ if values.get(key) is not None)
             arguments[name] = {key: _tuples(values[key]) for key in names}
         else:
-            arguments[name] = _build(kind, values) if _is_group(kind) else values[name]
+            arguments[name] = _build(kind, values) if is_group(kind) else values[name]
     console = next(item for item in arguments.values() if isinstance(item, Console))
+    for note in dict.fromkeys(parser.notes):
+        console.note(note)
     with console.installed():
         function(**arguments)
 
@@ -111,472 +104,14 @@ def chosen_options(settings: Any, given: Given) -> dict[str, Any]:
     return found
 
 
-def _is_group(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind) or is_typeddict(kind)
-
-
-def _resolved(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a function of the same signature whose types are no texts any more.
-
-    jsonargparse looks texts up in the function's module, and imports for that what the module
-    imports for the type checker alone: torch, for a help that does not need it.
-    """
-    twin = FunctionType(function.__code__, {}, "command")
-    twin.__qualname__, twin.__doc__ = "command", function.__doc__
-    twin.__kwdefaults__ = function.__kwdefaults__
-    twin.__annotations__, twin.__module__ = get_type_hints(function), __name__
-    return twin
-
-
-def _mirrored(kind: Any, taken: Collection[str] = ()) -> Any:
-    """Return a group as a dataclass of the same fields, whose types are no texts any more.
-
-    Of a typed dictionary, all options may be left out; those of the names ``taken`` belong to
-    other groups, and types that cannot be typed in a shell are left out of unions.
-    """
-    if is_typeddict(kind):
-        fields = [
-            (name, _typable(hint) | None, dataclasses.field(default=None))
-            for name, hint in get_type_hints(kind).items()
-            if name not in taken
-        ]
-    else:
-        hints = get_type_hints(kind)
-        fields = [_mirrored_field(field, hints[field.name]) for field in dataclasses.fields(kind)]
-    made = dataclasses.make_dataclass(kind.__name__, fields, kw_only=True)
-    made.__doc__, made.__module__ = kind.__doc__, __name__
-    return made
-
-
-def _mirrored_field(field: dataclasses.Field[Any], hint: Any) -> tuple[str, Any, Any]:
-    if not dataclasses.is_dataclass(hint):
-        how = {name: getattr(field, name) for name in ("default", "default_factory")}
-        return field.name, hint, dataclasses.field(**how)
-    mirror: Any = _mirrored(hint)
-    factory: Any = field.default_factory
-    usual = factory() if field.default is dataclasses.MISSING else field.default
-    values = {part.name: getattr(usual, part.name) for part in dataclasses.fields(hint)}
-    return field.name, mirror, dataclasses.field(default_factory=lambda: mirror(**values))
-
-
-def _typable(hint: Any) -> Any:
-    parts = [
-        part for part in _parts(hint) if not dataclasses.is_dataclass(part) and part is not Path
-    ]
-    return Union[tuple(parts)]  # noqa: UP007  (of parts that are known only here)
-
-
-def _choices(kind: Any) -> list[str]:
-    """Return the names that a literal type lists, for a single value or for each of a list."""
-    if get_origin(kind) is Literal:
-        return [str(choice) for choice in get_args(kind)]
-    inside = _parts(kind) if len(_parts(kind)) > 1 else get_args(kind)
-    return [choice for part in inside for choice in _choices(part)]
-
-
-def _flat(kind: Any) -> list[Any]:
-    """Return the plain types within unions and lists."""
-    inside = [part for part in get_args(kind) if part is not Ellipsis]
-    if not inside or get_origin(kind) is Literal:
-        return [kind]
-    return [plain for part in inside for plain in _flat(part)]
-
-
-def _as_text(kind: Any) -> Any:
-    """Return a type with plain text for literals: their values are checked where they are used."""
-    if get_origin(kind) is Literal:
-        return str
-    if get_origin(kind) in (Union, UnionType):
-        return Union[tuple(_as_text(part) for part in get_args(kind))]  # noqa: UP007
-    if _is_list(kind) and get_origin(kind) is not None:
-        inside = tuple(part if part is Ellipsis else _as_text(part) for part in get_args(kind))
-        origin = get_origin(kind)
-        return tuple[inside] if origin is tuple else list[inside]  # type: ignore[valid-type]
-    return kind
-
-
-def _hints(function: Any) -> dict[str, Any]:
-    """Return the type of every parameter of a function, or of every field of a dataclass."""
-    hints = get_type_hints(function)
-    if is_typeddict(function):
-        return hints
-    names = inspect.signature(function).parameters
-    return {name: hints[name] for name in names}
-
-
 def _build(kind: Any, values: Namespace) -> Any:
     """Make a dataclass from parsed values, nested ones included."""
     parts = {
-        name: _build(hint, values[name]) if _is_group(hint) else _tuples(values[name])
-        for name, hint in _hints(kind).items()
+        name: _build(hint, values[name]) if is_group(hint) else _tuples(values[name])
+        for name, hint in type_hints(kind).items()
     }
     return kind(**parts)
 
 
 def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def option_text(name: str) -> str:
-    """Return the option a user types for a parameter.
-
-    Examples
-    --------
-    >>> option_text("time_ratio"), option_text("variables")
-    ('--time-ratio', '--variable')
-    """
-    typed = {plural: single for single, plural in SINGULAR.items()}.get(name, name)
-    return f"--{typed.replace('_', '-')}"
-
-
-class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """Leaves the examples as they are, and types and defaults out where they say nothing."""
-
-    def _format_action_invocation(self, action: Action) -> str:
-        if _has(getattr(action, "_typehint", None), bool):
-            return ", ".join(action.option_strings)  # a switch: no value is shown
-        return super()._format_action_invocation(action)
-
-    def _get_help_string(self, action: Action) -> str:
-        text = action.help or ""
-        silent = any(action.default is value for value in (None, False, SUPPRESS))
-        shown = not silent and action.default != () and action.default != {}
-        known = "default" in text.lower() or not action.option_strings
-        return text if known or not shown else f"{text} (default: {_value_text(action.default)})"
-
-
-def _value_text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    if isinstance(value, Mapping):
-        return ",".join(f"{key}={item}" for key, item in value.items())
-    return str(value)
-
-
-class _HelpAll(Action):
-    """Shows the options that ``--help`` leaves out, too."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(nargs=0, **{**settings, "default": SUPPRESS})
-
-    def __call__(self, parser: Any, *_: Any) -> NoReturn:
-        print(parser.format_help(everything=True), end="")
-        raise SystemExit(0)
-
-
-class CommandParser(ArgumentParser):
-    """The parser of one command, made from the signature and docstring of its function.
-
-    Parameters
-    ----------
-    function : callable
-        Parameters without a default are positional. Parameters that are dataclasses or typed
-        dictionaries become groups of options. ``everyday``, a set on it, names the options that
-        ``--help`` shows; ``--help-all`` shows all. ``renamed``, a mapping on it, has the
-        earlier names of options.
-    prog : str
-        The command as typed.
-    """
-
-    def __init__(self, function: Callable[..., None], prog: str) -> None:
-        self._renamed: Mapping[str, str] = getattr(function, "renamed", {})
-        self._hidden: set[str] = set()
-        self._everyday: Collection[str] | None = getattr(function, "everyday", None)
-        documentation = inspect.getdoc(function) or ""
-        body, _, examples = documentation.partition("Examples\n--------\n")
-        super().__init__(
-            prog=prog,
-            description=_plain(body.partition("Parameters\n------")[0]),
-            epilog=f"examples:\n{examples.rstrip()}" if examples else "",
-            add_help=False,
-            formatter_class=_HelpFormatter,
-            print_config="--print_config",
-            exit_on_error=False,
-        )
-        self.add_argument(
-            "-h", "--help", action="help", default=SUPPRESS, help="show the usual options and exit"
-        )
-        self.add_argument("--help_all", action=_HelpAll, help="show all options and exit")
-        self.add_argument("--config", action="config", help="read options from a YAML file")
-        groups = {name: kind for name, kind in _hints(function).items() if _is_group(kind)}
-        settings = [kind for kind in groups.values() if not is_typeddict(kind)]
-        taken = {name for kind in settings for name in _hints(kind)}
-        skip: set[str | int] = {
-            *groups,
-            *(name for name, kind in _hints(function).items() if kind is Given),
-        }
-        self.add_function_arguments(_resolved(function), as_positional=True, skip=skip)
-        documented = _parameter_docs(function)
-        for kind in groups.values():
-            self.add_class_arguments(_mirrored(kind, taken), as_group=True)
-            self._drop(getattr(kind, "without_effect", ()))
-            documented |= {
-                name: text
-                for name, text in _parameter_docs(kind).items()
-                if name.partition(".")[0] in _hints(kind)
-                and not (is_typeddict(kind) and name in taken)
-            }
-        for group in self._action_groups:
-            own = group.title == _summary(function)
-            group.title = "arguments" if own else _plain(group.title or "").partition(";")[0]
-        for action in self._actions:
-            self._polish(action, documented)
-        self.usage = " ".join([prog, *self._needed(), "[options]"])
-
-    def _drop(self, without_effect: Sequence[str]) -> None:
-        """Remove options, and choices ``option=choice``, that cannot change a result."""
-        for text in without_effect:
-            name, _, choice = text.partition("=")
-            action = next(action for action in self._actions if action.dest == name)
-            if choice:
-                action.left_out = choice  # type: ignore[attr-defined]
-            else:
-                self._hidden.add(name)
-
-    def _shown(self, action: Action) -> bool:
-        """Tell whether ``--help`` shows an option."""
-        if action.dest in self._hidden:
-            return False
-        if self._everyday is None or not action.option_strings:
-            return "." not in action.dest
-        return action.dest in self._everyday or action.dest in _ALWAYS_SHOWN
-
-    def format_help(self, formatter: Any = None, *, everything: bool = False) -> str:
-        """Return the help: of the usual options, or of all."""
-        hidden = {
-            action: action.help
-            for action in self._actions
-            if action.dest in self._hidden or not (everything or self._shown(action))
-        }
-        for action in hidden:
-            action.help = SUPPRESS
-        try:
-            text: str = super().format_help(formatter)
-        finally:
-            for action, help_text in hidden.items():
-                action.help = help_text
-        more = len(hidden) > len(self._hidden)
-        return f"{text.rstrip()}\n\nmore options: {self.prog} --help-all\n" if more else text
-
-    def _needed(self) -> list[str]:
-        """Return the arguments that have no name, as the help shows them."""
-        positional = (action for action in self._actions if not action.option_strings)
-        return [a.dest.upper() + (" ..." if a.nargs == "+" else "") for a in positional]
-
-    def _polish(self, action: Action, documented: Mapping[str, str]) -> None:
-        """Show an option as the user may type it."""
-        if action.help is None or action.dest in documented:
-            action.help = documented.get(action.dest, action.help)
-        if action.dest == "print_config":
-            action.help = "print all options as YAML and exit"
-            action.metavar = ""
-        if not action.option_strings:
-            action.metavar = action.dest.upper()
-            kind = getattr(action, "_typehint", None)
-            if _is_list(kind):  # several words; jsonargparse checks each of them by itself
-                action.nargs, action._typehint = "+", get_args(_list_part(kind))[0]  # type: ignore[attr-defined]
-            return
-        short = [f"-{key}" for key, name in SHORT_NAMES.items() if name == action.dest]
-        option = option_text(action.dest)
-        action.option_strings = [*short, option]
-        kind = getattr(action, "_typehint", None)
-        choices = [c for c in _choices(kind) if c != getattr(action, "left_out", None)]
-        if choices:
-            plugins = ", or of a plug-in" if str in _flat(kind) else ""
-            action.help = f"{action.help}; one of {', '.join(choices)}{plugins}"
-            kind = action._typehint = _as_text(kind)  # type: ignore[attr-defined]
-        action.metavar = _metavar(kind) if kind is not None else action.metavar
-        if choices and action.metavar == "TEXT":
-            action.metavar = "NAME"
-        if _has(kind, bool) and action.default is not False:
-            action.option_strings.append(f"--no-{option[2:]}")
-
-    def canonical(self, argv: Sequence[str]) -> Iterator[str]:
-        """Yield ``argv`` in jsonargparse's spelling: each option once, as ``--name=value``.
-
-        Raises
-        ------
-        InputError
-            If an option is unknown or lacks its value.
-        """
-        lists: dict[str, list[str]] = {}
-        together: list[str] = []  # several positional words, which options may stand between
-        several = any(action.nargs == "+" for action in self._actions)
-        words = iter(argv)
-        for word in words:
-            if word == "--":
-                yield from words
-                break
-            if not word.startswith("-") or _is_number(word) or word == "-":
-                if several:
-                    together.append(word)
-                else:
-                    yield word
-                continue
-            typed, equals, value = word.partition("=")
-            action, negated = self._find(typed)
-            kind = getattr(action, "_typehint", None)
-            if action.dest in _NOT_VALUES:
-                yield f"--{action.dest}"
-            elif _has(kind, bool):
-                yield f"--{action.dest}={'false' if negated else value or 'true'}"
-            else:
-                value = value if equals else next(words, "")
-                if not value:
-                    raise InputError(f"{typed} needs a value: see {self.prog} --help")
-                if _is_list(kind):
-                    lists.setdefault(action.dest, []).append(value)
-                else:
-                    yield f"--{action.dest}={_mapping_text(kind, value)}"
-        for name, values in lists.items():
-            kind = next(a for a in self._actions if a.dest == name)._typehint  # type: ignore[attr-defined]
-            yield f"--{name}={_list_text(kind, values)}"
-        yield from together
-
-    def _find(self, typed: str) -> tuple[Action, bool]:
-        """Return the option a user typed, and whether it was negated with ``--no-``."""
-        if not typed.startswith("--"):
-            name = SHORT_NAMES.get(typed[1:], "")
-        else:
-            name = typed[2:].replace("-", "_")
-            name = SINGULAR.get(name, name)
-        options = {
-            action.dest: action
-            for action in self._actions
-            if action.option_strings and action.dest not in self._hidden
-        }
-        if name not in options and name in self._renamed:
-            warnings.warn(f"{typed} is called {option_text(self._renamed[name])} now", stacklevel=2)
-            name = self._renamed[name]
-        if name in options and typed not in ("--", "-"):
-            return options[name], False
-        positive = name.removeprefix("no_")
-        if positive in options and _has(getattr(options[positive], "_typehint", None), bool):
-            return options[positive], True
-        choices = [text for action in options.values() for text in action.option_strings]
-        close = difflib.get_close_matches(typed, choices, n=1, cutoff=0.6)
-        question = f" did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"unknown option {typed!r}:{question} See {self.prog} --help")
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise one line in the user's words; jsonargparse's own speaks of keys and types."""
-        tail = f"see {self.prog} --help"
-        if "are required" in message or "is required" in message:
-            raise InputError(f"{self.prog} needs {' '.join(self._needed())}: {tail}") from ex
-        known = {action.dest: action for action in self._actions}
-        unknown = re.search(r"Option '([^']+)' is not accepted", message)
-        if unknown:
-            close = difflib.get_close_matches(unknown[1], known, n=1)
-            question = f": did you mean {close[0]!r}?" if close else ""
-            raise InputError(
-                f"unknown option {unknown[1]!r} in the configuration{question}"
-            ) from ex
-        faulty = known.get((re.findall(r'Parser key "([\w.]+)"', message) or [""])[0])
-        kind = getattr(faulty, "_typehint", None)
-        if faulty is None or kind is None:
-            raise InputError(f"{' '.join(message.split())}: {tail}") from ex
-        option = faulty.option_strings[-1] if faulty.option_strings else faulty.dest.upper()
-        value = re.findall(r"(?:Given|Got) value: (.*)", message)
-        given = f", not {value[-1].strip()}" if value else ""
-        raise InputError(f"{option} must be {_type_text(kind)}{given}: {tail}") from ex
-
-
-def _summary(item: Any) -> str:
-    return (inspect.getdoc(item) or "").partition("\n")[0].rstrip(".")
-
-
-def _plain(text: str) -> str:
-    """Return documentation without the marks of its markup."""
-    return _ROLE.sub(r"\1", text).replace("``", "").strip()
-
-
-def _parameter_docs(item: Any, prefix: str = "") -> dict[str, str]:
-    """Return what a docstring says of each parameter; ``a, b : type`` stands for both."""
-    found = {}
-    for entry in docstring_parser.parse(inspect.getdoc(item) or "").params:
-        for name in entry.arg_name.split(","):
-            text = " ".join(_plain(entry.description or "").split())
-            found[prefix + name.strip()] = (text[:1].lower() + text[1:]).rstrip(".")
-    for name, hint in _hints(item).items():
-        if _is_group(hint) and _is_group(item):
-            found |= _parameter_docs(hint, f"{prefix}{name}.")
-    return found
-
-
-def _parts(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-
-
-def _has(kind: Any, wanted: type) -> bool:
-    return wanted in _parts(kind)
-
-
-def _list_part(kind: Any) -> Any:
-    for part in _parts(kind):
-        origin = get_origin(part)
-        if isinstance(origin, type) and issubclass(origin, Sequence):
-            return part
-    return None
-
-
-def _is_list(kind: Any) -> bool:
-    return _list_part(kind) is not None
-
-
-def _is_mapping(kind: Any) -> bool:
-    origins = (get_origin(part) for part in _parts(kind))
-    return any(isinstance(origin, type) and issubclass(origin, Mapping) for origin in origins)
-
-
-def _list_text(kind: Any, values: list[str]) -> str:
-    """Write ``a,b`` and repeated values as one YAML list."""
-    if len(values) == 1 and values[0].startswith("["):
-        return values[0]
-    items = [item.strip() for value in values for item in value.split(",") if item.strip()]
-    texts = str in get_args(_list_part(kind))
-    return f"[{', '.join(json.dumps(item) if texts else item for item in items)}]"
-
-
-def _mapping_text(kind: Any, value: str) -> str:
-    """Write ``a=1,b=x,y`` as a YAML mapping where a mapping is wanted: a is 1, b is ``x,y``."""
-    if not _is_mapping(kind) or "=" not in value or value.startswith("{"):
-        return value
-    pairs = [item.partition("=") for item in re.split(r",(?=[^,=]*=)", value)]
-    return json.dumps({key.strip(): yaml.safe_load(text) for key, _, text in pairs}, default=str)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _metavar(kind: Any) -> str:
-    if _is_mapping(kind):
-        return "NAME=VALUE,..."
-    if _is_list(kind):
-        items = get_args(_list_part(kind))
-        unit = "NAME" if str in items else "NUMBER"
-        return (
-            ",".join([unit] * len(items))
-            if Ellipsis not in items[1:] and items[1:]
-            else (f"{unit},...")
-        )
-    for plain, metavar in ((int, "N"), (float, "NUMBER"), (bool, "")):
-        if _has(kind, plain):
-            return metavar
-    return "TEXT"
-
-
-def _type_text(kind: Any) -> str:
-    if _is_mapping(kind):
-        return "name=value pairs separated by commas"
-    if _is_list(kind):
-        items = [item for item in get_args(_list_part(kind)) if item is not Ellipsis]
-        what = "names" if str in items else "numbers"
-        count = f"{len(items)} " if len(items) > 1 else ""
-        return f"{count}{what} separated by commas"
-    names = [getattr(part, "__name__", str(part)) for part in _parts(kind)]
-    return " or ".join(_PLAIN_TYPES.get(name, name) for name in names if name != "NoneType")

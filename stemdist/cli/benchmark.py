@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import default_output, expert_folder, output_results, write_report
 from stemdist.cli.sources import series_and_settings
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from stemdist.forecast import ForecastTask
 
 
+@usual_options(
+    "output shares metric jobs device methods references ratios distill seeds forecasters",
+    "updates recipe variables select null_value start step_minutes lookback horizon split",
+    "calendar targets graph",
+)
 def benchmark(
     data: list[str],
     *,
@@ -94,16 +100,6 @@ def benchmark(
             f"({first['error']}). The results of the others are kept: correct the cause and run "
             "the same command again"
         )
-
-
-benchmark.everyday = frozenset(  # type: ignore[attr-defined]
-    (
-        *("output", "shares", "metric", "jobs", "device"),
-        *("methods", "references", "ratios", "distill", "seeds", "forecasters", "updates"),
-        *("recipe", "variables", "select", "null_value", "start", "step_minutes"),
-        *("lookback", "horizon", "split", "calendar", "targets", "graph"),
-    )
-)
 
 
 def _tasks(

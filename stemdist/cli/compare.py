@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
-from stemdist.cli.arguments import Given
+from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, print_fields
+from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import default_output, output_results, write_report, write_tables
 from stemdist.cli.sources import refuse, task_of
 from stemdist.data import OpenOptions
@@ -14,10 +14,13 @@ from stemdist.evaluate import EvaluationSettings
 from stemdist.forecast import TaskOptions
 from stemdist.types import ErrorName
 
-if TYPE_CHECKING:
-    pass
 
-
+@usual_options(
+    "output metric jobs device forecasters seeds updates learning_rates test_windows",
+    "recipe variables select null_value start step_minutes lookback horizon split",
+    "calendar targets graph",
+    renamed={"methods": "references"},
+)
 def compare(
     data: str,
     *,
@@ -82,14 +85,3 @@ def compare(
         lambda path: report_evaluation(path, comparison, task=whole, column=metric), folder
     )
     print_fields("written", written)
-
-
-compare.everyday = frozenset(  # type: ignore[attr-defined]
-    (
-        *("output", "metric", "jobs", "device"),
-        *("forecasters", "seeds", "updates", "learning_rates", "test_windows"),
-        *("recipe", "variables", "select", "null_value", "start", "step_minutes"),
-        *("lookback", "horizon", "split", "calendar", "targets", "graph"),
-    )
-)
-compare.renamed = {"methods": "references"}  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemdist.cli.arguments import Given, chosen_options
+from stemdist.cli.arguments import chosen_options, usual_options
 from stemdist.cli.console import (
     Console,
     bytes_text,
@@ -15,6 +15,7 @@ from stemdist.cli.console import (
     print_next,
     share_text,
 )
+from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import (
     default_output,
     expert_folder,
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from stemdist.distill import DistilledSet
 
 
+@usual_options(
+    "method effort output device time_ratio space_ratio experts labels seed recipe",
+    "variables select null_value start step_minutes lookback horizon calendar graph",
+)
 def distill(
     data: str,
     *,
@@ -113,16 +118,6 @@ def distill(
     )
 
 
-distill.everyday = frozenset(  # type: ignore[attr-defined]
-    (
-        *("method", "effort", "output", "device"),
-        *("time_ratio", "space_ratio", "experts", "labels", "seed"),
-        *("recipe", "variables", "select", "null_value", "start", "step_minutes"),
-        *("lookback", "horizon", "calendar", "graph"),
-    )
-)
-
-
 def _quoted(path: str | Path) -> str:
     text = str(path)
     return f"'{text}'" if " " in text else text
@@ -157,7 +152,7 @@ def _device_memory(peak_bytes: int) -> list[tuple[str, str]]:
 
 
 def _experts(experts: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Say who answered, with which shares."""
+    """Return the experts' families with their stacking weights."""
     shares: Counter[str] = Counter()
     for expert in experts:
         shares[expert["family"]] += expert["weight"]
@@ -166,7 +161,7 @@ def _experts(experts: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _errors(history: list[dict[str, float]]) -> list[tuple[str, str]]:
-    """Say by how much each round lowered the validation error of its judges."""
+    """Return by how much each round lowered the validation error of its judges."""
     first, last = ([row for row in history if row.get("round", 1) == n] for n in (1, 2))
     start, best = _start_and_best(first)
     what = "after the first round" if last else "of the result"
@@ -178,17 +173,17 @@ def _errors(history: list[dict[str, float]]) -> list[tuple[str, str]]:
     if last:
         start, best = _start_and_best(last)
         kept = " (left out: it was not better)" if best == start else ""
-        lines.append(("", f"last round, with more families: {start:.4f} -> {best:.4f}{kept}"))
+        lines.append(("final round", f"{start:.4f} -> {best:.4f} with more families{kept}"))
     return lines
 
 
 def _finalists(errors: dict[str, float] | None) -> list[tuple[str, str]]:
-    """Say what judges who trained longer found, if there was something to compare."""
+    """Say what judges with longer training found, if there was something to compare."""
     if errors is None:
         return []
     start, result = (errors[name] ** 0.5 for name in ("start", "result"))
     kept = " (the start is kept)" if start < result else ""
-    return [("", f"by judges who trained longer: {start:.4f} -> {result:.4f}{kept}")]
+    return [("final check", f"{start:.4f} -> {result:.4f} with longer training{kept}")]
 
 
 def _start_and_best(rows: list[dict[str, float]]) -> tuple[float, float]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
-from stemdist.cli.arguments import Given
+from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, print_fields
+from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import (
     default_output,
     expert_folder,
@@ -20,12 +20,14 @@ from stemdist.errors import InputError
 from stemdist.evaluate import EvaluationSettings
 from stemdist.types import ErrorName
 
-if TYPE_CHECKING:
-    pass
-
 _OF_TRAINED = {"test_windows", "season_steps"}
 
 
+@usual_options(
+    "data beside output metric jobs device forecasters references seeds updates",
+    "learning_rates test_windows recipe select null_value start step_minutes",
+    renamed={"methods": "references"},
+)
 def evaluate(
     distilled: str,
     *,
@@ -126,16 +128,6 @@ def evaluate(
         folder,
     )
     print_fields("written", written)
-
-
-evaluate.everyday = frozenset(  # type: ignore[attr-defined]
-    (
-        *("data", "beside", "output", "metric", "jobs", "device"),
-        *("forecasters", "references", "seeds", "updates", "learning_rates", "test_windows"),
-        *("recipe", "select", "null_value", "start", "step_minutes"),
-    )
-)
-evaluate.renamed = {"methods": "references"}  # type: ignore[attr-defined]
 
 
 def _evaluate_trained(

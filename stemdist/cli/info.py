@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from stemdist.cli.arguments import option_text
 from stemdist.cli.console import (
     Console,
     bytes_text,
@@ -20,6 +18,7 @@ from stemdist.cli.console import (
     print_next,
     share_text,
 )
+from stemdist.cli.parser import option_text
 from stemdist.cli.sources import is_distilled, raw_of, series_and_settings
 from stemdist.data import OpenOptions
 from stemdist.data.dimensions import find_dimensions
@@ -31,9 +30,6 @@ from stemdist.data.series import (
 )
 from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions, TaskSettings
-
-if TYPE_CHECKING:
-    pass
 
 SCAN_BLOCK_VALUES = 4_000_000
 SHOWN_GAPS = 3

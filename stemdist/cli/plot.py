@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,9 +10,6 @@ from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import default_output, output_file
 from stemdist.errors import InputError
 from stemdist.types import ErrorName
-
-if TYPE_CHECKING:
-    pass
 
 
 def plot(

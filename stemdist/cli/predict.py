@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from stemdist.cli.arguments import Given
 from stemdist.cli.console import Console, print_fields
+from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import default_output, output_file
 from stemdist.cli.sources import refuse, series_of
 from stemdist.data import OpenOptions

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from stemdist.cli.arguments import option_text
+from stemdist.cli.parser import option_text
 from stemdist.data import OpenOptions, dataset_recipe, list_datasets, open_raw, open_series
 from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions, TaskSettings, settings_for

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemdist.cli.arguments import Given
+from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, duration_text, print_fields, print_next
+from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import (
     default_output,
     expert_folder,
@@ -91,6 +92,11 @@ class TeachOptions:
         return StudentSettings.of(self.method, weights=self.weights, training=training, **changes)
 
 
+@usual_options(
+    "method data output validation device student teachers weights updates learning_rate",
+    "seed patience recipe variables select null_value start step_minutes lookback horizon",
+    "split calendar targets graph",
+)
 def teach(
     *,
     data: str | None = None,
@@ -178,16 +184,6 @@ def teach(
             f"stemdist deploy {target} -o {target.name}.onnx",
         ]
     )
-
-
-teach.everyday = frozenset(  # type: ignore[attr-defined]
-    (
-        *("method", "data", "output", "validation", "device", "student", "teachers"),
-        *("weights", "updates", "learning_rate", "seed", "patience"),
-        *("recipe", "variables", "select", "null_value", "start", "step_minutes"),
-        *("lookback", "horizon", "split", "calendar", "targets", "graph"),
-    )
-)
 
 
 def _spelled_out(options: TeachOptions) -> TeachOptions:

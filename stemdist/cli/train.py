@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemdist.cli.arguments import Given
+from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, duration_text, print_fields, print_next
+from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import default_output, output_folder, remove_work, work_folder
 from stemdist.cli.sources import is_distilled, matching_task, refuse, task_of
 from stemdist.data import OpenOptions
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from stemdist.forecast import FittedForecaster
 
 
+@usual_options(
+    "forecaster output data hyperparameters device updates batch_windows learning_rate",
+    "loss quantiles patience seed recipe variables select null_value start step_minutes",
+    "lookback horizon split calendar targets graph",
+)
 def train(
     training_set: str,
     *,
@@ -102,16 +108,6 @@ def train(
     own = None if is_distilled(training_set) else training_set
     real_data = own or data or fitted.record.get("source_name") or "DATA"
     print_next([f"stemdist predict {target} {real_data} -o forecast.nc"])
-
-
-train.everyday = frozenset(  # type: ignore[attr-defined]
-    (
-        *("forecaster", "output", "data", "hyperparameters", "device"),
-        *("updates", "batch_windows", "learning_rate", "loss", "quantiles", "patience", "seed"),
-        *("recipe", "variables", "select", "null_value", "start", "step_minutes"),
-        *("lookback", "horizon", "split", "calendar", "targets", "graph"),
-    )
-)
 
 
 def _summary(fitted: FittedForecaster, target: Path) -> list[tuple[str, str]]:

@@ -97,7 +97,7 @@ EFFORTS: dict[str, dict[str, dict[str, Any]]] = {
         "default": {
             "experts": ("mlp",),
             "extra_experts": 0,
-            "expert_training": {"updates": 300},
+            "expert_training": {"updates": 200},
             "synthesizer": "selection",
             "judge_seeds": 1,
         },

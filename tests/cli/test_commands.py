@@ -15,7 +15,7 @@ from cli_cases import QUICK_DISTILL, Run, weather
 
 import stemdist.cli
 from stemdist.cli import COMMANDS, Command
-from stemdist.cli.arguments import CommandParser
+from stemdist.cli.parser import CommandParser
 from stemdist.distill import DistilledSet
 from stemdist.distill.synthesizer import Synthesizer
 
@@ -147,10 +147,10 @@ def test_a_last_round_is_told_and_options_may_hold_commas(run: Run, made: Path) 
     assert record["settings"]["synthesizer_options"]["final_surrogates"] == "gru"
     last = [row["validation"] ** 0.5 for row in record["history"] if row["round"] == 2]
     assert len(last) == 1 + 2  # the start, and two iterations
-    assert f"last round, with more families: {last[0]:.4f} -> {min(last):.4f}" in outcome.out
+    assert f"final round     {last[0]:.4f} -> {min(last):.4f} with more families" in outcome.out
     assert "after the first round" in outcome.out
     start, result = (error**0.5 for error in record["finalists"].values())
-    assert f"judges who trained longer: {start:.4f} -> {result:.4f}" in outcome.out
+    assert f"final check     {start:.4f} -> {result:.4f} with longer training" in outcome.out
     assert ("(the start is kept)" in outcome.out) == (start < result)
 
 

@@ -62,18 +62,20 @@ def call(function: Callable[..., None], prog: str, argv: Sequence[str]) -> None:
     values = parser.parse_args(canonical)
     explicit = vars(parser.parse_args(canonical, defaults=False).as_flat())
     chosen = Given(name for name, value in explicit.items() if _says_something(value))
+    console: Console = _build(Console, values)
+    for note in dict.fromkeys(parser.notes):
+        console.note(note)
     arguments: dict[str, Any] = {}
     for name, kind in type_hints(function).items():
         if kind is Given:
             arguments[name] = chosen
+        elif kind is Console:
+            arguments[name] = console
         elif is_typeddict(kind):
             names = (key for key in kind.__annotations__ if values.get(key) is not None)
             arguments[name] = {key: _tuples(values[key]) for key in names}
         else:
             arguments[name] = _build(kind, values) if is_group(kind) else values[name]
-    console = next(item for item in arguments.values() if isinstance(item, Console))
-    for note in dict.fromkeys(parser.notes):
-        console.note(note)
     with console.installed():
         function(**arguments)
 

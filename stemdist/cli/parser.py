@@ -137,13 +137,14 @@ class CommandParser(ArgumentParser):
         documented = _parameter_docs(function)
         for kind in groups.values():
             self.add_class_arguments(as_dataclass(kind, taken), as_group=True)
-            self._drop(getattr(kind, "without_effect", ()))
             documented |= {
                 name: text
                 for name, text in _parameter_docs(kind).items()
                 if name.partition(".")[0] in type_hints(kind)
                 and not (is_typeddict(kind) and name in taken)
             }
+        for kind in groups.values():
+            self._drop(getattr(kind, "without_effect", ()))
         for group in self._action_groups:
             own = group.title == _summary(function)
             group.title = "arguments" if own else _plain(group.title or "").partition(";")[0]

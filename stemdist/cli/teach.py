@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, duration_text, print_fields, print_next
@@ -64,6 +64,14 @@ class TeachOptions:
     teacher_training : TrainingSettings
         How teachers are trained.
     """
+
+    without_effect: ClassVar[tuple[str, ...]] = (
+        "quantiles",
+        "loss=quantile",
+        "teacher_training.quantiles",
+        "teacher_training.loss=quantile",
+    )
+    """Options of the trainings that teaching refuses: it is for forecasts of one number."""
 
     method: TeachMethod = "soft-labels"
     student: ForecasterName | None = None

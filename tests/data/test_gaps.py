@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stemdist.data.gaps import fill_forward, window_starts
+from stemdist.data.gaps import fill_forward, gapless_starts, window_starts
 from stemdist.errors import InputError
 
 NO_GAPS = np.zeros(0, dtype=np.int64)
@@ -75,3 +75,32 @@ def test_fill_forward_equals_pandas(values, limit):
     np.testing.assert_array_equal(fill_forward(values, limit), expected)
     deep = fill_forward(np.stack([values, values], axis=-1), limit)
     np.testing.assert_array_equal(deep[..., 1], expected)
+
+
+def test_no_runs_in_a_part_that_is_too_short():
+    assert gapless_starts(5, 3, 4, NO_GAPS).tolist() == []
+    assert gapless_starts(5, 9, 5, NO_GAPS).tolist() == []
+    assert gapless_starts(5, 9, 4, NO_GAPS).tolist() == [5]
+    assert gapless_starts(0, 3, 1, np.array([0, 1])).tolist() == [0, 1, 2]
+
+
+def test_message_without_gaps_or_a_name():
+    with pytest.raises(InputError) as found:
+        window_starts(0, 4, 3, 2, NO_GAPS)
+    assert str(found.value) == (
+        "the series part has 4 time steps: no window of lookback 3 + horizon 2 = 5 steps fits in. "
+        "Use a shorter --lookback or --horizon, a longer series, or another --split"
+    )
+    with pytest.raises(InputError, match=r"fits in without crossing one of its 2 time gaps\. Use"):
+        window_starts(0, 8, 3, 2, np.array([3, 4]))
+
+
+def test_fill_forward_keeps_type_and_what_is_whole():
+    whole = np.ones((3, 2), dtype=np.float32)
+    assert fill_forward(whole, limit=1) is whole
+    gappy = np.array([[np.nan], [1.5], [np.nan]], dtype=np.float32)
+    filled = fill_forward(gappy, limit=1)
+    assert filled.dtype == np.float32
+    assert filled.ravel().tolist() == [0.0, 1.5, 1.5]
+    assert fill_forward(gappy, limit=0).ravel().tolist() == [0.0, 1.5, 0.0]
+    assert fill_forward(np.array([np.inf, 2.0, np.nan]), limit=3).tolist() == [0.0, 2.0, 2.0]

@@ -48,3 +48,46 @@ def test_nothing_to_scale():
         Scaler(mean=(1.0,), scale=(0.0,))
     with pytest.raises(InputError, match="one of each per feature"):
         Scaler(mean=(1.0, 2.0), scale=(1.0,))
+
+
+def test_constant_is_relative_to_the_level():
+    for level, spread in ((0.0, 1e-20), (1e6, 1.0)):
+        values = np.array([level - spread, level + spread]).reshape(2, 1, 1)
+        assert Scaler.fit(values, ("a",)).scale[0] == pytest.approx(spread)
+    nearly = np.array([1e6 - 0.05, 1e6 + 0.05]).reshape(2, 1, 1)  # below 1e-7 of the level
+    for sign in (1, -1):
+        with pytest.raises(InputError, match=r"'a' is constant \(-?1e\+06\) in the training part"):
+            Scaler.fit(sign * nearly, ("a",))
+
+
+def test_spread_of_more_steps_than_one_block():
+    values = np.zeros((600, 1, 1), dtype=np.float32)
+    values[0], values[255], values[256], values[599] = 3.0, -3.0, 5.0, -5.0
+    values[300] = np.nan
+    scaler = Scaler.fit(values, ("a",))
+    assert scaler.mean == (0.0,)
+    assert scaler.scale[0] == pytest.approx(np.sqrt((9 + 9 + 25 + 25) / 599))
+
+
+def test_squares_that_single_precision_cannot_hold():
+    values = np.array([1e30, 3e30], dtype=np.float32).reshape(2, 1, 1)
+    assert Scaler.fit(values, ("a",)).scale[0] == pytest.approx(1e30, rel=1e-6)
+
+
+def test_rows_of_two_targets():
+    scaler = Scaler(mean=(280.0, -3.0, 7.0), scale=(4.0, 0.5, 9.0))
+    rows = torch.tensor(
+        [[[1.0, 2.0], [0.0, -1.0], [2.0, 0.0], [4.0, -2.0]]]
+    )  # 2 x 2 steps, 2 places
+    physical = [[[284.0, 288.0], [280.0, 276.0], [-2.0, -3.0], [-1.0, -4.0]]]
+    assert scaler.inverse_targets(rows, 2).tolist() == physical
+    assert scaler.scale_targets(torch.tensor(physical), 2).equal(rows)
+    assert scaler.inverse_targets(rows)[0, 3].tolist() == [296.0, 272.0]
+    assert scaler.scale_targets(torch.full((1, 1, 1), 288.0)).tolist() == [[[2.0]]]
+    assert scaler.inverse(torch.tensor([1.0])).tolist() == [284.0]
+
+
+def test_scales_are_finite():
+    for scale in (np.inf, -1.0, np.nan):
+        with pytest.raises(InputError, match="every scale above 0 and finite"):
+            Scaler(mean=(1.0,), scale=(scale,))

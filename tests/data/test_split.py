@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stemdist.data import Split
+from stemdist.data.split import PARTS
 from stemdist.errors import InputError
 
 
@@ -37,3 +38,32 @@ def test_parts_follow_each_other_and_cover_everything(train, validation, steps):
 def test_wrong_shares(shares):
     with pytest.raises(InputError, match=r"three shares .* that sum to 1"):
         Split(train=shares[0], validation=shares[1], test=shares[2])
+
+
+def test_shares_that_floats_cannot_hold():
+    assert 0.29 * 100 < 29  # by the last bit
+    bounds = Split(train=0.29, validation=0.29, test=0.42).boundaries(100)
+    assert bounds == {"train": (0, 29), "validation": (29, 58), "test": (58, 100)}
+    # a sum just above 1 reaches no further than the end
+    over = Split(train=0.5, validation=0.5 + 9e-7, test=0.0).boundaries(10_000_000)
+    assert over == {
+        "train": (0, 5_000_000),
+        "validation": (5_000_000, 10_000_000),
+        "test": (10_000_000, 10_000_000),
+    }
+
+
+def test_sums_may_be_off_by_a_millionth():
+    Split(train=0.6, validation=0.2, test=0.2 + 9e-7)
+    for off in (2e-6, -2e-6):
+        with pytest.raises(InputError, match="sum to 1"):
+            Split(train=0.6, validation=0.2, test=0.2 + off)
+
+
+def test_what_each_share_may_be():
+    Split(train=1.0, validation=0.0, test=0.0)
+    for shares in ((0.6, -0.1, 0.5), (0.6, 0.5, -0.1), (0.0, 0.5, 0.5)):
+        with pytest.raises(
+            InputError, match=r"split is \(.*the first above 0, e\.g\. 0\.6 0\.2 0\.2"
+        ):
+            Split(**dict(zip(PARTS, shares, strict=True)))

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from stemdist.data import SeriesWindows, TensorWindows, materialise
 from stemdist.data.gaps import window_starts
-from stemdist.data.windows import gather_cells
+from stemdist.data.windows import evenly_spaced, gather_cells, target_rows
 from stemdist.errors import InputError
 
 STEPS, LOCATIONS = 20, 4
@@ -159,3 +159,94 @@ def test_windows_are_a_torch_dataset(source):
     assert torch.equal(torch.cat([batch.x for batch in batches]), whole.x)
     with pytest.raises(IndexError, match="are not among"):
         source[len(source)]
+
+    with pytest.raises(InputError, match=r"mask \(5, 3, 2\) and weight \(2,\) do not belong"):
+        TensorWindows(x=x, y=y, mask=y[:, 1:], weight=torch.ones(2))
+    with pytest.raises(InputError, match=r"weight \(3,\) do not belong"):
+        TensorWindows(x=x, y=y, mask=y, weight=torch.ones(3))
+    with pytest.raises(InputError, match="do not belong together"):
+        TensorWindows(x=x, y=y[:, :, :1], mask=y[:, :, :1], weight=torch.ones(2))
+    with pytest.raises(InputError, match="y has 4 rows, which is no multiple of targets=3"):
+        TensorWindows(x=x, y=y, mask=y, weight=torch.ones(2), targets=3)
+    with pytest.raises(InputError, match="targets is 0"):
+        TensorWindows(x=x, y=y, mask=y, weight=torch.ones(2), targets=0)
+
+
+def test_tensor_windows_of_two_targets():
+    x, y = torch.arange(24.0).view(2, 3, 2, 2), torch.arange(16.0).view(2, 4, 2)
+    profile = torch.arange(12.0).view(2, 6)
+    windows = TensorWindows(
+        x=x, y=y, mask=y, weight=torch.tensor([0.5, 1.5]), targets=2, given_profile=profile
+    )
+    assert (windows.n_targets, windows.horizon, windows.rows) == (2, 2, 4)
+    assert windows.location_weight.tolist() == [0.5, 1.5]
+    assert windows.mean_window().tolist() == profile.view(2, 3, 2).tolist()
+    assert windows.inputs(torch.tensor([1])).tolist() == x[1:].tolist()
+    assert windows.inputs(torch.tensor([1]), torch.tensor([1])).equal(x[1:, :, 1:])
+    x, y, mask = windows.batch(torch.tensor([1]))
+    assert mask.equal(y)
+    assert y.tolist() == [[[8, 9], [10, 11], [12, 13], [14, 15]]]
+    moved = windows.to("cpu")
+    assert moved.targets == 2
+    assert moved.mask.equal(windows.mask)
+
+
+def test_rows_are_the_steps_of_one_target_after_the_other():
+    y = torch.tensor([[[[1.0, 10.0]], [[2.0, 20.0]]]])  # (B, L_out, N, C)
+    assert target_rows(y).tolist() == [[[1.0], [2.0], [10.0], [20.0]]]
+    windows = SeriesWindows(
+        values=torch.arange(12.0).view(4, 1, 3),
+        observed=torch.tensor([[[True, True]]] * 3 + [[[True, False]]]),
+        calendar=torch.zeros(4, 0),
+        static=torch.zeros(1, 0),
+        starts=torch.tensor([0]),
+        lookback=2,
+        horizon=2,
+        weight=torch.tensor([2.0]),
+    )
+    x, y, mask = windows.batch(torch.tensor([0]))
+    assert x.tolist() == [[[[0, 1, 2]], [[3, 4, 5]]]]
+    assert y.tolist() == [[[6], [9], [7], [0]]]
+    assert mask.tolist() == [[[1], [1], [1], [0]]]
+    assert (windows.n_targets, windows.rows, windows.n_features) == (2, 4, 3)
+    assert windows.location_weight.tolist() == [2.0]
+    assert windows.pointwise is False
+
+
+def test_copies_keep_what_is_known_of_the_windows(source):
+    y = torch.ones(2, 4, 3)
+    windows = TensorWindows(
+        x=torch.randn(2, 3, 3, 1),
+        y=y,
+        mask=y,
+        weight=torch.tensor([0.5, 1.0, 1.5]),
+        targets=2,
+        pointwise=True,
+    )
+    copied = materialise(windows, torch.tensor([1]), torch.tensor([2, 0]))
+    assert (copied.targets, copied.pointwise) == (2, True)
+    assert copied.weight.tolist() == [1.5, 0.5]
+    assert copied.given_profile.equal(windows.profile[[2, 0]])
+    everywhere = materialise(windows, torch.tensor([1]))
+    assert everywhere.weight.tolist() == [0.5, 1.0, 1.5]
+    assert everywhere.given_profile.equal(windows.profile)
+    assert materialise(source, torch.tensor([0])).pointwise is False
+
+
+def test_evenly_spaced():
+    assert evenly_spaced(9, 3).tolist() == [0, 4, 8]
+    assert evenly_spaced(5, 2).tolist() == [0, 4]
+    assert evenly_spaced(4, 9).tolist() == [0, 1, 2, 3]
+    assert evenly_spaced(7, 1).tolist() == [0]
+    assert evenly_spaced(7, 1).dtype == torch.int64
+    assert evenly_spaced(12, 4).tolist() == [0, 4, 7, 11]  # 3.67 and 7.33 are rounded
+
+
+def test_features_of_the_calendar_alone_or_static_alone(source):
+    plain = source.inputs(torch.tensor([0]))
+    for part, kept in (("static", [0, 1, 2, 3]), ("calendar", [0, 1, 4])):
+        other = replace(source, **{part: getattr(source, part)[:, :0]})
+        assert other.inputs(torch.tensor([0])).equal(plain[..., kept])
+        assert other.n_features == len(kept)
+        profile = source.profile.view(LOCATIONS, 3, 5)[..., kept]
+        torch.testing.assert_close(other.mean_window(), profile)

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stemdist.errors import InputError
-from stemdist.forecast.losses import LOSSES, get_loss, weighted_mean
+from stemdist.forecast.losses import (
+    LOSSES,
+    get_loss,
+    quantile_score,
+    weighted_mean,
+)
+from stemdist.forecast.training_settings import check_quantiles
 
 
 @pytest.mark.parametrize(
@@ -90,3 +96,44 @@ def test_nothing_observed_gives_zero_and_no_gradient():
 def test_a_forecast_that_is_not_a_number_is_seen():
     errors = torch.tensor([[[math.nan, 1.0]]])
     assert weighted_mean(errors, torch.ones(1, 1, 2), torch.ones(2)).isnan()
+
+
+def test_nothing_observed_is_the_only_case_of_zero():
+    tiny = torch.full((1, 1, 1), 1e-9)
+    assert weighted_mean(torch.full((1, 1, 1), 3.0), tiny, torch.ones(1)).item() == pytest.approx(3)
+
+
+# --- quantiles -----------------------------------------------------------------------------------
+
+
+def test_quantile_loss_by_hand():
+    # levels 0.1 and 0.75 of two rows at one location: (B, Q * R, N)
+    forecast = torch.tensor([[[1.0], [5.0], [4.0], [6.0]]])
+    y = torch.tensor([[[2.0], [4.0]]])
+    # row 0: y is 1 above 1 (0.1), 2 below 4 (0.25 * 2); row 1: 1 below 5 (0.9), 2 below 6 (0.5)
+    loss = get_loss("quantile", (0.1, 0.75))(forecast, y)
+    assert loss.shape == (1, 2, 1)
+    assert loss.flatten().tolist() == pytest.approx([0.1 + 0.5, 0.9 + 0.5])
+
+
+def test_score_of_the_median_is_the_absolute_error():
+    forecast, y = torch.tensor([[[3.0, -1.0]]]), torch.tensor([[1.0, 4.0]])
+    assert quantile_score(forecast, y, (0.5,)).tolist() == [[2.0, 5.0]]
+
+
+def test_levels_that_ascend_inside_zero_and_one():
+    assert check_quantiles((0.1, 0.5)) == (0.1, 0.5)
+    assert check_quantiles((0.001, 0.999)) == (0.001, 0.999)
+    assert check_quantiles(("0.25",)) == (0.25,)
+    for wrong in ((), (0.0, 0.5), (0.5, 1.0), (0.5, 0.5), (0.5, 0.1), (0.1, 0.9, 0.5), (-0.1, 2.0)):
+        with pytest.raises(InputError) as found:
+            check_quantiles(wrong)
+        assert str(found.value) == (
+            f"quantiles is {wrong}: give levels above 0 and below 1 in ascending order, "
+            "e.g. 0.1,0.5,0.9"
+        )
+
+
+def test_unknown_loss_names_the_quantile_loss_too():
+    with pytest.raises(InputError, match=r"unknown loss 'pinball'.*mse, quantile"):
+        get_loss("pinball")

@@ -219,3 +219,140 @@ def test_skill():
     assert skill(0.25, 1.0) == 0.75
     assert skill(2.0, 1.0) == -1
     assert math.isnan(skill(0.0, 0.0))
+    assert skill(0.5, 2.0) == 0.75
+
+
+# --- tables and options by hand ------------------------------------------------------------------
+
+
+def one_row(*values):
+    """(1, 1, N) as an array."""
+    return np.array(values, dtype=float).reshape(1, 1, -1)
+
+
+def test_names_of_the_tables():
+    forecast, y, mask = example()
+    errors = forecast_errors(forecast, y, mask)
+    assert errors.by_horizon().index.name == "horizon"
+    assert errors.by_location().index.name == "location"
+    table = errors.by_stratum()
+    assert table.index.name == "stratum"
+    assert list(table.columns) == ["from", "to", "count", "bias", "mae", "rmse"]
+    assert table["from"].tolist() == [-math.inf, *errors.summary.edges]
+    assert table["to"].tolist() == [*errors.summary.edges, math.inf]
+    assert list(errors.metrics()) == list(errors.by_horizon().columns)
+
+
+def test_strata_by_hand():
+    y, weight = one_row(1, 2, 3, 9), np.array([2.0, 0.5, 1.0, 0.5])
+    mask = one_row(1, 1, 1, 0)
+    summary = TargetSummary.of([(y, mask)], edges=(2.0, 3.5))
+    sums = ErrorSums(summary, horizon=1, n_locations=4, weight=weight)
+    table = sums.add(y + one_row(1, -2, 4, 5), y, mask).by_stratum()
+    # 1 | 2 3: the edge belongs to the higher one; nothing above 3.5
+    assert table["count"].tolist() == [2.0, 1.5, 0.0]
+    assert table["bias"].tolist()[:2] == pytest.approx([1, (-2 * 0.5 + 4) / 1.5])
+    assert table["mae"].tolist()[:2] == pytest.approx([1, (2 * 0.5 + 4) / 1.5])
+    assert table["rmse"].tolist()[:2] == pytest.approx([1, math.sqrt((4 * 0.5 + 16) / 1.5)])
+    assert table.loc[2, ["bias", "mae", "rmse"]].isna().all()
+
+
+def test_weights_count_in_every_metric():
+    y, weight = one_row(1, 4), np.array([1.5, 0.5])
+    found = forecast_errors(
+        y + one_row(1, 2), y, np.ones_like(y), weight=weight, scale=np.array([1.0, 4.0])
+    ).metrics()
+    # the first counts three times: mean 7/4, deviations -3/4 and 9/4
+    assert found["mae"] == pytest.approx((3 * 1 + 2) / 4)
+    assert found["crps"] == pytest.approx((3 * 1 + 2) / 4)
+    assert found["bias"] == pytest.approx((3 * 1 + 2) / 4)
+    assert found["rmse"] == pytest.approx(math.sqrt((3 * 1 + 4) / 4))
+    assert found["mape"] == pytest.approx((3 * 1 + 2 / 4) / 4)
+    assert found["mase"] == pytest.approx((3 * 1 + 2 / 4) / 4)
+    assert found["relative_rmse"] == pytest.approx(math.sqrt(7 / (3 * 9 / 16 + 81 / 16)))
+    assert found["relative_mae"] == pytest.approx(5 / (3 * 3 / 4 + 9 / 4))
+
+
+def test_locations_without_a_scale_are_left_out_of_mase():
+    y = one_row(1, 4)
+    found = forecast_errors(y + 3, y, np.ones_like(y), scale=np.array([2.0, math.nan]))
+    assert found.metrics()["mase"] == pytest.approx(1.5)
+    assert math.isnan(found.by_location().loc[1, "mase"])
+    assert math.isnan(forecast_errors(y + 3, y, np.ones_like(y)).metrics()["mase"])
+
+
+def test_near_zero_is_a_tenth_of_the_spread_of_the_targets():
+    y = np.array([-10.0, 10.0, 1.0, 0.9]).reshape(4, 1, 1)
+    summary = TargetSummary(mean=0.0, spread=10.0)
+    sums = ErrorSums(summary, horizon=1, n_locations=1).add(y + 1, y, np.ones_like(y))
+    # 1.0 is no smaller than a tenth of 10, 0.9 is
+    assert sums.metrics()["mape"] == pytest.approx((0.1 + 0.1 + 1) / 3)
+    asked = forecast_errors(y + 1, y, np.ones_like(y), near_zero=5.0).metrics()
+    assert asked["mape"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("levels", "middle"),
+    [
+        ((0.1, 0.4, 0.9), 1),
+        ((0.45, 0.9), 0),
+        ((0.1, 0.2), 1),
+        ((0.4, 0.6), 0),
+    ],
+)
+def test_the_level_nearest_to_the_median_is_the_point_forecast(levels, middle):
+    y = one_row(10.0)
+    forecast = y[:, None] + np.arange(len(levels)).reshape(1, -1, 1, 1)
+    found = forecast_errors(forecast, y, np.ones_like(y), quantiles=levels).metrics()
+    assert found["bias"] == middle
+
+
+def test_crps_of_quantiles_by_hand():
+    y = one_row(10.0, 20.0, np.nan)
+    forecast = np.stack([one_row(8, 24, 0), one_row(11, 26, 0)], 1)
+    mask = one_row(1, 1, 0)
+    found = forecast_errors(forecast, y, mask, quantiles=(0.25, 0.75)).by_location()["crps"]
+    # twice the mean of 0.25 * 2 and 0.25 * 1, of 0.75 * 4 and 0.25 * 6
+    assert found[:2].tolist() == pytest.approx([0.75, 4.5])
+    assert math.isnan(found[2])
+
+
+def test_correlation_by_hand():
+    y = np.array([1.0, 2.0, 3.0, 9.0]).reshape(4, 1, 1)
+    forecast = np.array([2.0, 1.0, 3.0, 9.0]).reshape(4, 1, 1)
+    mask = np.array([1.0, 1.0, 1.0, 0.0]).reshape(4, 1, 1)
+    # deviations -1 0 1 and 0 -1 1: 1 / 2
+    assert forecast_errors(forecast, y, mask).metrics()["correlation"] == pytest.approx(0.5)
+    assert forecast_errors(-forecast, y, mask).metrics()["correlation"] == pytest.approx(-0.5)
+    constant = forecast_errors(np.ones_like(y), y, mask).metrics()["correlation"]
+    assert math.isnan(constant)
+
+
+def test_means_far_from_zero_keep_their_digits():
+    y = 1e8 + np.array([0.0, 1.0, 2.0]).reshape(3, 1, 1)
+    forecast = y + np.array([0.0, 1.0, 0.0]).reshape(3, 1, 1)
+    found = forecast_errors(forecast, y, np.ones_like(y)).metrics()
+    # deviations -1 0 1 of both, and errors 0 1 0: 2 / sqrt(2 * 8 / 3)
+    assert found["correlation"] == pytest.approx(2 / math.sqrt(2 * 8 / 3))
+    assert found["relative_rmse"] == pytest.approx(math.sqrt(1 / 2))
+
+
+def test_adding_returns_the_sums_and_checks_names():
+    y = one_row(1, 3)
+    summary = TargetSummary.of([(y, np.ones_like(y))])
+    sums = ErrorSums(summary, horizon=1, n_locations=2)
+    assert sums.add(y, y, np.ones_like(y)) is sums
+    with pytest.raises(InputError, match=r"shapes \[\(1, 1, 1\), \(1, 1, 2\)\]: all three must"):
+        sums.add(y, y, np.ones((1, 1, 1)))
+    with pytest.raises(InputError, match="horizon is 0"):
+        ErrorSums(summary, horizon=0, n_locations=2)
+    with pytest.raises(InputError, match="n_locations is 0"):
+        ErrorSums(summary, horizon=1, n_locations=0)
+    with pytest.raises(InputError, match="weight has shape"):
+        ErrorSums(summary, horizon=1, n_locations=2, weight=np.ones(3))
+    with pytest.raises(InputError, match="scale has shape"):
+        ErrorSums(summary, horizon=1, n_locations=2, scale=np.ones(3))
+    with pytest.raises(
+        InputError, match="1 of 2 forecasts are NaN or infinite: the forecaster div"
+    ):
+        sums.add(one_row(1, math.inf), y, np.ones_like(y))

@@ -145,21 +145,6 @@ def test_tensor_windows():
     assert part.y.equal(y[[4, 1]][:, :, [1]])
     with pytest.raises(InputError, match=r"x \(5, 3, 2, 1\), y \(4, 4, 2\).*do not belong"):
         TensorWindows(x=x, y=y[1:], mask=y[1:], weight=torch.ones(2))
-
-
-def test_windows_are_a_torch_dataset(source):
-    x, y, mask = source[5]
-    whole = source.batch(torch.arange(len(source)))
-    assert x.shape == whole.x.shape[1:]
-    assert torch.equal(x, whole.x[5])
-    assert torch.equal(y, whole.y[5])
-    assert torch.equal(mask, whole.mask[5])
-    assert torch.equal(source[-1].y, whole.y[-1])
-    batches = list(DataLoader(source, batch_size=3))
-    assert torch.equal(torch.cat([batch.x for batch in batches]), whole.x)
-    with pytest.raises(IndexError, match="are not among"):
-        source[len(source)]
-
     with pytest.raises(InputError, match=r"mask \(5, 3, 2\) and weight \(2,\) do not belong"):
         TensorWindows(x=x, y=y, mask=y[:, 1:], weight=torch.ones(2))
     with pytest.raises(InputError, match=r"weight \(3,\) do not belong"):
@@ -250,3 +235,17 @@ def test_features_of_the_calendar_alone_or_static_alone(source):
         assert other.n_features == len(kept)
         profile = source.profile.view(LOCATIONS, 3, 5)[..., kept]
         torch.testing.assert_close(other.mean_window(), profile)
+
+
+def test_windows_are_a_torch_dataset(source):
+    x, y, mask = source[5]
+    whole = source.batch(torch.arange(len(source)))
+    assert x.shape == whole.x.shape[1:]
+    assert torch.equal(x, whole.x[5])
+    assert torch.equal(y, whole.y[5])
+    assert torch.equal(mask, whole.mask[5])
+    assert torch.equal(source[-1].y, whole.y[-1])
+    batches = list(DataLoader(source, batch_size=3))
+    assert torch.equal(torch.cat([batch.x for batch in batches]), whole.x)
+    with pytest.raises(IndexError, match="are not among"):
+        source[len(source)]

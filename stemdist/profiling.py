@@ -73,7 +73,7 @@ def measure(device: str | torch.device = "cpu") -> Iterator[Cost]:
     _return_freed_memory()
     on_cuda = str(device).startswith("cuda")
     if on_cuda:
-        import torch  # loaded already by whoever computes there; slow to load for the others
+        import torch  # loaded already where a device is used, and slow to load elsewhere
 
         torch.cuda.reset_peak_memory_stats(device)
     mark = _high_water_bytes()

@@ -67,7 +67,7 @@ COMMANDS = {
     ),
     "teach": Command(
         target="stemdist.cli.teach:teach",
-        summary="train a small student on what large teachers answer",
+        summary="train a small student on the outputs of large teachers",
         resumes=True,
     ),
     "predict": Command(
@@ -80,7 +80,7 @@ COMMANDS = {
     ),
     "evaluate": Command(
         target="stemdist.cli.evaluate:evaluate",
-        summary="judge a distilled set, or forecasters that are trained already, on real data",
+        summary="evaluate a distilled set, or trained forecasters, on real data",
         resumes=True,
     ),
     "compare": Command(

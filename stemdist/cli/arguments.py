@@ -46,7 +46,8 @@ def call(function: Callable[..., None], prog: str, argv: Sequence[str]) -> None:
     ----------
     function : callable
         Parameters that are dataclasses become groups of options, one of them
-        :class:`~stemdist.cli.console.Console`; :class:`Given` is supplied where asked for.
+        :class:`~stemdist.cli.console.Console`; :class:`Given` is supplied where a
+        parameter has this type.
     prog : str
         What the user typed to get here, e.g. ``"stemdist train"``.
     argv : sequence of str

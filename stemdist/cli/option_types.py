@@ -46,7 +46,7 @@ def is_mapping(kind: Any) -> bool:
 
 
 def is_group(kind: Any) -> bool:
-    """Say whether a parameter stands for a group of options."""
+    """Say whether a parameter is a group of options."""
     return dataclasses.is_dataclass(kind) or is_typeddict(kind)
 
 

@@ -22,7 +22,7 @@ def output_file(output: str, suffixes: tuple[str, ...], *sources: str) -> Path:
     Parameters
     ----------
     output : str
-        What the user asked for.
+        What the user gave.
     suffixes : tuple of str
         Endings of the formats that can be written.
     *sources : str

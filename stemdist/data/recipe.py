@@ -223,7 +223,7 @@ class DatasetRecipe(Recipe):
     units : str, optional
         Physical units of the target.
     null_value : float, optional
-        Value that stands for "missing" in the file, in the units of the target.
+        Value that means "missing" in the file, in the units of the target.
     select : mapping
         Label to choose along each further dimension, e.g. ``{"level": 500}``.
     frequency_minutes : float, optional

@@ -51,8 +51,8 @@ class WindowSource(Dataset[Batch], ABC):
     lookback: int
     horizon: int
     pointwise: bool = False
-    """True if the targets of a location follow from its own windows alone, as answers of
-    forecasters that look at each location alone do: then windows may be combined freely."""
+    """True if the targets of a location follow from its own windows alone, as soft labels
+    of pointwise forecasters do: then windows may be permuted independently per location."""
 
     @property
     def n_targets(self) -> int:
@@ -267,7 +267,7 @@ class TensorWindows(WindowSource):
         Number of targets C.
     given_profile : Tensor, optional
         (N, L_in * F) profile to use instead of the mean of these windows, which may be too few
-        or too selected to stand for their locations.
+        or too selected to represent their locations.
     pointwise : bool
         As in :class:`WindowSource`.
     """

@@ -78,7 +78,7 @@ class WrappedWindows(WindowSource):
 
 @dataclass(frozen=True, kw_only=True)
 class MovedWindows(WrappedWindows):
-    """Windows of another source, each batch of which is moved to a device when it is asked for.
+    """Windows of another source, each batch of which is moved to a device when it is read.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ class Clusters:
     medoids : Tensor
         (K,) int64, the real location nearest to each centroid.
     representative : {"medoid", "mean"}
-        Which series stands for a cluster.
+        Which series represents a cluster.
     """
 
     labels: Tensor

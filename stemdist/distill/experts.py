@@ -1,4 +1,4 @@
-"""Experts: forecasters trained on the real data, whose answers become labels.
+"""Experts: forecasters trained on the real data, whose forecasts become soft labels.
 
 Shapes: M windows, L_out horizon, N locations, K clusters.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 LEAST_WEIGHT = 0.01
-"""Experts of less weight are not asked: they would cost more than they say."""
+"""Experts of less stacking weight are left out: they cost more than they contribute."""
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Expert:
     cached : bool
         Whether it was trained by an earlier run.
     weight : float
-        Of its answer in that of all experts; who has none is not asked.
+        Stacking weight of its forecast; experts of weight 0 are left out.
     """
 
     family: str
@@ -92,12 +92,12 @@ def train_experts(
     device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> list[Expert]:
-    """Train experts, and weigh them so that their mean answer is best on the validation part.
+    """Train experts, and stack them with the weights that are best on the validation part.
 
     Stacked regression: Breiman, Machine Learning 24, 1996; weights are not negative and sum to 1.
     Families err differently, so that their mean is better than the best of them; so do two of a
-    family, of the one that says most above all. Experts train in parallel where the user says so
-    with ``joblib.parallel_config``, extra ones one after another.
+    family, of the one with the largest stacking weight. Experts train in parallel under
+    ``joblib.parallel_config``, extra ones one after another.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def train_experts(
         Folder in which finished experts and the state of unfinished ones are kept, under a
         hash of data and settings.
     device, progress
-        As in :func:`~stemdist.forecast.train_forecaster`; experts answer where they trained.
+        As in :func:`~stemdist.forecast.train_forecaster`; experts forecast where they trained.
 
     Returns
     -------
@@ -144,9 +144,9 @@ def heaviest_family(experts: Sequence[Expert]) -> str:
 
 
 def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int) -> list[Expert]:
-    """Return the experts with the weights of the best mean answer on ``n_windows`` validation ones.
+    """Return the experts with the weights that are best on ``n_windows`` validation windows.
 
-    Those who would have less than ``LEAST_WEIGHT`` have none.
+    Weights below ``LEAST_WEIGHT`` become 0.
     """
     if len(experts) == 1:  # nothing to weigh: no pass over the validation part
         return [replace(experts[0], weight=1.0)]
@@ -185,7 +185,7 @@ def smallest_mean(moments: Tensor) -> Tensor:
     size = float(moments.diagonal().mean())
     if not 0 < size < np.inf:
         return torch.full((len(moments),), 1 / len(moments), dtype=torch.float64)
-    # Twins are as good as each other: a little of the identity has them share.
+    # Equal experts are equally good: a small multiple of the identity shares the weight.
     identity = 1e-9 * torch.eye(len(moments), dtype=torch.float64)
     root = torch.linalg.cholesky(moments / size + identity).T
     # Least squares of the mean error and of (sum - 1) have the direction that is wanted.
@@ -219,17 +219,17 @@ def _train_one(
 def expert_answers(
     experts: Sequence[Expert], task: ForecastTask, clusters: Clusters, index: Tensor
 ) -> Tensor:
-    """Return the experts' mean answer for training windows at the representatives.
+    """Return the experts' combined forecast for training windows at the representatives.
 
     Parameters
     ----------
     experts : sequence of Expert
         Of one or several families.
     task : ForecastTask
-        Whose training windows are answered.
+        Its training windows are forecast.
     clusters : Clusters
-        Forecasters that see each location alone are asked at the K representatives only;
-        others see all N locations, and their answers are reduced to K.
+        Pointwise forecasters are evaluated at the K representatives only;
+        others at all N locations, and their forecasts are reduced to K.
     index : Tensor
         (M',) training windows.
 
@@ -249,14 +249,14 @@ def expert_answers(
 
 
 def all_pointwise(experts: Sequence[Expert]) -> bool:
-    """Say whether every expert who is asked looks at each location alone."""
+    """Say whether every expert of positive weight is pointwise."""
     return all(expert.forecaster.pointwise for expert in experts if expert.weight > 0)
 
 
 def relabelled(
     source: WindowSource, answers: Tensor, experts: Sequence[Expert], share: float = 1.0
 ) -> RelabelledWindows:
-    """Return windows with targets moved towards the answers (M, L_out, K) of these experts."""
+    """Return windows with targets moved towards these soft labels (M, L_out, K)."""
     pointwise = share == 1 and all_pointwise(experts)
     return RelabelledWindows(source=source, answers=answers, share=share, pointwise=pointwise)
 

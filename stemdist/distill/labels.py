@@ -1,4 +1,4 @@
-"""Where targets come from: what was observed, what an expert answers, or both.
+"""Where targets come from: observations, soft labels of experts, or both.
 
 Shapes: M windows, L_out horizon steps (of each target), K clusters.
 """
@@ -15,18 +15,18 @@ from stemdist.data.wrapped_windows import WrappedWindows
 from stemdist.errors import InputError, unknown_name
 
 EXPERT_SHARE = {"observed": 0.0, "incremental": 0.0, "mixed": 0.5, "expert": 1.0}
-"""Share of the expert's answer in the target at the start, by kind of label.
+"""Share of the soft label in the target at the start, by kind of label.
 
-``incremental`` targets are observed at first and move towards the experts' answers while the
+``incremental`` targets are observed at first and move towards the soft labels while the
 synthesizer works (the value term of CondTSF).
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelabelledWindows(WrappedWindows):
-    """Windows of another source with targets moved towards given answers.
+    """Windows of another source with targets moved towards soft labels.
 
-    Where the expert has a share, unobserved targets are filled by its answer alone.
+    Unobserved targets are filled by the soft label alone.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class RelabelledWindows(WrappedWindows):
     answers : Tensor
         (M, L_out, K) an expert's forecasts for all windows of ``source``, scaled units.
     share : float
-        Share of the answer in the target, in (0, 1].
+        Share of the soft label in the target, in (0, 1].
     pointwise : bool
         Whether targets follow from each location's own windows, as in
         :class:`~stemdist.data.windows.WindowSource`.

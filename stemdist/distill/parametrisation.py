@@ -29,7 +29,7 @@ PARAMETRISATIONS: Registry[type[Parametrisation]] = Registry(
 
 
 class Parametrisation(ABC):
-    """Learned tensors, and the windows they stand for.
+    """Learned tensors, and the windows they encode.
 
     A subclass encodes the windows of ``problem.start`` when it is made. It learns leading
     features, at least the series; the problem puts the others of the start behind them.
@@ -59,7 +59,7 @@ class Parametrisation(ABC):
 
     @property
     def n_numbers(self) -> int | None:
-        """How many numbers stand for ``x`` and ``y``; None for as many as they have."""
+        """How many numbers encode ``x`` and ``y``; None for as many as they have."""
         return sum(tensor.numel() for tensor in self.tensors)
 
 

@@ -1,4 +1,4 @@
-"""How a set is distilled: cluster, select, ask the experts, match, keep the best on validation.
+"""How a set is distilled: cluster, select, label, synthesize, keep the best on validation.
 
 Shapes: M training windows, M_S synthetic windows, N locations, K clusters.
 """
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 CALENDARS = 512
-"""Windows from which the dimensions of the calendar are told."""
+"""Windows from which the rank of the calendar features is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartingPoint:
-    """Relabelled real windows at the representatives: what a synthesizer must beat.
+    """Real windows with labels at the representatives, from which a synthesizer starts.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class StartingPoint:
     clusters : Clusters
         The space axis.
     experts : list of Expert
-        Those who gave the labels; none for observed labels.
+        Those that gave the soft labels; none for observed labels.
     graph : torch_geometric.data.Data
         Graph between the clusters.
     labels : str
@@ -81,7 +81,7 @@ class StartingPoint:
     def answer(self) -> Callable[[WindowSource], Tensor] | None:
         """How experts label synthetic inputs; None where labels are learned.
 
-        Experts that look at all real locations at once cannot answer for a few clusters.
+        Experts that need all real locations at once cannot forecast a few clusters.
         """
         if self.labels not in ("expert", "incremental") or not all_pointwise(self.experts):
             return None
@@ -128,7 +128,7 @@ def starting_point(
     cache : str or Path, optional
         Folder in which trained experts are kept.
     device : str or torch.device
-        Where experts train and answer; everything else stays on the CPU.
+        Where experts train and forecast; everything else stays on the CPU.
     progress : bool, optional
         Show bars; None shows them on a terminal only.
     """
@@ -179,7 +179,7 @@ def n_learned(task: ForecastTask, n_windows: int) -> int:
     """Return how many leading features are learned: the series, and maybe the calendar.
 
     The calendar of a window is equal at all clusters. Where the windows are no more than the
-    dimensions in which calendars vary, no answers to them can tell what the calendar does, and
+    rank of the calendar features, labels cannot determine the effect of the calendar, and
     each cluster learns one of its own. Static features stay what they are.
     """
     n_series = task.n_series_features
@@ -205,7 +205,7 @@ def distill(
     """Distil a task along time and space.
 
     Only the training and validation parts are read. The result is never worse on validation
-    than relabelled real windows, as fresh judges find who train longer than those who chose it.
+    than real windows with the same labels, in a final check by judges with longer training.
 
     Parameters
     ----------

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 KEPT_ANSWERS = 2**24
-"""Experts answer all training windows at once where that is no more numbers, 64 MiB."""
+"""Soft labels of all training windows are kept where they are no more numbers, 64 MiB."""
 
 LONGER = 4
-"""Times the updates of judges of iterates that judges of the result and of the start make."""
+"""Multiplier of the training budget in the final check."""
 
 JUDGED_SERIES = 2**15
 FEWEST_JUDGED_WINDOWS = 8
-"""Window-locations on which forecasters are judged, beyond which more say little more."""
+"""Window-locations on which judges are validated at most; more change their errors little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class DistillationProblem:
     n_learned : int
         Leading features that may be learned: the series, or those of the calendar too.
     answer : callable, optional
-        The experts' answer (B, R, K) to the inputs of any windows, so that labels follow the
+        The experts' forecast (B, R, K) of the inputs of any windows, so that labels follow the
         inputs while they move; without it ``y`` is learned freely.
     parametrisation : str
         How the windows are stored while they are learned; see ``PARAMETRISATIONS``.
@@ -111,8 +111,8 @@ class DistillationProblem:
     ) -> tuple[TensorWindows, Data]:
         """Return random training windows at random real locations.
 
-        Where experts answer, their answers are the targets; else windows are labelled as the start
-        is. Experts who need to see all locations at once cannot be asked about a few of them: there
+        Where experts give soft labels, these are the targets; else windows are labelled as the
+        start is. Experts that need all locations at once cannot forecast a few of them: there
         the clusters' representatives, whose labels are known, are the real locations.
 
         Parameters
@@ -145,7 +145,7 @@ class DistillationProblem:
 
     @cached_property
     def _answered(self) -> WindowSource | None:
-        """The training windows with the experts' answers, where there are few enough to keep."""
+        """The training windows with soft labels, where there are few enough to keep."""
         train = self.task.train
         if self.answer is None or len(train) * train.rows * train.n_locations > KEPT_ANSWERS:
             return None
@@ -177,10 +177,10 @@ class DistillationProblem:
     def better_of_finalists(
         self, start: TensorWindows, result: TensorWindows
     ) -> tuple[TensorWindows, dict[str, float] | None]:
-        """Judge the start and a result once more, by fresh forecasters who train longer.
+        """Compare the start and a result by fresh judges with longer training (the final check).
 
-        Iterates are many and their judges train briefly: the best of them may owe that to chance,
-        or teach fast rather than well.
+        Iterates are many and their judges train briefly: the best of them may be best by chance,
+        or only for short trainings.
 
         Parameters
         ----------

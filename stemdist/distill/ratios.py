@@ -32,7 +32,7 @@ def stored_bytes(
     settings : TaskSettings
         They say which features are of the calendar or static, and so shared by clusters or times.
     n_numbers : int, optional
-        Numbers that stand for learned features and targets; by default all of them.
+        Numbers that encode learned features and targets; by default all of them.
     """
     m, k = len(distilled), distilled.n_locations
     n_own = features_of_clusters(distilled, settings)

@@ -97,7 +97,7 @@ def contiguous_windows(source: WindowSource, n_windows: int, seed: int) -> Tenso
     ones overlap more, so that their series take less to store (the parametrisation ``series``).
     The windows are cut into blocks of that length, none across a gap in time; the blocks whose
     mean is nearest to each k-means centroid of the blocks' means are chosen, and the last of them
-    are shortened to the number asked for. The seed matters through k-means only.
+    are shortened to the requested number. The seed matters through k-means only.
     """
     count = math.isqrt(n_windows)
     blocks = _blocks(_start_steps(source), -(-n_windows // count))
@@ -159,7 +159,7 @@ def _shares(sizes: np.ndarray, total: int) -> np.ndarray:
 
 def _lloyd(points: np.ndarray, n_clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     with warnings.catch_warnings():
-        # Repeated windows give fewer clusters than asked for; callers can deal with that.
+        # Repeated windows give fewer clusters than requested; callers can deal with that.
         warnings.filterwarnings("ignore", "Number of distinct clusters", ConvergenceWarning)
         clustering = KMeans(n_clusters, n_init=1, random_state=seed).fit(points)
     return clustering.labels_, clustering.cluster_centers_

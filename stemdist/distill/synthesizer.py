@@ -49,7 +49,7 @@ class SyntheticState:
     Parameters
     ----------
     parametrisation : Parametrisation
-        The learned tensors and the windows they stand for.
+        The learned tensors and the windows they encode.
     optimizer : torch.optim.Optimizer
         Over the learned tensors.
     average : float
@@ -117,7 +117,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     Attributes
     ----------
     relabel : float
-        Share of the experts' answer to the moved inputs that enters ``y`` after each iteration:
+        Share of the soft labels of the moved inputs that enters ``y`` after each iteration:
         0 leaves ``y`` as learned, 1 replaces it (CondTSF's value term is what lies between).
     average : float
         Iterates are running means of the learned tensors, which keep this share in every step;
@@ -131,7 +131,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         The best iterate, never worse on validation than the start as its parametrisation can
         write it.
     n_numbers_ : int or None
-        How many numbers stand for ``x`` and ``y`` of ``windows_``; None for as many as they have.
+        How many numbers encode ``x`` and ``y`` of ``windows_``; None for as many as they have.
     history_ : list of dict
         Per iteration: ``iteration``, ``loss`` and ``validation`` (relative squared error).
     earlier_seconds_ : float

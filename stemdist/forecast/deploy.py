@@ -212,7 +212,7 @@ def format_of(path: Path) -> Format:
 
 
 def deployment_metadata(fitted: FittedForecaster) -> dict[str, Any]:
-    """Return what a user of the file must know of its inputs and outputs, as JSON types.
+    """Return the description of the file's inputs and outputs, as JSON types.
 
     Returns
     -------

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def shape_of(source: WindowSource, quantiles: Sequence[float] = ()) -> dict[str, int]:
-    """Return what :func:`make_forecaster` must know of windows and of the quantiles wanted."""
+    """Return what :func:`make_forecaster` needs: the sizes of windows and the number of outputs."""
     return {
         "lookback": source.lookback,
         "horizon": source.horizon,

@@ -1,4 +1,4 @@
-"""What a forecaster holds on the way to its forecast, for whoever matches or reads it.
+"""Hidden states of a forecaster, for terms that match them and synthesizers that use them.
 
 Shapes: B windows, L_in lookback, N locations, F features, H columns of the last linear layer,
 R = O * L_out rows of a forecast, K tokens of C columns, D channels of an image.

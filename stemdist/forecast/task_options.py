@@ -122,7 +122,7 @@ def _split(given: Split | Sequence[float]) -> Split:
 def _graph(
     series: xr.Dataset, recipe: DatasetRecipe | None, given: dict[str, Any]
 ) -> GraphSettings:
-    """Return the graph that is asked for, else the recipe's, with the given parameters."""
+    """Return the requested graph, else the recipe's, with the given parameters."""
     graph, file = given.pop("graph"), given.pop("graph_file")
     if isinstance(graph, GraphSettings):
         base = graph

@@ -79,7 +79,7 @@ class TaskSettings:
 
     @property
     def variables(self) -> tuple[str, ...] | None:
-        """Variables to open for these settings; None leaves the choice to whoever opens."""
+        """Variables to open for these settings; None if the settings name no targets."""
         return (*self.targets, *self.future) if self.targets else None
 
     @property

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """Windows to learn from, real or synthetic, and the real locations they stand for.
+    """Windows to learn from, real or synthetic, and the real locations they represent.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ def build_graph(
         Method and parameters.
     train_steps : int, optional
         Only the first so many time steps are looked at (the training part), so that a
-        correlation graph knows nothing of validation and test. Default: all.
+        correlation graph does not depend on validation and test. Default: all.
 
     Returns
     -------

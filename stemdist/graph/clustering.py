@@ -36,7 +36,7 @@ BLOCK_VALUES = 2**22
 
 
 class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
-    """Group locations by their scaled series, so that K clusters stand for N locations.
+    """Group locations by their scaled series, so that K clusters represent N locations.
 
     Distances are mean squared differences over the entries that both sides have observed.
 
@@ -54,7 +54,7 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         compares the projection, missing entries set to their step's mean).
         ``"random"``: equal parts at random, a control.
     representative : str
-        What stands for a cluster: ``"medoid"``, the real location nearest to the mean, or
+        The representative of a cluster: ``"medoid"``, the real location nearest to the mean, or
         ``"mean"``.
     random_state : int, numpy.random.RandomState or None
         Seed of the projection, of the starting points and of random clusters.
@@ -190,7 +190,7 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     def representative_series(
         self, X: npt.ArrayLike, observed: npt.ArrayLike | None = None
     ) -> npt.NDArray[np.floating]:
-        """Return the series that stand for the clusters.
+        """Return the series that represent the clusters.
 
         Parameters
         ----------

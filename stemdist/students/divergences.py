@@ -1,4 +1,4 @@
-"""How far a student's answer is from its teacher's.
+"""Distances between outputs of a student and of its teacher.
 
 Shapes: B windows, N locations, C targets, L_out horizon, L the last axis.
 """
@@ -29,7 +29,7 @@ class Truth(NamedTuple):
 
 
 class Divergence(nn.Module, ABC):
-    """One way to measure the distance of two answers, element by element."""
+    """A distance between two outputs, element by element."""
 
     of_distributions: ClassVar[bool] = False
     """True if it compares log probabilities along the last axis."""
@@ -42,14 +42,14 @@ class Divergence(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, student: Tensor, teacher: Tensor, truth: Truth) -> Tensor:
-        """Return errors with the axes of the answers; some have no last axis."""
+        """Return errors with the axes of the outputs; some have no last axis."""
 
 
 class MeanSquares(Divergence):
     """Squared differences."""
 
     def forward(self, student: Tensor, teacher: Tensor, truth: Truth) -> Tensor:
-        """Return errors with the axes of the answers."""
+        """Return errors with the axes of the outputs."""
         return LOSSES["mse"](student, teacher)
 
 
@@ -57,7 +57,7 @@ class Absolutes(Divergence):
     """Absolute differences."""
 
     def forward(self, student: Tensor, teacher: Tensor, truth: Truth) -> Tensor:
-        """Return errors with the axes of the answers."""
+        """Return errors with the axes of the outputs."""
         return LOSSES["mae"](student, teacher)
 
 
@@ -65,12 +65,12 @@ class Huber(Divergence):
     """Squares of small differences, absolute values of large ones (beyond 1)."""
 
     def forward(self, student: Tensor, teacher: Tensor, truth: Truth) -> Tensor:
-        """Return errors with the axes of the answers."""
+        """Return errors with the axes of the outputs."""
         return LOSSES["huber"](student, teacher)
 
 
 class Cosine(Divergence):
-    """1 less the cosine of the angle between the answers, along the last axis."""
+    """1 less the cosine of the angle between the outputs, along the last axis."""
 
     def forward(self, student: Tensor, teacher: Tensor, truth: Truth) -> Tensor:
         """Return errors without the last axis."""
@@ -207,7 +207,7 @@ class InformationBottleneck(Divergence):
     """Divergence of a stochastic code from the standard normal: bits that the code may keep.
 
     Alemi et al., *Deep Variational Information Bottleneck*, ICLR 2017, equation 17, as EasyST
-    (CIKM 2024) uses it. No teacher is asked.
+    (CIKM 2024) uses it. It needs no teacher.
     """
 
     of = frozenset({"bottleneck"})

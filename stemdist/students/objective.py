@@ -1,4 +1,4 @@
-"""What a student minimises: its own error, and its distance from what its teachers answered.
+"""What a student minimises: its own error, and its distance from its teachers' outputs.
 
 Shapes: B windows, N locations, C targets, L_out horizon, R = C * L_out rows, F features.
 """
@@ -61,7 +61,7 @@ class Aligner(nn.Module):
     term : Term
         What is compared, and how.
     student, teacher : dict of str to Tensor
-        Answers of both to the same window or windows, whose shapes the layers are made for.
+        Outputs of both for the same window or windows, whose shapes the layers are made for.
     spread : Tensor
         (C, L_out) standard deviation of the teacher's errors.
     bins : tuple of float
@@ -100,7 +100,7 @@ class Aligner(nn.Module):
         Parameters
         ----------
         student, teacher : dict of str to Tensor
-            Answers to B windows.
+            Outputs for B windows.
         truth : Truth
             What was observed.
         weight : Tensor
@@ -184,11 +184,11 @@ class TeachingObjective(Objective):
 
     @property
     def needs_windows(self) -> bool:
-        """True where teachers have answered the windows."""
+        """True where there are teacher outputs."""
         return bool(self.outputs)
 
     def identity(self) -> Any:
-        """Return the terms, and which teachers answered which windows."""
+        """Return the terms, and the identities of the teacher outputs."""
         what = [self.observed.identity(), self.observed_weight, self.adaptive]
         return [*what, [term.to_json() for term in self.terms], [x.identity for x in self.outputs]]
 

@@ -103,7 +103,9 @@ class Bands(View):
     def __init__(self, cutoff: float = 0.25, low: float = 1.0) -> None:
         super().__init__()
         if not 0 < cutoff < 1:
-            raise InputError(f"cutoff is {cutoff}: give a share of the highest frequency, e.g. .25")
+            raise InputError(
+                f"cutoff is {cutoff}: give a share of the highest frequency, e.g. 0.25"
+            )
         self.cutoff, self.low = cutoff, check_positive("low", low)
 
     @property

@@ -1,4 +1,4 @@
-"""Whoever answers the windows that a student learns from.
+"""Teachers: models whose outputs a student learns from.
 
 Shapes: M windows, B windows asked at once, L_in lookback, L_out horizon, C targets, R = C * L_out
 rows, N locations, F features.
@@ -39,7 +39,7 @@ class Teacher(ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """A hash that changes whenever the answers may."""
+        """A hash that changes whenever the outputs may."""
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -50,12 +50,12 @@ class Teacher(ABC):
     def answer(
         self, data: TrainingSet, index: Tensor, kinds: Collection[str] = ()
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Answer some windows.
+        """Return the outputs for some windows.
 
         Parameters
         ----------
         data : TrainingSet
-            Whose windows are answered.
+            The training set of the windows.
         index : Tensor
             (B,) windows.
         kinds : collection of str
@@ -68,7 +68,7 @@ class Teacher(ABC):
         """
 
     def check(self, data: TrainingSet, kinds: Collection[str]) -> None:
-        """Raise :class:`InputError` if it cannot answer the windows or show these states."""
+        """Raise :class:`InputError` if it cannot forecast the windows or has no such states."""
         for kind in kinds:
             if kind not in self.states:
                 known = ", ".join(self.states) or "none, only forecasts"

@@ -1,4 +1,4 @@
-"""What a teacher answered, asked once and kept in a file, or asked in every update.
+"""Outputs of a teacher, computed once and kept in a file, or computed in every update.
 
 Shapes: M windows, B windows of an update, N locations, C targets, L_out horizon, R = C * L_out.
 
@@ -31,13 +31,13 @@ from stemdist.students.teacher import Teacher
 
 FORMAT = "stemdist-teacher-1"
 IN_MEMORY_BYTES = 2**30
-"""Answers up to this size are read at once; larger files window by window."""
+"""Outputs up to this size are read at once; larger files window by window."""
 
 States = dict[str, Tensor]
 
 
 class TeacherOutputs(ABC):
-    """A teacher's answers to the windows of a training set.
+    """A teacher's outputs for the windows of a training set.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class TeacherOutputs(ABC):
 
 
 class OnlineOutputs(TeacherOutputs):
-    """Asks the teacher again in every update; it sees all locations, whatever the student sees."""
+    """Runs the teacher in every update, at all locations, whatever the student sees."""
 
     def __init__(self, teacher: Teacher, data: TrainingSet, kinds: Collection[str] = ()) -> None:
         teacher.check(data, kinds)
@@ -69,21 +69,21 @@ class OnlineOutputs(TeacherOutputs):
         self.identity = teacher_outputs_key(teacher, data, self.kinds)
 
     def at(self, windows: Tensor, locations: Tensor | None = None) -> tuple[Tensor, States]:
-        """Ask the teacher."""
+        """Run the teacher."""
         return _chosen(*self.teacher.answer(self.data, windows, self.kinds), locations)
 
 
 class StoredOutputs(TeacherOutputs):
-    """Answers from a file written by :func:`write_teacher_outputs`; the teacher is not asked.
+    """Outputs from a file written by :func:`write_teacher_outputs`; the teacher does not run.
 
     Parameters
     ----------
     path : Path
         The file.
     teacher : Teacher
-        Who must have answered.
+        The teacher whose outputs they must be.
     data : TrainingSet
-        Whose windows must have been answered.
+        The training set whose windows they must be for.
     kinds : collection of str
         Hidden states that must be in it.
 
@@ -102,16 +102,16 @@ class StoredOutputs(TeacherOutputs):
             self._file = netCDF4.Dataset(path)
         except OSError as error:
             raise InputError(
-                f"the teacher's answers {str(path)!r} cannot be read ({error}): delete the file, "
-                "and the teacher is asked again"
+                f"the teacher outputs {str(path)!r} cannot be read ({error}): delete the file, "
+                "and they are computed again"
             ) from error
         self._file.set_auto_mask(False)
         check_teacher_outputs(path, self._attributes(), teacher, data)
         for kind in ("forecast", *self.kinds):
             if kind not in self._file.variables:
                 raise InputError(
-                    f"the teacher's answers {str(path)!r} hold no {kind}: name another file, and "
-                    "the teacher is asked for it"
+                    f"the teacher outputs {str(path)!r} hold no {kind}: name another file, and "
+                    "they are computed with it"
                 )
         names = ("forecast", *self.kinds)
         size = sum(4 * int(np.prod(self._file.variables[name].shape)) for name in names)
@@ -133,7 +133,7 @@ class StoredOutputs(TeacherOutputs):
         return torch.stack([self._read(name, int(window)) for window in windows])
 
     def at(self, windows: Tensor, locations: Tensor | None = None) -> tuple[Tensor, States]:
-        """Read the answers."""
+        """Read the outputs."""
         forecast = self._windows("forecast", windows).flatten(1, 2)  # (B, C * L_out, N)
         scaled = self.data.scaler.scale_targets(forecast, self.data.source.n_targets)
         states = {kind: self._windows(kind, windows) for kind in self.kinds}
@@ -148,7 +148,7 @@ def _chosen(forecast: Tensor, states: States, locations: Tensor | None) -> tuple
 
 
 def teacher_outputs_key(teacher: Teacher, data: TrainingSet, kinds: Collection[str]) -> str:
-    """Return a hash of who answered what."""
+    """Return a hash of the teacher, the windows and the states."""
     return hash_of([teacher.identity, data.content_hash, sorted(kinds)])
 
 
@@ -158,18 +158,18 @@ def check_teacher_outputs(
     """Raise :class:`InputError` if a file's attributes name another teacher or other data."""
     if attributes.get("stemdist_format") != FORMAT:
         raise InputError(
-            f"{str(path)!r} holds no answers of a teacher (its format is not {FORMAT!r}): name "
+            f"{str(path)!r} holds no teacher outputs (its format is not {FORMAT!r}): name "
             "another file"
         )
     if attributes.get("teacher_hash") != teacher.identity:
         raise InputError(
-            f"the answers in {str(path)!r} are of another teacher "
+            f"the outputs in {str(path)!r} are of another teacher "
             f"({attributes.get('teacher', 'unknown')}; now {teacher.name}): it was trained again "
             "or another one was given. Delete the file, or name another one"
         )
     if attributes.get("data_hash") != data.content_hash:
         raise InputError(
-            f"the answers in {str(path)!r} are about other data than these (another file, period, "
+            f"the outputs in {str(path)!r} are for other data than these (another file, period, "
             "split, lookback or features): delete the file, or name another one"
         )
 
@@ -183,14 +183,14 @@ def teacher_outputs_of(
     cache: str | Path | None = None,
     progress: bool | None = False,
 ) -> StoredOutputs:
-    """Return a teacher's answers to all windows, asking it only if that was not done before.
+    """Return a teacher's outputs for all windows, computed only if they are not there.
 
     Parameters
     ----------
     teacher : Teacher
-        Who answers.
+        The teacher.
     data : TrainingSet
-        Whose M windows are answered.
+        The training set of the M windows.
     kinds : collection of str
         Hidden states to keep beside the forecasts.
     path : str or Path, optional
@@ -211,7 +211,7 @@ def teacher_outputs_of(
     elif cache is not None:
         place = _in_cache(Path(cache), teacher, data, kinds)
     else:
-        raise InputError("give a path or a cache to keep the teacher's answers in")
+        raise InputError("give a path or a cache to keep the teacher outputs in")
     if not place.exists():
         teacher.check(data, kinds)
         write_teacher_outputs(teacher, data, kinds, place, progress=progress)
@@ -234,7 +234,7 @@ def write_teacher_outputs(
     *,
     progress: bool | None = False,
 ) -> None:
-    """Ask a teacher about all windows and write the answers, block by block.
+    """Run a teacher on all windows and write its outputs, block by block.
 
     Finished blocks are kept in ``PATH.work`` until all are there, so that work that was stopped
     goes on where it was.
@@ -245,7 +245,7 @@ def write_teacher_outputs(
     for number, index in enumerate(
         tqdm(
             blocks,
-            f"ask {teacher.name}",
+            f"outputs of {teacher.name}",
             unit="block",
             leave=False,
             disable=None if progress is None else not progress,

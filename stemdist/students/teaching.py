@@ -1,4 +1,4 @@
-"""Teaching a student: teachers answer, the student learns, an ordinary forecaster comes out.
+"""Teaching a student with the outputs of teachers; the result is an ordinary forecaster.
 
 Shapes: B windows, N locations, C targets, L_out horizon, R = C * L_out rows.
 """
@@ -41,14 +41,14 @@ SPREAD_WINDOWS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where answers and trained teachers are kept; without a place they are made anew.
+    """Where teacher outputs and trained teachers are kept; without a path they are not.
 
     Parameters
     ----------
     cache : Path, optional
-        Folder of trained teachers and of answers, under hashes of what they depend on.
+        Folder of trained teachers and their outputs, under hashes of what they depend on.
     answers : Path, optional
-        File for the answers of the one teacher.
+        File for the outputs of the one teacher.
     checkpoint : Path, optional
         File for the state of the student's training.
     """
@@ -126,20 +126,20 @@ def teach(
     device: str = "cpu",
     progress: bool | None = False,
 ) -> FittedForecaster:
-    """Train a student on windows and on what its teachers answer to them.
+    """Train a student on windows and on its teachers' outputs for them.
 
     Parameters
     ----------
     data : TrainingSet
         The windows: ``TrainingSet.of_task(task)``, or ``distilled.training_set()``.
     teachers : sequence of Teacher
-        At least one, unless no term asks a teacher.
+        At least one, unless no term needs a teacher.
     settings : StudentSettings, optional
-        The recipe; forecasts of the teacher as further targets without it.
+        The method; forecasts of the teacher as further targets without it.
     validation : ForecastTask, optional
         Real data whose validation part chooses the weights; the last weights are kept without.
     places : Places, optional
-        Where answers, trained teachers and unfinished training are kept.
+        Where teacher outputs, trained teachers and unfinished training are kept.
     device : str
         Where the student is trained.
     progress : bool, optional
@@ -148,12 +148,12 @@ def teach(
     Returns
     -------
     FittedForecaster
-        The student, like any other forecaster. Its record names recipe, teachers and costs.
+        The student, like any other forecaster. Its record names method, teachers and costs.
 
     Raises
     ------
     InputError
-        If a teacher cannot answer these windows, or the student or a teacher has not the hidden
+        If a teacher cannot forecast these windows, or the student or a teacher has not the hidden
         states that a term compares.
 
     Examples
@@ -182,11 +182,11 @@ def teach(
     )
     if settings.initialise:
         _initialise(student, teachers, settings)
-    own = _shown(student, data, terms)  # what cannot be taught fails before teachers are asked
+    own = _shown(student, data, terms)  # what cannot be taught fails before teachers run
     began = time.perf_counter()
     kinds = sorted({term.teacher_state for term in asked if term.teacher_state is not None})
     outputs = [
-        _lessons(teacher, data, kinds, settings, places, progress)
+        _outputs_of(teacher, data, kinds, settings, places, progress)
         for teacher in (teachers if asked else ())
     ]
     asking = time.perf_counter() - began
@@ -214,7 +214,7 @@ def teach(
     )
 
 
-def _lessons(
+def _outputs_of(
     teacher: Teacher,
     data: TrainingSet,
     kinds: list[str],

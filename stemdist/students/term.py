@@ -153,7 +153,7 @@ class Term:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a teacher is asked."""
+        """Whether it needs a teacher."""
         return divergence_type(self.loss).needs_teacher
 
     @property

@@ -1,4 +1,4 @@
-"""One way to look at what a student and its teacher answered.
+"""A view: the aspect of two outputs that a term compares.
 
 Shapes: the leading axes are windows B and locations N, or those of images with h x w cells; L is
 the last axis (steps of the horizon, columns of features, or D channels of an image).

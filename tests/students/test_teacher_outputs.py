@@ -1,4 +1,4 @@
-"""Teachers' answers in files: asked once, never stale, resumed, from any program."""
+"""Teacher outputs in files: computed once, never stale, resumed, from any program."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_stale_answers_are_refused(data, task, make_teacher, tmp_path):
     with pytest.raises(InputError, match=r"are of another teacher \(gru; now gru\).*Delete the"):
         teacher_outputs_of(make_teacher(seed=1), data, path=path)
     other = ForecastTask.from_series(task.series.isel(time=slice(24, None)), replace(task.settings))
-    with pytest.raises(InputError, match=r"about other data than these \(another file, period"):
+    with pytest.raises(InputError, match=r"for other data than these \(another file, period"):
         teacher_outputs_of(make_teacher(), TrainingSet.of_task(other), path=path)
     with pytest.raises(InputError, match="hold no features"):
         teacher_outputs_of(make_teacher(), data, ["features"], path=path)
@@ -119,7 +119,7 @@ def test_damaged_and_foreign_files_are_refused(data, make_teacher, tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         StoredOutputs(broken, make_teacher(), data)
     xr.Dataset({"forecast": ("window", [1.0])}).to_netcdf(foreign)
-    with pytest.raises(InputError, match="holds no answers of a teacher"):
+    with pytest.raises(InputError, match="holds no teacher outputs"):
         StoredOutputs(foreign, make_teacher(), data)
 
 

@@ -1,6 +1,6 @@
 """Weighted ridge regression that gradients pass through.
 
-Shapes: n samples that are known, m that are asked, H features, R targets.
+Shapes: n samples that are known, m queries, H features, R targets.
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ def train_trajectories(
     n_trajectories : int
         How many.
     seed : int
-        Of everything random.
+        Random seed.
     cache : str or Path, optional
         Folder in which finished trajectories are kept, each under a hash of all it depends on.
 

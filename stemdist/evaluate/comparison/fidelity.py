@@ -1,4 +1,4 @@
-"""How much synthetic windows look like the real ones they stand for.
+"""How similar synthetic windows are to real ones.
 
 Shapes: M real windows, S of them sampled, M_S synthetic ones, L = L_in + L_out steps of a joined
 window, C targets, K clusters, J = C * K series of a window.
@@ -263,7 +263,7 @@ def _coverage(synthetic: WindowSource, real: SeriesWindows, index: Tensor) -> fl
     rows = _inputs(real, index).double().numpy()
     n_groups = min(GROUPS, len(synthetic), len(rows))
     with warnings.catch_warnings():
-        # Repeated windows give fewer groups than asked for; they are counted as they are.
+        # Repeated windows give fewer groups than requested; they are counted as they are.
         warnings.filterwarnings("ignore", "Number of distinct clusters", ConvergenceWarning)
         groups = KMeans(n_groups, n_init=1, random_state=0).fit(rows)
     ours = _inputs(synthetic, torch.arange(len(synthetic))).double().numpy()

@@ -28,7 +28,7 @@ def gap_closed(error_random: float, error: float, error_full: float) -> float:
 def break_even(
     distill_seconds: float, full_train_seconds: float, distilled_train_seconds: float
 ) -> float:
-    """Return how many forecasters must be trained before distilling has paid for itself.
+    """Return after how many trainings distilling breaks even.
 
     Parameters
     ----------

@@ -241,7 +241,7 @@ def _quality(evaluation: Comparison, column: str) -> Rows:
         return []
     forecasters = evaluation.facts["settings"]["forecasters"]
     gaps = records(evaluation.paired("random", column))
-    rows = [["gap from random to full data closed / pays off after", *forecasters]]
+    rows = [["gap from random to full data closed / breaks even after", *forecasters]]
     for method in dict.fromkeys(method for method, _ in quality):
         cells = []
         for name in forecasters:

@@ -155,10 +155,10 @@ class RandomExpertWindows(Reference):
         return [RandomWindows().identity(budget), expert_identity(budget)]
 
     def data(self, budget: Budget) -> TrainingData:
-        """Return the drawn windows with the mean answer of the experts."""
+        """Return the drawn windows with the soft labels of the experts."""
         task, experts = budget.task, recorded_experts(budget)
         index, locations = draw(budget)
-        # the drawn locations stand for equal parts; only their order matters for the answers
+        # each drawn location represents an equal part; only their order matters for the labels
         parts = torch.arange(task.n_locations) % len(locations)
         drawn = Clusters(labels=parts, medoids=locations)
         observed = RandomWindows().data(budget)

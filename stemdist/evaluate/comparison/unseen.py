@@ -50,7 +50,7 @@ def hold_out(
 ) -> tuple[ForecastTask, Unseen]:
     """Split the locations of a task into those to learn from and those to test on.
 
-    The task to learn from knows nothing of the others: its graph, scaler and neighbour means are
+    The task to learn from contains nothing of the others: its graph, scaler and neighbour means are
     made from its own locations. For the test a forecaster is given all of them, as when new
     sensors have joined: their past windows and their places in the graph, and no training.
 

@@ -215,8 +215,8 @@ class Benchmark:
         pandas.DataFrame
             Means of ``make_seconds`` (distilling with its experts, or drawing) and
             ``train_seconds`` of one forecaster, highest ``peak_memory_bytes`` of either,
-            ``byte_ratio`` and ``break_even``, the number of forecasters after which distilling
-            has paid for itself; indexed by ratio and method.
+            ``byte_ratio`` and ``break_even``, the number of trainings after which distilling
+            breaks even; indexed by ratio and method.
         """
         cells = self._cells("train_seconds")
         full = cells[cells["name"] == REFERENCES.get("full").title]

@@ -188,7 +188,7 @@ class BenchmarkSettings:
         ratio : str
             Shares of time and space, e.g. ``"0.1x0.1"``.
         seed : int
-            Of everything random in it.
+            Random seed.
         surrogate : str
             The forecaster to distil with, where the method has one.
         """

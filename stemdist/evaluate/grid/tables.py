@@ -208,7 +208,9 @@ def _ratios_without_gap(benchmark: BenchmarkResult, column: str) -> set[str]:
 
 
 def _costs(benchmark: BenchmarkResult) -> Rows:
-    rows = [["cost", "ratio", "making s", "training s", "peak MiB", "byte ratio", "pays off after"]]
+    rows = [
+        ["cost", "ratio", "making s", "training s", "peak MiB", "byte ratio", "breaks even after"]
+    ]
     for (ratio, method), row in _items(benchmark.costs()):
         after = row["break_even"]
         models = "-" if math.isnan(after) else "never" if math.isinf(after) else f"{after:.0f}"

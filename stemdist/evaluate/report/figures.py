@@ -129,7 +129,7 @@ def plot_break_even(costs: Mapping[str, tuple[float, float]], after: Mapping[str
     costs : mapping of str to tuple of float
         Seconds of making the data and of training, by title of a method.
     after : mapping of str to float
-        Number of forecasters after which a method has paid for itself; infinite for never.
+        Number of trainings after which a method breaks even; infinite for never.
     """
     figure, axes = _panel()
     finite = [value for value in after.values() if math.isfinite(value)]
@@ -141,7 +141,7 @@ def plot_break_even(costs: Mapping[str, tuple[float, float]], after: Mapping[str
             seconds = making + training * after[name]
             axes.plot(after[name], seconds, "o", ms=11, mfc="none", color=style["color"])
     if finite:
-        axes.plot([], [], "o", ms=11, mfc="none", color="0.3", label="has paid for itself")
+        axes.plot([], [], "o", ms=11, mfc="none", color="0.3", label="breaks even")
     axes.set(xlabel="forecasters trained (number)", ylabel="time for data and training (s)")
     axes.set_xlim(0, models[-1])
     axes.set_ylim(bottom=0)

@@ -43,8 +43,8 @@ SECTIONS = {
         "data, improvement under equal labels, and fidelity",
     },
     "Costs": {
-        "costs": "Making: distilling or drawing, experts included; pays off after so many "
-        "forecasters",
+        "costs": "Making: distilling or drawing, experts included; breaks even after so many "
+        "trainings",
     },
     "Errors": {"errors": "Test error by data set, mean over forecasters and seeds"},
 }

@@ -255,7 +255,7 @@ def _break_even(evaluation: Evaluation) -> list[Image]:
                 figure=figure,
                 alt=f"Lines: seconds for data and training over the number of {name} models that "
                 "are trained, for the full data and for every method; a ring marks where a "
-                "method has paid for itself.",
+                "method breaks even.",
                 caption=f"{name}: a method below the line of full data is cheaper.",
             )
         )

@@ -61,7 +61,7 @@ class BottleneckMLPForecaster(Forecaster):
     The student of EasyST: Tang et al., CIKM 2024, who distil graph networks into a perceptron
     with an information bottleneck. As in
     :class:`~stemdist.forecast.forecasters.mlp.MLPForecaster`, a code read from the location's
-    profile stands for the free node embedding of the paper; time of day and day of week, where
+    profile replaces the free node embedding of the paper; time of day and day of week, where
     the data have them, are input features, so they need no embedding of their own. Alemi et
     al., *Deep Variational Information Bottleneck*, ICLR 2017, section 3: means and log variances
     of a Gaussian code are linear in the last hidden state; training draws a code, evaluation

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ModuleForecaster(Forecaster):
-    """Forecast by a module that knows nothing of this package: inputs in, forecasts out.
+    """Forecast by any torch module: inputs in, forecasts out.
 
     A class is best named, so that a saved forecaster can be built again: of a name, only a class
     of ``torch.nn.Module`` is ever called, but its module is imported, so load forecasters of this

@@ -23,7 +23,7 @@ class ResNetForecaster(GridForecaster):
 
     He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016, section 3.3, the
     plain blocks of two convolutions. Changes: one convolution of width 3 that halves the image
-    is the way in; all blocks keep its size and channels; group norm and SiLU stand for batch
+    is the way in; all blocks keep its size and channels; group norm and SiLU replace batch
     norm and ReLU; in place of pooling and classes, one 1 x 1 convolution makes the values of
     2 x 2 cells of each pixel (pixel shuffle). Its result is added to an affine map of each
     location's own window, shared by all, which alone is the linear forecaster.

@@ -48,7 +48,7 @@ class TSMixerForecaster(Forecaster):
     series, which ties the weights to their number. Here they are H hidden columns of the F
     features of one location (the paper's alignment of auxiliary features), so locations are
     not mixed: neighbours enter as an input feature. A location code takes the place of the
-    paper's static features. Layer norm over steps and columns stands for batch norm, so that
+    paper's static features. Layer norm over steps and columns replaces batch norm, so that
     a forecast does not depend on the other windows of its batch.
 
     Parameters

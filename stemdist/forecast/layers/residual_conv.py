@@ -15,7 +15,7 @@ class ResidualConv(nn.Module):
     """Two convolutions whose result is added to the image, before the last activation.
 
     He et al., *Deep Residual Learning*, CVPR 2016, section 3.3: the block of figure 2 with two
-    3 x 3 convolutions and an identity shortcut. Group norm over the whole image stands for
+    3 x 3 convolutions and an identity shortcut. Group norm over the whole image replaces
     batch norm and SiLU for ReLU, as in :class:`~stemdist.forecast.layers.image_conv.ImageConv`.
 
     Parameters

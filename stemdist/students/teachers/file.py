@@ -59,7 +59,7 @@ class FileTeacher(Teacher):
 
     @classmethod
     def load(cls, argument: str, device: str = "cpu") -> FileTeacher:
-        """Return the teacher that answers from the file ``argument``."""
+        """Return the teacher whose forecasts are in the file ``argument``."""
         return cls(Path(argument))
 
     @cached_property
@@ -93,7 +93,7 @@ class FileTeacher(Teacher):
         if data.init_times is None:
             raise InputError(
                 f"{self.name}: synthetic windows have no times by which forecasts could be "
-                "found: name a teacher that can be asked, or teach on the full data"
+                "found: name a teacher that can be run, or teach on the full data"
             )
         sizes = self.forecasts.sizes
         for axis, needed in (("target", data.source.n_targets), ("horizon", data.source.horizon)):

@@ -32,7 +32,7 @@ def model_folder(argument: str, what: str) -> Path:
         A folder with ``config.json`` and ``model.safetensors``, or OWNER/MODEL on the hub, of
         which only JSON and safetensors files are fetched.
     what : str
-        Who asks, for the messages.
+        The caller, for the messages.
 
     Raises
     ------

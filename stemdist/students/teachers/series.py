@@ -39,7 +39,7 @@ class SeriesTeacher(Teacher):
     device : str
         Where the model runs.
     block_series : int
-        Series given to the model at once. It bounds the memory and does not change the answers.
+        Series given to the model at once. It bounds the memory and does not change the outputs.
 
     Raises
     ------
@@ -97,7 +97,7 @@ class SeriesTeacher(Teacher):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What determines the answers besides the weights; JSON-serialisable."""
+        """What determines the outputs besides the weights; JSON-serialisable."""
         return {}
 
     @cached_property
@@ -112,7 +112,7 @@ class SeriesTeacher(Teacher):
     def answer(
         self, data: TrainingSet, index: Tensor, kinds: Collection[str] = ()
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Answer some windows, see :meth:`Teacher.answer`; ``tokens`` are of the first target.
+        """Return the outputs for some windows; ``tokens`` are of the first target.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class SeriesTeacher(Teacher):
         """Continue all series (S, L_in) block by block; tokens of every first of ``targets``."""
         forecasts, tokens = [], []
         # Some libraries draw random numbers, if only to make a loader: the student's stay as
-        # they are, whether the teacher is asked or its answers were kept from an earlier run.
+        # they are, whether the teacher runs or its outputs were kept from an earlier run.
         cards = [self.device] if self.device.type == "cuda" else []
         with torch.no_grad(), torch.random.fork_rng(cards):
             for begin in range(0, len(series), self.block_series):

@@ -79,7 +79,7 @@ class TransformersTeacher(SeriesTeacher):
         if self._config.num_input_channels != 1:
             raise InputError(
                 f"the teacher {name!r} has num_input_channels {self._config.num_input_channels}: "
-                "it is asked about one series at a time, so choose a model with 1"
+                "it forecasts one series at a time, so choose a model with 1"
             )
 
     @classmethod

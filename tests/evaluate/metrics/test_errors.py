@@ -356,3 +356,15 @@ def test_adding_returns_the_sums_and_checks_names():
         InputError, match="1 of 2 forecasts are NaN or infinite: the forecaster div"
     ):
         sums.add(one_row(1, math.inf), y, np.ones_like(y))
+
+
+def test_correlation_by_location_is_about_the_means_of_the_location():
+    """Means of single locations differ from that of all targets, about which sums are taken."""
+    y = torch.tensor([[[1.0, 11.0]], [[2.0, 12.0]], [[3.0, 15.0]]], dtype=torch.float64)
+    forecast = torch.tensor([[[2.0, 10.0]], [[4.0, 9.0]], [[7.0, 5.0]]], dtype=torch.float64)
+    mask = torch.ones_like(y)
+    sums = ErrorSums(TargetSummary.of([(y, mask)]), horizon=1, n_locations=2)
+    sums.add(forecast, y, mask)
+    found = sums.by_location()["correlation"].tolist()
+    expected = [np.corrcoef(y[:, 0, n], forecast[:, 0, n])[0, 1] for n in range(2)]
+    assert found == pytest.approx(expected)

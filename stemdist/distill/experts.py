@@ -1,4 +1,4 @@
-"""Experts: forecasters trained on the real data, whose answers become labels.
+"""Experts: forecasters trained on the real data, whose forecasts become soft labels.
 
 Shapes: M windows, L_out horizon, N locations, K clusters.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 LEAST_WEIGHT = 0.01
-"""Experts of less weight are not asked: they would cost more than they say."""
+"""Experts with a smaller stacking weight are not used: their forecasts cost more than they add."""
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Expert:
     cached : bool
         Whether it was trained by an earlier run.
     weight : float
-        Of its answer in that of all experts; who has none is not asked.
+        Stacking weight; an expert with weight 0 is not used.
     """
 
     family: str
@@ -76,7 +76,7 @@ class Expert:
         *,
         index: Tensor | None = None,
     ) -> Tensor:
-        """Forecast as :func:`~stemdist.forecast.predict_windows` does, where its weights lie."""
+        """Forecast as :func:`~stemdist.forecast.predict_windows`, on the device of its weights."""
         device = next(self.forecaster.parameters()).device
         return predict_windows(self.forecaster, windows, graph, profile, index=index, device=device)
 
@@ -92,30 +92,30 @@ def train_experts(
     device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> list[Expert]:
-    """Train experts, and weigh them so that their mean answer is best on the validation part.
+    """Train experts, and their stacking weights with the smallest validation error.
 
     Stacked regression: Breiman, Machine Learning 24, 1996; weights are not negative and sum to 1.
-    Families err differently, so that their mean is better than the best of them; so do two of a
-    family, of the one that says most above all. Experts train in parallel where the user says so
-    with ``joblib.parallel_config``, extra ones one after another.
+    Errors of different families and seeds are not fully correlated, so that the mean is usually
+    better than the best expert. Extra experts are of the family with the largest stacking weight.
+    Experts are trained in parallel if ``joblib.parallel_config`` says so, extra ones one by one.
 
     Parameters
     ----------
     task : ForecastTask
-        Trained on its training part, weighed on its validation part.
+        Its training part trains the experts, its validation part weights them.
     families : sequence of str
         Forecasters to train.
     n_seeds : int
         Experts per family.
     training : TrainingSettings
-        Its seed is the first expert's; the others follow.
+        Its seed is that of the first expert; the others count upwards from it.
     extra : int
-        Experts to train after those, each of the family that has the greatest weight by then.
+        Further experts, each of the family that has the largest stacking weight by then.
     cache : str or Path, optional
-        Folder in which finished experts and the state of unfinished ones are kept, under a
-        hash of data and settings.
+        Folder for finished experts and checkpoints of unfinished ones, named by a hash of data
+        and settings.
     device, progress
-        As in :func:`~stemdist.forecast.train_forecaster`; experts answer where they trained.
+        As in :func:`~stemdist.forecast.train_forecaster`; experts forecast where they were trained.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def train_experts(
 
 
 def heaviest_family(experts: Sequence[Expert]) -> str:
-    """Return the family whose experts have the greatest weight together."""
+    """Return the family whose experts have the largest total stacking weight."""
     weights: dict[str, float] = {}
     for one in experts:
         weights[one.family] = weights.get(one.family, 0.0) + one.weight
@@ -144,9 +144,9 @@ def heaviest_family(experts: Sequence[Expert]) -> str:
 
 
 def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int) -> list[Expert]:
-    """Return the experts with the weights of the best mean answer on ``n_windows`` validation ones.
+    """Return the experts with stacking weights from ``n_windows`` validation windows.
 
-    Those who would have less than ``LEAST_WEIGHT`` have none.
+    Weights below ``LEAST_WEIGHT`` are set to 0.
     """
     if len(experts) == 1:  # nothing to weigh: no pass over the validation part
         return [replace(experts[0], weight=1.0)]
@@ -154,8 +154,8 @@ def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int)
     moments = torch.zeros(len(experts), len(experts), dtype=torch.float64)
     for index in torch.split(evenly_spaced(len(source), n_windows), windows_per_block(source)):
         _, y, mask = source.batch(index)
-        answers = (one.answer(source, task.graph, profile, index=index) for one in experts)
-        errors = torch.stack([(answer - y)[mask > 0] for answer in answers]).double()
+        forecasts = (one.answer(source, task.graph, profile, index=index) for one in experts)
+        errors = torch.stack([(forecast - y)[mask > 0] for forecast in forecasts]).double()
         moments += errors @ errors.T
     weights = smallest_mean(moments)
     weights[weights < min(LEAST_WEIGHT, float(weights.max()))] = 0
@@ -164,7 +164,7 @@ def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int)
 
 
 def smallest_mean(moments: Tensor) -> Tensor:
-    """Return the weights of errors whose weighted mean has the least mean square.
+    """Return the weights for which the weighted mean of errors has the smallest mean square.
 
     Parameters
     ----------
@@ -185,10 +185,10 @@ def smallest_mean(moments: Tensor) -> Tensor:
     size = float(moments.diagonal().mean())
     if not 0 < size < np.inf:
         return torch.full((len(moments),), 1 / len(moments), dtype=torch.float64)
-    # Twins are as good as each other: a little of the identity has them share.
+    # A small multiple of the identity gives identical experts equal weights.
     identity = 1e-9 * torch.eye(len(moments), dtype=torch.float64)
     root = torch.linalg.cholesky(moments / size + identity).T
-    # Least squares of the mean error and of (sum - 1) have the direction that is wanted.
+    # The least-squares solution for the mean error and (sum - 1) is proportional to the weights.
     system = torch.cat([root, torch.ones_like(root[:1])])
     wanted = np.append(np.zeros(len(moments)), 1.0)
     found, _ = nnls(system.numpy(), wanted)
@@ -205,7 +205,7 @@ def _train_one(
     seed: int,
 ) -> Expert:
     training = replace(training, seed=training.seed + seed)
-    task.validation  # noqa: B018  (raises where there is nothing to choose experts by)
+    task.validation  # noqa: B018  (raises if there is no validation part)
     fitted, cached = fit_once(task, family, training, cache=cache, device=device, progress=progress)
     return Expert(
         family=family,
@@ -219,17 +219,17 @@ def _train_one(
 def expert_answers(
     experts: Sequence[Expert], task: ForecastTask, clusters: Clusters, index: Tensor
 ) -> Tensor:
-    """Return the experts' mean answer for training windows at the representatives.
+    """Return the soft labels of training windows at the representatives.
 
     Parameters
     ----------
     experts : sequence of Expert
         Of one or several families.
     task : ForecastTask
-        Whose training windows are answered.
+        The task with the training windows.
     clusters : Clusters
-        Forecasters that see each location alone are asked at the K representatives only;
-        others see all N locations, and their answers are reduced to K.
+        Pointwise forecasters are evaluated at the K representatives only; others at all N
+        locations, and their forecasts are reduced to K.
     index : Tensor
         (M',) training windows.
 
@@ -249,14 +249,14 @@ def expert_answers(
 
 
 def all_pointwise(experts: Sequence[Expert]) -> bool:
-    """Say whether every expert who is asked looks at each location alone."""
+    """Return whether every expert with a stacking weight above 0 is pointwise."""
     return all(expert.forecaster.pointwise for expert in experts if expert.weight > 0)
 
 
 def relabelled(
     source: WindowSource, answers: Tensor, experts: Sequence[Expert], share: float = 1.0
 ) -> RelabelledWindows:
-    """Return windows with targets moved towards the answers (M, L_out, K) of these experts."""
+    """Return windows with targets moved towards the soft labels (M, L_out, K) of these experts."""
     pointwise = share == 1 and all_pointwise(experts)
     return RelabelledWindows(source=source, answers=answers, share=share, pointwise=pointwise)
 
@@ -266,10 +266,10 @@ def mean_answer(
 ) -> Tensor:
     """Return the experts' weighted mean forecast for ``windows``, (M', L_out, N) scaled."""
     total: Tensor | None = None
-    asked = [expert for expert in experts if expert.weight > 0]
-    for expert in asked:  # two answers in memory, however many experts there are
-        answer = expert.answer(windows, graph, index=index).mul_(expert.weight)
-        total = answer if total is None else total.add_(answer)
+    used = [expert for expert in experts if expert.weight > 0]
+    for expert in used:  # two forecasts in memory, however many experts there are
+        forecast = expert.answer(windows, graph, index=index).mul_(expert.weight)
+        total = forecast if total is None else total.add_(forecast)
     if total is None:
-        raise InputError("there are no experts to ask: name at least one")
-    return total.div_(sum(expert.weight for expert in asked))
+        raise InputError("there are no experts to label with: name at least one")
+    return total.div_(sum(expert.weight for expert in used))

@@ -1,4 +1,4 @@
-"""Where targets come from: what was observed, what an expert answers, or both.
+"""Labels of windows: observed targets, soft labels of experts, or a mixture.
 
 Shapes: M windows, L_out horizon steps (of each target), K clusters.
 """
@@ -15,27 +15,27 @@ from stemdist.data.wrapped_windows import WrappedWindows
 from stemdist.errors import InputError, unknown_name
 
 EXPERT_SHARE = {"observed": 0.0, "incremental": 0.0, "mixed": 0.5, "expert": 1.0}
-"""Share of the expert's answer in the target at the start, by kind of label.
+"""Share of the soft label in the target at the start, by kind of label.
 
-``incremental`` targets are observed at first and move towards the experts' answers while the
-synthesizer works (the value term of CondTSF).
+``incremental`` targets are observed at the start and move towards the soft labels after each
+iteration (the value term of CondTSF).
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelabelledWindows(WrappedWindows):
-    """Windows of another source with targets moved towards given answers.
+    """Windows of another source with targets moved towards given soft labels.
 
-    Where the expert has a share, unobserved targets are filled by its answer alone.
+    Unobserved targets are replaced by their soft labels entirely.
 
     Parameters
     ----------
     source : WindowSource
         Inputs, and the observed targets.
     answers : Tensor
-        (M, L_out, K) an expert's forecasts for all windows of ``source``, scaled units.
+        (M, L_out, K) soft labels of all windows of ``source``, scaled units.
     share : float
-        Share of the answer in the target, in (0, 1].
+        Share of the soft label in the target, in (0, 1].
     pointwise : bool
         Whether targets follow from each location's own windows, as in
         :class:`~stemdist.data.windows.WindowSource`.
@@ -49,8 +49,8 @@ class RelabelledWindows(WrappedWindows):
         expected = (len(self.source), self.source.rows, self.source.n_locations)
         if tuple(self.answers.shape) != expected or not 0 < self.share <= 1:
             raise InputError(
-                f"answers of shape {tuple(self.answers.shape)} with share {self.share}: expected "
-                f"(M, L_out, K) = {expected} and a share in (0, 1]"
+                f"soft labels of shape {tuple(self.answers.shape)} with share {self.share}: "
+                f"expected (M, L_out, K) = {expected} and a share in (0, 1]"
             )
 
     def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
@@ -68,7 +68,7 @@ class RelabelledWindows(WrappedWindows):
 
 
 def expert_share(labels: str) -> float:
-    """Return the expert's share for a kind of label, or raise with the choices."""
+    """Return the share of soft labels for a kind of label, or raise with the choices."""
     if labels not in EXPERT_SHARE:
         raise unknown_name("labels", labels, EXPERT_SHARE)
     return EXPERT_SHARE[labels]

@@ -1,4 +1,4 @@
-"""What a synthesizer is given: real clustered windows, a start, and a score.
+"""Input of a synthesizer: real clustered windows, a start, and a score.
 
 Shapes: M training windows, M_S synthetic windows, K clusters.
 """
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 KEPT_ANSWERS = 2**24
-"""Experts answer all training windows at once where that is no more numbers, 64 MiB."""
+"""Largest number of soft labels that are computed at once and kept, 64 MiB."""
 
 LONGER = 4
-"""Times the updates of judges of iterates that judges of the result and of the start make."""
+"""Multiplier of the judges' training budget in the final check."""
 
 JUDGED_SERIES = 2**15
 FEWEST_JUDGED_WINDOWS = 8
-"""Window-locations on which forecasters are judged, beyond which more say little more."""
+"""Most location-windows of a validation (more add little), and its fewest windows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationProblem:
-    """Everything a synthesizer may use; the test part is not among it.
+    """Everything that a synthesizer may use; the test part is excluded.
 
     Parameters
     ----------
@@ -53,18 +53,18 @@ class DistillationProblem:
     start : TensorWindows
         M_S selected real windows over the K clusters, with the labels in use.
     judges : sequence of str
-        Forecasters trained on a candidate to judge it.
+        Forecasters trained on a candidate to measure its validation error.
     judging : TrainingSettings
         How they are trained.
     judge_seeds : int
-        Forecasters per judge.
+        Number of seeds per judge.
     n_series : int
-        Leading features that vary in time and space; those of the calendar and static ones follow.
+        Number of leading features that vary in time and space; calendar and static ones follow.
     n_learned : int
-        Leading features that may be learned: the series, or those of the calendar too.
+        Number of leading features that may be learned: the series, or the calendar too.
     answer : callable, optional
-        The experts' answer (B, R, K) to the inputs of any windows, so that labels follow the
-        inputs while they move; without it ``y`` is learned freely.
+        Maps windows to their soft labels (B, R, K), so that labels follow the inputs while these
+        are learned; without it ``y`` is learned independently.
     parametrisation : str
         How the windows are stored while they are learned; see ``PARAMETRISATIONS``.
     parametrisation_options : mapping
@@ -86,13 +86,13 @@ class DistillationProblem:
 
     @property
     def device(self) -> torch.device:
-        """Where the synthetic windows are learned: where the start lies."""
+        """Device of the start, on which the synthetic windows are learned."""
         return self.start.x.device
 
     def to(self, device: str | torch.device) -> DistillationProblem:
         """Return the problem with its start and graph on a device, and real batches moved there.
 
-        The series stays where it is, so that its size does not matter to the device.
+        The series stays where it is, so that it need not fit on the device.
         """
         return replace(
             self,
@@ -111,19 +111,19 @@ class DistillationProblem:
     ) -> tuple[TensorWindows, Data]:
         """Return random training windows at random real locations.
 
-        Where experts answer, their answers are the targets; else windows are labelled as the start
-        is. Experts who need to see all locations at once cannot be asked about a few of them: there
-        the clusters' representatives, whose labels are known, are the real locations.
+        With ``answer``, the targets are soft labels; otherwise windows are labelled as the start.
+        Experts that need all locations at once cannot label a few of them: the clusters'
+        representatives, whose labels are known, are then the real locations.
 
         Parameters
         ----------
         n_windows, n_locations : int
-            How many at most.
+            Largest numbers to draw.
         generator : torch.Generator
-            Draws them.
+            Source of the random draws.
         pointwise : bool
-            Whether they are for forecasters that see each location alone. These have no use for a
-            graph and get that between the clusters: making one takes a tenth of a step.
+            Whether they are for pointwise forecasters. These do not use the graph, and the one
+            between the clusters is returned: making another takes a tenth of a step.
 
         Returns
         -------
@@ -145,14 +145,14 @@ class DistillationProblem:
 
     @cached_property
     def _answered(self) -> WindowSource | None:
-        """The training windows with the experts' answers, where there are few enough to keep."""
+        """The training windows with soft labels, if these are few enough to keep."""
         train = self.task.train
         if self.answer is None or len(train) * train.rows * train.n_locations > KEPT_ANSWERS:
             return None
         return RelabelledWindows(source=train, answers=self.answer(train), share=1.0)
 
     def inputs(self, x: Tensor) -> Tensor:
-        """Return learned inputs with the fixed features behind them, (M_S, L_in, K, F)."""
+        """Return learned inputs followed by the fixed features, (M_S, L_in, K, F)."""
         fixed = self.start.x[..., x.shape[-1] :]
         return torch.cat([x, fixed], dim=-1) if fixed.shape[-1] else x
 
@@ -163,8 +163,8 @@ class DistillationProblem:
     def score(self, candidate: TensorWindows) -> float:
         """Return the validation error of forecasters trained on ``candidate``; lower is better.
 
-        Every candidate is judged by forecasters with the same initial weights, order of
-        windows and number of updates, at all N real locations.
+        Judges of all candidates have the same initial weights, order of windows and number of
+        updates, and are validated at all N real locations.
 
         Returns
         -------
@@ -177,15 +177,15 @@ class DistillationProblem:
     def better_of_finalists(
         self, start: TensorWindows, result: TensorWindows
     ) -> tuple[TensorWindows, dict[str, float] | None]:
-        """Judge the start and a result once more, by fresh forecasters who train longer.
+        """Compare the start and the result in a final check, by fresh judges with longer training.
 
-        Iterates are many and their judges train briefly: the best of them may owe that to chance,
-        or teach fast rather than well.
+        The best of many iterates, by judges with short training, may be best by chance, or only
+        for short training.
 
         Parameters
         ----------
         start : TensorWindows
-            The start as the parametrisation can write it.
+            The start as represented by the parametrisation.
         result : TensorWindows
             The best iterate.
 
@@ -193,7 +193,7 @@ class DistillationProblem:
         -------
         TensorWindows, dict of str to float
             The better one, and the errors, as of :meth:`score`, of the ``start`` and of the
-            ``result``; None where they are the same.
+            ``result``; None if they are identical.
         """
         if torch.equal(start.x, result.x) and torch.equal(start.y, result.y):
             return result, None
@@ -244,6 +244,6 @@ class DistillationProblem:
 
 
 def validating_within_reason(training: TrainingSettings, task: ForecastTask) -> TrainingSettings:
-    """Return the settings with fewer validation windows where there are many locations."""
+    """Return the settings with fewer validation windows if there are many locations."""
     enough = max(FEWEST_JUDGED_WINDOWS, JUDGED_SERIES // task.n_locations)
     return replace(training, validation_windows=min(training.validation_windows, enough))

@@ -42,7 +42,7 @@ def path_distance(found: Tensor, target: Tensor, start: Tensor, group: Tensor) -
     >>> found, target, start = torch.tensor([1.0, 1.0]), torch.tensor([2.0, 0.0]), torch.zeros(2)
     >>> path_distance(found, target, start, torch.tensor([0, 0])).item()
     0.5
-    >>> path_distance(found, target, start, torch.tensor([0, 1])).item()  # the expert did not move the second
+    >>> path_distance(found, target, start, torch.tensor([0, 1])).item()  # the second is left out
     0.25
     """
     zeros = found.new_zeros(int(group.max()) + 1)

@@ -35,7 +35,12 @@ def files(tmp_path: Path) -> None:
 def test_two_files_and_their_results(run: Run, files: None) -> None:
     outcome = run(f"{LINE} -o results --quiet")
     assert (outcome.status, outcome.err) == (0, "")
-    for part in ("excess, by data set", "against random windows", "pays off after", "excess.png"):
+    for part in (
+        "excess, by data set",
+        "against random windows",
+        "breaks even after",
+        "excess.png",
+    ):
         assert part in outcome.out
     table = pd.read_csv("results/table.csv", keep_default_na=False)
     assert set(table["data"]) == {"w", "v"}

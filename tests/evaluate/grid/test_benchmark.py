@@ -365,7 +365,7 @@ def test_text_and_files(found, tmp_path):
         "against random windows",
         "gap closed",
         "nearest_window",
-        "pays off after",
+        "breaks even after",
     ):
         assert part in text
     table, everything = found.write(tmp_path)

@@ -40,7 +40,7 @@ def break_even(
     Returns
     -------
     float
-        A whole number; infinite if training on the distilled set is no faster, NaN for unknown times.
+        A whole number; infinite if the distilled set saves no time, NaN for unknown times.
 
     Examples
     --------

@@ -124,7 +124,7 @@ class Side:
 
     def parts(self) -> list[ClusterSubset]:
         """Split the clusters at random."""
-        return self.matching._parts(self.problem, self.generator)
+        return self.matching._subsets(self.problem, self.generator)
 
     def match(self, part: ClusterSubset) -> float:
         """Move the windows at the clusters of a part."""

@@ -1,4 +1,4 @@
-"""The space axis: a few representative locations instead of all.
+"""Clusters of locations, and their representatives.
 
 Shapes: T steps, N locations, K clusters, F features.
 """
@@ -55,7 +55,7 @@ class Clusters:
         return self.sizes / self.sizes.double().mean().float()
 
     def reduce(self, values: Tensor) -> Tensor:
-        """Reduce (..., N) values of the locations to (..., K) of their representatives."""
+        """Reduce values (..., N) at the locations to (..., K) at the representatives."""
         if self.representative == "medoid":
             return values[..., self.medoids]
         values = values.to(torch.get_default_dtype()) if values.dtype == torch.bool else values
@@ -63,7 +63,7 @@ class Clusters:
         return total.index_add(-1, self.labels, values) / self.sizes
 
     def reduce_series(self, series: Tensor) -> Tensor:
-        """Reduce a series (T, N, F) to (T, K, F), some steps at a time."""
+        """Reduce a series (T, N, F) to (T, K, F), in blocks of time steps."""
         parts = torch.split(series, max(1, BLOCK_VALUES // series[0].numel()))
         return torch.cat([self.reduce(part.movedim(1, -1)).movedim(-1, 1) for part in parts])
 
@@ -76,13 +76,13 @@ def cluster_locations(
     Parameters
     ----------
     task : ForecastTask
-        The targets of its training part are clustered; missing values are honoured.
+        The targets of its training part are clustered; missing values are left out.
     n_clusters : int
         K.
     method, representative : str
         As in :class:`~stemdist.graph.LocationClustering`.
     seed : int
-        Of the clustering's random start.
+        Random seed of the clustering.
     """
     if representative not in ("medoid", "mean"):
         raise unknown_name("representative", representative, ("medoid", "mean"))
@@ -107,7 +107,7 @@ def check_on_clusters(role: str, families: Iterable[str]) -> None:
     Parameters
     ----------
     role : str
-        What they are for, e.g. ``"judge"``.
+        What they are used as, e.g. ``"judge"``.
     families : iterable of str
         Registered names.
     """

@@ -1,4 +1,4 @@
-"""The distilled set: a few synthetic windows over a few clusters, and all it takes to use them.
+"""The distilled set: a few synthetic windows over a few clusters, and all that is needed to use it.
 
 Shapes: M_S synthetic windows, L_in lookback, L_out horizon, C targets, K clusters, N real
 locations, F features, E cluster edges.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT = "stemdist-distilled-1"
 
-# Positions in metres, or grid dimensions, of these names would hide the windows x and y.
+# Positions in metres, or grid dimensions, with these names would clash with the windows x and y.
 _POSITIONS = {"x": "location_x", "y": "location_y"}
 
 
@@ -110,7 +110,7 @@ class DistilledSet:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over the windows, their weights, what is known of them and the cluster graph."""
+        """SHA-256 over the windows, their weights, masks and profiles, and the cluster graph."""
         windows, graph = self.windows, self.cluster_graph
         parts = (windows.x, windows.y, windows.mask, windows.weight, windows.profile)
         digest = hashlib.sha256()
@@ -121,7 +121,7 @@ class DistilledSet:
         return digest.hexdigest()
 
     def training_set(self) -> TrainingSet:
-        """Return the synthetic windows, to train what serves every real location."""
+        """Return the synthetic windows as a training set for forecasters of all real locations."""
         return TrainingSet(
             kind="distilled",
             source=self.windows,
@@ -145,7 +145,7 @@ class DistilledSet:
 
     @property
     def clusters(self) -> Clusters:
-        """The clusters, represented as recorded: by medoids where nothing is."""
+        """The clusters, with the recorded representative, or medoids if none is recorded."""
         kind = (self.record.get("settings") or {}).get("representative", "medoid")
         return Clusters(labels=self.cluster_of_location, medoids=self.medoids, representative=kind)
 
@@ -207,7 +207,7 @@ class DistilledSet:
         return {"y": (dims, each.numpy()), "target": ("target", names)}
 
     def _stored_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Split the inputs: each cluster's own, those equal at all clusters or at all times."""
+        """Split the inputs: each cluster's own, those equal at all clusters, and static ones."""
         x = self.scaler.inverse_features(self.windows.x)
         own = features_of_clusters(self.windows, self.settings)
         static = x.shape[-1] - len(self.settings.static)
@@ -231,7 +231,7 @@ class DistilledSet:
         Raises
         ------
         OutputError
-            If it cannot be written; whatever stood there before is intact.
+            If it cannot be written; an existing file is left unchanged.
         """
         path = Path(path)
         dataset = self.to_xarray()
@@ -325,7 +325,7 @@ class DistilledSet:
 
 
 def _with_own_positions(dataset: xr.Dataset) -> xr.Dataset:
-    """Give positions of the locations the names they have in the source."""
+    """Rename positions of the locations to their names in the source."""
     stored = {v: k for k, v in _POSITIONS.items() if v in dataset.coords}
     return dataset.drop_vars([k for k in _POSITIONS if k in dataset]).rename(stored)
 

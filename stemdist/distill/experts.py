@@ -76,7 +76,7 @@ class Expert:
         *,
         index: Tensor | None = None,
     ) -> Tensor:
-        """Forecast as :func:`~stemdist.forecast.predict_windows` does, where its weights lie."""
+        """Forecast as :func:`~stemdist.forecast.predict_windows`, on the device of its weights."""
         device = next(self.forecaster.parameters()).device
         return predict_windows(self.forecaster, windows, graph, profile, index=index, device=device)
 
@@ -102,18 +102,18 @@ def train_experts(
     Parameters
     ----------
     task : ForecastTask
-        Trained on its training part, weighed on its validation part.
+        Its training part trains the experts, its validation part weights them.
     families : sequence of str
         Forecasters to train.
     n_seeds : int
         Experts per family.
     training : TrainingSettings
-        Its seed is the first expert's; the others follow.
+        Its seed is that of the first expert; the others count upwards from it.
     extra : int
-        Experts to train after those, each of the family that has the greatest weight by then.
+        Further experts, each of the family that has the largest stacking weight by then.
     cache : str or Path, optional
-        Folder in which finished experts and the state of unfinished ones are kept, under a
-        hash of data and settings.
+        Folder for finished experts and checkpoints of unfinished ones, named by a hash of data
+        and settings.
     device, progress
         As in :func:`~stemdist.forecast.train_forecaster`; experts forecast where they trained.
 
@@ -136,7 +136,7 @@ def train_experts(
 
 
 def heaviest_family(experts: Sequence[Expert]) -> str:
-    """Return the family whose experts have the greatest weight together."""
+    """Return the family whose experts have the largest total stacking weight."""
     weights: dict[str, float] = {}
     for one in experts:
         weights[one.family] = weights.get(one.family, 0.0) + one.weight
@@ -154,8 +154,8 @@ def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int)
     moments = torch.zeros(len(experts), len(experts), dtype=torch.float64)
     for index in torch.split(evenly_spaced(len(source), n_windows), windows_per_block(source)):
         _, y, mask = source.batch(index)
-        answers = (one.answer(source, task.graph, profile, index=index) for one in experts)
-        errors = torch.stack([(answer - y)[mask > 0] for answer in answers]).double()
+        forecasts = (one.answer(source, task.graph, profile, index=index) for one in experts)
+        errors = torch.stack([(forecast - y)[mask > 0] for forecast in forecasts]).double()
         moments += errors @ errors.T
     weights = smallest_mean(moments)
     weights[weights < min(LEAST_WEIGHT, float(weights.max()))] = 0
@@ -164,7 +164,7 @@ def weigh_experts(experts: Sequence[Expert], task: ForecastTask, n_windows: int)
 
 
 def smallest_mean(moments: Tensor) -> Tensor:
-    """Return the weights of errors whose weighted mean has the least mean square.
+    """Return the weights for which the weighted mean of errors has the smallest mean square.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def smallest_mean(moments: Tensor) -> Tensor:
     # Equal experts are equally good: a small multiple of the identity shares the weight.
     identity = 1e-9 * torch.eye(len(moments), dtype=torch.float64)
     root = torch.linalg.cholesky(moments / size + identity).T
-    # Least squares of the mean error and of (sum - 1) have the direction that is wanted.
+    # The least-squares solution for the mean error and (sum - 1) is proportional to the weights.
     system = torch.cat([root, torch.ones_like(root[:1])])
     wanted = np.append(np.zeros(len(moments)), 1.0)
     found, _ = nnls(system.numpy(), wanted)
@@ -205,7 +205,7 @@ def _train_one(
     seed: int,
 ) -> Expert:
     training = replace(training, seed=training.seed + seed)
-    task.validation  # noqa: B018  (raises where there is nothing to choose experts by)
+    task.validation  # noqa: B018  (raises if there is no validation part)
     fitted, cached = fit_once(task, family, training, cache=cache, device=device, progress=progress)
     return Expert(
         family=family,
@@ -266,10 +266,10 @@ def mean_answer(
 ) -> Tensor:
     """Return the experts' weighted mean forecast for ``windows``, (M', L_out, N) scaled."""
     total: Tensor | None = None
-    asked = [expert for expert in experts if expert.weight > 0]
-    for expert in asked:  # two answers in memory, however many experts there are
-        answer = expert.answer(windows, graph, index=index).mul_(expert.weight)
-        total = answer if total is None else total.add_(answer)
+    used = [expert for expert in experts if expert.weight > 0]
+    for expert in used:  # two forecasts in memory, however many experts there are
+        forecast = expert.answer(windows, graph, index=index).mul_(expert.weight)
+        total = forecast if total is None else total.add_(forecast)
     if total is None:
-        raise InputError("there are no experts to ask: name at least one")
-    return total.div_(sum(expert.weight for expert in asked))
+        raise InputError("there are no experts to label with: name at least one")
+    return total.div_(sum(expert.weight for expert in used))

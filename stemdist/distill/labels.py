@@ -33,7 +33,7 @@ class RelabelledWindows(WrappedWindows):
     source : WindowSource
         Inputs, and the observed targets.
     answers : Tensor
-        (M, L_out, K) an expert's forecasts for all windows of ``source``, scaled units.
+        (M, L_out, K) soft labels of all windows of ``source``, scaled units.
     share : float
         Share of the soft label in the target, in (0, 1].
     pointwise : bool
@@ -49,8 +49,8 @@ class RelabelledWindows(WrappedWindows):
         expected = (len(self.source), self.source.rows, self.source.n_locations)
         if tuple(self.answers.shape) != expected or not 0 < self.share <= 1:
             raise InputError(
-                f"answers of shape {tuple(self.answers.shape)} with share {self.share}: expected "
-                f"(M, L_out, K) = {expected} and a share in (0, 1]"
+                f"soft labels of shape {tuple(self.answers.shape)} with share {self.share}: "
+                f"expected (M, L_out, K) = {expected} and a share in (0, 1]"
             )
 
     def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
@@ -68,7 +68,7 @@ class RelabelledWindows(WrappedWindows):
 
 
 def expert_share(labels: str) -> float:
-    """Return the expert's share for a kind of label, or raise with the choices."""
+    """Return the share of soft labels for a kind of label, or raise with the choices."""
     if labels not in EXPERT_SHARE:
         raise unknown_name("labels", labels, EXPERT_SHARE)
     return EXPERT_SHARE[labels]

@@ -31,15 +31,15 @@ PARAMETRISATIONS: Registry[type[Parametrisation]] = Registry(
 class Parametrisation(ABC):
     """Learned tensors, and the windows they encode.
 
-    A subclass encodes the windows of ``problem.start`` when it is made. It learns leading
-    features, at least the series; the problem puts the others of the start behind them.
+    A subclass encodes the windows of ``problem.start`` on construction. It learns leading
+    features, at least the series; the problem appends the other features of the start.
 
     Attributes
     ----------
     tensors : list of Tensor
-        What is learned; leaves that require gradients.
+        The learned tensors; leaves that require gradients.
     selection : str or None
-        Selection of windows that it needs, None if any will do.
+        Selection of windows that it needs; None for any.
     """
 
     tensors: list[Tensor]
@@ -47,7 +47,7 @@ class Parametrisation(ABC):
 
     @classmethod  # noqa: B027
     def check_options(cls, **options: Any) -> None:
-        """Raise InputError if a value of an option cannot be used; any can be by default."""
+        """Raise InputError if an option has a value that cannot be used; by default none has."""
 
     @abstractmethod
     def windows(self) -> tuple[Tensor, Tensor]:
@@ -55,7 +55,7 @@ class Parametrisation(ABC):
 
     @abstractmethod
     def relabel(self, y: Tensor) -> None:
-        """Change the tensors such that the targets are ``y``, or as near to it as they can be."""
+        """Change the tensors such that the targets are ``y``, or as near to it as possible."""
 
     @property
     def n_numbers(self) -> int | None:
@@ -64,7 +64,7 @@ class Parametrisation(ABC):
 
 
 class FreeWindows(Parametrisation):
-    """Every number of every window is free.
+    """Every number of every window is learned independently.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def encode(problem: DistillationProblem) -> Parametrisation:
 
 
 def is_free(problem: DistillationProblem) -> bool:
-    """Say whether every number of the windows is learned, whatever the others are."""
+    """Return whether a problem has free windows."""
     kind = _type_of(problem)
     return isinstance(kind, type) and issubclass(kind, FreeWindows)
 

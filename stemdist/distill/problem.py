@@ -1,4 +1,4 @@
-"""What a synthesizer is given: real clustered windows, a start, and a score.
+"""Input of a synthesizer: real clustered windows, a start, and a score.
 
 Shapes: M training windows, M_S synthetic windows, K clusters.
 """
@@ -40,7 +40,7 @@ FEWEST_JUDGED_WINDOWS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationProblem:
-    """Everything a synthesizer may use; the test part is not among it.
+    """Everything that a synthesizer may use; the test part is excluded.
 
     Parameters
     ----------
@@ -53,15 +53,15 @@ class DistillationProblem:
     start : TensorWindows
         M_S selected real windows over the K clusters, with the labels in use.
     judges : sequence of str
-        Forecasters trained on a candidate to judge it.
+        Forecasters trained on a candidate to measure its validation error.
     judging : TrainingSettings
         How they are trained.
     judge_seeds : int
-        Forecasters per judge.
+        Number of seeds per judge.
     n_series : int
-        Leading features that vary in time and space; those of the calendar and static ones follow.
+        Number of leading features that vary in time and space; calendar and static ones follow.
     n_learned : int
-        Leading features that may be learned: the series, or those of the calendar too.
+        Number of leading features that may be learned: the series, or the calendar too.
     answer : callable, optional
         The experts' forecast (B, R, K) of the inputs of any windows, so that labels follow the
         inputs while they move; without it ``y`` is learned freely.
@@ -86,13 +86,13 @@ class DistillationProblem:
 
     @property
     def device(self) -> torch.device:
-        """Where the synthetic windows are learned: where the start lies."""
+        """Device of the start, on which the synthetic windows are learned."""
         return self.start.x.device
 
     def to(self, device: str | torch.device) -> DistillationProblem:
         """Return the problem with its start and graph on a device, and real batches moved there.
 
-        The series stays where it is, so that its size does not matter to the device.
+        The series stays where it is, so that it need not fit on the device.
         """
         return replace(
             self,
@@ -118,12 +118,12 @@ class DistillationProblem:
         Parameters
         ----------
         n_windows, n_locations : int
-            How many at most.
+            Largest numbers to draw.
         generator : torch.Generator
-            Draws them.
+            Source of the random draws.
         pointwise : bool
-            Whether they are for forecasters that see each location alone. These have no use for a
-            graph and get that between the clusters: making one takes a tenth of a step.
+            Whether they are for pointwise forecasters. These do not use the graph, and the one
+            between the clusters is returned: making another takes a tenth of a step.
 
         Returns
         -------
@@ -152,7 +152,7 @@ class DistillationProblem:
         return RelabelledWindows(source=train, answers=self.answer(train), share=1.0)
 
     def inputs(self, x: Tensor) -> Tensor:
-        """Return learned inputs with the fixed features behind them, (M_S, L_in, K, F)."""
+        """Return learned inputs followed by the fixed features, (M_S, L_in, K, F)."""
         fixed = self.start.x[..., x.shape[-1] :]
         return torch.cat([x, fixed], dim=-1) if fixed.shape[-1] else x
 
@@ -163,8 +163,8 @@ class DistillationProblem:
     def score(self, candidate: TensorWindows) -> float:
         """Return the validation error of forecasters trained on ``candidate``; lower is better.
 
-        Every candidate is judged by forecasters with the same initial weights, order of
-        windows and number of updates, at all N real locations.
+        Judges of all candidates have the same initial weights, order of windows and number of
+        updates, and are validated at all N real locations.
 
         Returns
         -------
@@ -185,7 +185,7 @@ class DistillationProblem:
         Parameters
         ----------
         start : TensorWindows
-            The start as the parametrisation can write it.
+            The start as represented by the parametrisation.
         result : TensorWindows
             The best iterate.
 
@@ -193,7 +193,7 @@ class DistillationProblem:
         -------
         TensorWindows, dict of str to float
             The better one, and the errors, as of :meth:`score`, of the ``start`` and of the
-            ``result``; None where they are the same.
+            ``result``; None if they are identical.
         """
         if torch.equal(start.x, result.x) and torch.equal(start.y, result.y):
             return result, None
@@ -244,6 +244,6 @@ class DistillationProblem:
 
 
 def validating_within_reason(training: TrainingSettings, task: ForecastTask) -> TrainingSettings:
-    """Return the settings with fewer validation windows where there are many locations."""
+    """Return the settings with fewer validation windows if there are many locations."""
     enough = max(FEWEST_JUDGED_WINDOWS, JUDGED_SERIES // task.n_locations)
     return replace(training, validation_windows=min(training.validation_windows, enough))

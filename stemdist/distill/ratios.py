@@ -1,4 +1,4 @@
-"""How small a distilled set is: the bytes it takes, and the ratios that are reported."""
+"""Size of a distilled set: its bytes, and the ratios that are reported."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from stemdist.forecast import TaskSettings
 
 
 def features_of_clusters(windows: TensorWindows, settings: TaskSettings) -> int:
-    """Return how many leading features each cluster has values of its own for at each time.
+    """Return the number of leading features that differ between clusters and time steps.
 
-    Static features have none. Calendar features are equal at all clusters, until a synthesizer
-    has learned them.
+    Static features do not. Calendar features are equal at all clusters unless a synthesizer has
+    learned them.
     """
     n_varying = windows.n_features - len(settings.static)
     n_series = n_varying - len(settings.calendar_names)
@@ -30,7 +30,7 @@ def stored_bytes(
     distilled : TensorWindows
         M_S windows over K clusters.
     settings : TaskSettings
-        They say which features are of the calendar or static, and so shared by clusters or times.
+        They say which features are calendar or static ones, shared by clusters or time steps.
     n_numbers : int, optional
         Numbers that encode learned features and targets; by default all of them.
     """
@@ -63,13 +63,13 @@ def compression_ratios(
     series_bytes : int
         Bytes of the un-windowed training series.
     n_numbers : int, optional
-        Numbers from which a parametrisation makes x and y; by default their own.
+        As in :func:`stored_bytes`.
 
     Returns
     -------
     dict
-        ``window_ratio`` (M_S/M)(K/N), the papers' number; ``training_ratio``, location-windows
-        per epoch; ``byte_ratio``, bytes from which x and y can be made over bytes of the series.
+        ``window_ratio`` (M_S/M)(K/N), the ratio of the papers; ``training_ratio``, location-windows
+        per epoch; ``byte_ratio``, bytes of the stored numbers over bytes of the series.
     """
     m, k = len(distilled), distilled.n_locations
     return {

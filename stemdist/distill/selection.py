@@ -1,4 +1,4 @@
-"""The time axis: which real windows to start from.
+"""Selection of real windows to start from.
 
 Shapes: M training windows, M_S selected ones, K clusters, D columns of the sketch.
 """
@@ -33,9 +33,9 @@ def random_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
 def kmeans_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
     """Return (M_S,) windows that cover the inputs: the nearest to each k-means centroid.
 
-    Windows are compared by their inputs at all K locations, seen through a random projection
-    where they have more than 256 numbers (Johnson and Lindenstrauss, 1984), so that memory is
-    M x 256 whatever K is. Lloyd's iterations cost M x M_S each; where that is above 5 million,
+    Windows are compared by their inputs at all K locations, after a random projection if they
+    have more than 256 numbers (Johnson and Lindenstrauss, 1984), so that memory is M x 256
+    whatever K is. Lloyd's iterations cost M x M_S each; where that is above 5 million,
     they run on two levels: the windows are split into sqrt(M_S) groups, and each group into its
     share of M_S clusters, at a cost of M x sqrt(M_S).
     """
@@ -50,12 +50,12 @@ def kmeans_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
 
 
 def k_center_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
-    """Return (M_S,) windows of which every other one is near: greedy farthest point.
+    """Return (M_S,) windows such that every other one is near one: greedy farthest point.
 
     After a first window drawn at random, the window farthest from all chosen ones is taken
     (Gonzalez, 1985): the largest distance to a chosen window is at most twice the smallest
-    possible. Extremes are chosen early, which suits few peaks and harms under noise. Windows are
-    compared as in :func:`kmeans_windows`; the cost is M x M_S.
+    possible. Extremes are chosen early, which helps with few peaks and harms with noise. Windows
+    are compared as in :func:`kmeans_windows`; the cost is M x M_S.
     """
     points, squares = _centred(source, seed)
     generator = torch.Generator().manual_seed(seed)
@@ -66,23 +66,23 @@ def k_center_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
         chosen.append(newest)
         found = (squares + squares[newest] - 2 * (points @ points[newest])).clamp_min(0)
         distance = torch.minimum(distance, found)
-        distance[newest] = -1.0  # never again, repeated windows or not
+        distance[newest] = -1.0  # never again, even if windows are repeated
         newest = int(distance.argmax())
     return torch.tensor(chosen).sort().values
 
 
 def herding_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
-    """Return (M_S,) windows whose mean is the mean of all: greedy mean matching.
+    """Return (M_S,) windows whose mean is close to that of all: greedy mean matching.
 
-    Window after window, the one is taken that brings the mean of the chosen ones nearest to the
-    mean of all M (herding: Welling, ICML 2009; without repetition). Windows are compared as in
-    :func:`kmeans_windows`; the seed matters through their projection only, and the cost is
+    Each step adds the window that brings the mean of the chosen ones nearest to the mean of all M
+    (herding: Welling, ICML 2009; without repetition). Windows are compared as in
+    :func:`kmeans_windows`; the seed affects their projection only, and the cost is
     M x M_S.
     """
     points, squares = _centred(source, seed)
     total, chosen = torch.zeros_like(points[0]), []
     for _ in range(n_windows):
-        # |total + point|^2, less what is the same for all points
+        # |total + point|^2, less the term that is equal for all points
         newest = int((squares + 2 * (points @ total)).argmin())
         total = total + points[newest]
         squares[newest] = torch.inf
@@ -93,8 +93,8 @@ def herding_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
 def contiguous_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
     """Return (M_S,) windows in segments of consecutive starts, which cover the inputs.
 
-    There are sqrt(M_S) segments of about as many windows each: many segments cover more, long
-    ones overlap more, so that their series take less to store (the parametrisation ``series``).
+    There are sqrt(M_S) segments of about as many windows each: more segments cover more,
+    longer ones overlap more, so that the parametrisation ``series`` stores fewer numbers.
     The windows are cut into blocks of that length, none across a gap in time; the blocks whose
     mean is nearest to each k-means centroid of the blocks' means are chosen, and the last of them
     are shortened to the requested number. The seed matters through k-means only.
@@ -115,7 +115,7 @@ def contiguous_windows(source: WindowSource, n_windows: int, seed: int) -> Tenso
 
 
 def _start_steps(source: WindowSource) -> np.ndarray:
-    """Return (M,) time steps; windows that are no cuts of a series count as consecutive."""
+    """Return (M,) time steps; windows that are not cut from a series count as consecutive."""
     return source.starts.numpy() if isinstance(source, SeriesWindows) else np.arange(len(source))
 
 
@@ -166,7 +166,7 @@ def _lloyd(points: np.ndarray, n_clusters: int, seed: int) -> tuple[np.ndarray, 
 
 
 def _nearest(points: np.ndarray, labels: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """Return the point nearest to the centroid of each cluster that has any, ascending."""
+    """Return the point nearest to the centroid of each cluster that is not empty, ascending."""
     distance = ((points - centroids[labels]) ** 2).sum(1)
     order = np.lexsort((distance, labels))
     _, first = np.unique(labels[order], return_index=True)

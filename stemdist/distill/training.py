@@ -22,7 +22,7 @@ def train_on_distilled(
     validation: ForecastTask | None = None,
     **how: Any,
 ) -> FittedForecaster:
-    """Train a forecaster on the synthetic windows, for use at every real location.
+    """Train a forecaster on the synthetic windows, for forecasts at every real location.
 
     Parameters
     ----------

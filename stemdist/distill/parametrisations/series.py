@@ -1,4 +1,4 @@
-"""Synthetic windows as cuts of short synthetic series.
+"""Synthetic windows cut from short synthetic series.
 
 Shapes: M_S synthetic windows, L_in lookback, L_out horizon, C targets, K clusters, F_l learned
 features (the first C are the targets), T_S steps of all synthetic series.
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 class SeriesCuts(Parametrisation):
     """One or several synthetic series, from which overlapping windows are cut.
 
-    Ding et al., CondTSF, NeurIPS 2024: a step that several windows read is stored once, and so is
-    one that is a target here and an input there. With consecutive starts, a series of n windows
-    has ``n + L_in + L_out - 1`` steps, where free windows have ``n (L_in + L_out)``. A window
-    belongs to the series of the one before it if their inputs agree where they overlap, whatever
-    the stride; else it begins another series.
+    Ding et al., CondTSF, NeurIPS 2024: a step of several windows is stored once, also if it is a
+    target of one window and an input of another. With consecutive starts, a series of n windows has
+    ``n + L_in + L_out - 1`` steps, where free windows have ``n (L_in + L_out)``. A window
+    continues the series of the one before it if their inputs agree where they overlap, whatever the
+    stride; otherwise it begins a new series.
 
-    The series starts as the windows' inputs, with the mean of the overlapping targets written
-    over them. Observed targets are the same numbers; experts' answers replace inputs and smooth
-    them, so that observed or incremental labels suit this parametrisation better.
+    The series is initialised with the inputs of the windows, overwritten by the mean of
+    overlapping targets. Observed targets are the same numbers; soft labels replace inputs and
+    smooth them, so that observed or incremental labels suit this parametrisation better.
 
     Parameters
     ----------
     problem : DistillationProblem
-        Its start must have been chosen with ``selection="contiguous"``, or overlap otherwise.
+        The windows of its start must overlap, e.g. chosen with ``selection="contiguous"``.
 
     Raises
     ------
@@ -76,13 +76,13 @@ class SeriesCuts(Parametrisation):
         self.relabel(start.y)
 
     def windows(self) -> tuple[Tensor, Tensor]:
-        """Cut the windows out of the series; targets that do not count are 0."""
+        """Cut the windows from the series; masked targets are 0."""
         targets, *others = self.tensors
         parts = [targets[self._before], *(other[self._inputs] for other in others)]
         return torch.cat(parts, dim=-1), target_rows(targets[self._after]) * self._mask
 
     def relabel(self, y: Tensor) -> None:
-        """Write the mean of the overlapping targets that count into the series."""
+        """Write the mean of overlapping targets, without masked ones, into the series."""
         (targets, *_), after = self.tensors, self._after.flatten()
         with torch.no_grad():
             change = (y - target_rows(targets[self._after])) * self._mask
@@ -92,13 +92,13 @@ class SeriesCuts(Parametrisation):
             targets += total / count.clamp_min(1)
 
     def _by_step(self, rows: Tensor) -> Tensor:
-        """Bring (M_S, C * L_out, K) to (M_S * L_out, K, C)."""
+        """Rearrange (M_S, C * L_out, K) to (M_S * L_out, K, C)."""
         each = torch.unflatten(rows, 1, (self._n_targets, -1))  # (M_S, C, L_out, K)
         return each.permute(0, 2, 3, 1).flatten(0, 1)
 
 
 def _strides(x: Tensor) -> Tensor:
-    """Return by how many steps each window (M_S, L_in, K, F) is later than the one before it.
+    """Return the steps from each window (M_S, L_in, K, F) to the next.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def _strides(x: Tensor) -> Tensor:
 
 
 def _rows(strides: Tensor, length: int) -> Tensor:
-    """Return where the steps of each window are, in series laid end to end.
+    """Return the positions of each window's steps in the concatenated series.
 
     Parameters
     ----------

@@ -24,15 +24,15 @@ BLOCK_WINDOWS = 1024
 
 
 class SpectralWindows(Parametrisation):
-    """The leading cosines of every window's time, times the leading modes of the clusters.
+    """The lowest frequencies of every window in time, times the leading modes in space.
 
-    Few numbers hold the slow and wide-spread part of a window, and more windows fit into the same
-    storage: FreD (Shin et al., NeurIPS 2023) keeps the frequencies of largest variance, here the
-    lowest ones of the discrete cosine transform (type II, orthonormal) of ``x`` and of ``y``.
+    Few numbers represent the slow, large-scale part of a window, so that more windows fit into the
+    same storage: FreD (Shin et al., NeurIPS 2023) keeps the frequencies of largest variance, here
+    the lowest ones of the discrete cosine transform (type II, orthonormal) of ``x`` and of ``y``.
     In space, the modes are the eigenvectors of the second moments between the clusters, over all
-    real windows, of each feature by itself (empirical orthogonal functions, Lorenz, 1956, without
-    taking a mean off, which would have to be stored too). With both shares 1 every window can be
-    written exactly. Targets that do not count begin as 0, the training mean.
+    real windows, of each feature separately (empirical orthogonal functions, Lorenz, 1956, without
+    subtracting a mean, which would have to be stored too). With both shares 1 every window can be
+    represented exactly. Masked targets are initialised with 0, the training mean.
 
     Parameters
     ----------
@@ -72,17 +72,17 @@ class SpectralWindows(Parametrisation):
 
     @property
     def n_numbers(self) -> int:
-        """How many numbers are stored: coefficients, and the modes; cosines are known."""
+        """How many numbers are stored: coefficients and modes; the cosines are known."""
         return sum(part.numel() for part in (*self.tensors, self._modes))
 
     def windows(self) -> tuple[Tensor, Tensor]:
-        """Transform back; targets that do not count are 0."""
+        """Transform back; masked targets are 0."""
         past, _ = self.tensors
         x = torch.einsum("pl,mpqf,fkq->mlkf", self._past, past, self._modes)
         return x, self._targets() * self._mask
 
     def relabel(self, y: Tensor) -> None:
-        """Project the targets that count; the others stay as near to what they are as they can."""
+        """Project the targets; masked ones stay as near to their values as possible."""
         with torch.no_grad():
             wanted = torch.where(self._mask > 0, y, self._targets())
             self.tensors[1].copy_(self._transform(wanted))
@@ -114,21 +114,21 @@ def cosines(length: int, n_kept: int) -> Tensor:
 
 
 def spatial_modes(source: WindowSource, n_features: int, n_modes: int) -> Tensor:
-    """Return the modes that hold most of the squares of each feature.
+    """Return the modes with the largest sums of squares of each feature.
 
     Parameters
     ----------
     source : WindowSource
         Windows over K locations, of which the last input step is read.
     n_features : int
-        Leading features F_l, each of which has modes of its own.
+        Number F_l of leading features, each with its own modes.
     n_modes : int
         Q, at most K.
 
     Returns
     -------
     Tensor
-        (F_l, K, Q) with orthonormal columns, the most important one first.
+        (F_l, K, Q) with orthonormal columns, in descending order.
     """
     k = source.n_locations
     device = source.location_weight.device

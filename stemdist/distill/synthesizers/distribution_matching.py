@@ -1,9 +1,9 @@
-"""Distribution matching: synthetic windows that random networks cannot tell from real ones.
+"""Distribution matching: synthetic windows whose random-network features match the real ones.
 
-Zhao & Bilen, Dataset Condensation with Distribution Matching, WACV 2023, section 3, carried from
-images of a class to pairs of inputs and targets.
+Zhao & Bilen, Dataset Condensation with Distribution Matching, WACV 2023, section 3, with
+pairs of inputs and targets instead of images of a class.
 Shapes: B windows, N locations, n = B * N samples, L_in lookback, L_out horizon, F features,
-C targets, T = L_in + L_out steps, H numbers a network makes of a sample.
+C targets, T = L_in + L_out steps, H network features of a sample.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
 class RandomNetwork:
     """A convolutional network with random weights that reads a window and its targets.
 
-    Two convolutions of three steps, then one linear map of all steps, so that it knows when
-    something happened.
+    Two convolutions of three steps, then one linear map of all steps, so that the features depend
+    on the position in time.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class RandomNetwork:
 
 
 def joined_sequence(x: Tensor, y: Tensor, n_targets: int) -> Tensor:
-    """Join inputs and targets in time; features that are no targets are 0 in the future.
+    """Join inputs and targets in time; features that are not targets are 0 in the future.
 
     Parameters
     ----------
@@ -160,19 +160,19 @@ def joined_sequence(x: Tensor, y: Tensor, n_targets: int) -> Tensor:
 
 
 class DistributionMatching(Synthesizer):
-    """Synthetic windows whose joint distribution of inputs and targets is the real one.
+    """Synthetic windows whose joint distribution of inputs and targets is that of real windows.
 
     Every window of a location is a sample. In each step a fresh random network maps real and
     synthetic samples, inputs and targets together, to features, and the learned tensors take an
     Adam step down the distance between the two sets of features. No network is trained.
 
-    Samples count with the weight of their location. A target that is missing in a sample is
-    hidden in a random sample of the other side too, so that gaps are equally frequent in both.
+    Samples are weighted by location. Where targets are missing in a sample, they are masked in a
+    random sample of the other set too, so that gaps are equally frequent in both.
 
     Parameters
     ----------
     iterations : int
-        Outer iterations; after each the windows are judged.
+        Outer iterations; after each the validation error is measured.
     steps : int
         Steps per iteration.
     distance : str
@@ -184,9 +184,9 @@ class DistributionMatching(Synthesizer):
     batch_windows, batch_locations : int
         Windows and locations of a real batch, at most.
     synthetic_samples : int
-        Synthetic samples of a step, at most; a random part where there are more.
+        Synthetic samples of a step, at most; drawn at random where there are more.
     relabel : float
-        Share of the experts' answer that enters ``y`` after each iteration.
+        Share of the soft labels that enters ``y`` after each iteration.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class DistributionMatching(Synthesizer):
     def improve(
         self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> float:
-        """Match under ``steps`` random networks and return the mean distance."""
+        """Match the features of ``steps`` random networks and return the mean distance."""
         losses = []
         for _ in range(self.steps):
             value = self._distance(problem, synthetic, generator)
@@ -238,7 +238,7 @@ class DistributionMatching(Synthesizer):
     def _distance(
         self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> Tensor:
-        """Return the distance between a real batch and a part of the synthetic windows."""
+        """Return the distance between a real batch and some of the synthetic samples."""
         start = problem.start
         batch, _ = problem.real_batch(
             self.batch_windows, self.batch_locations, generator, pointwise=True

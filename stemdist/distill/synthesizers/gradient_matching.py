@@ -30,8 +30,8 @@ def gradient_distance(real: Iterable[Tensor], synthetic: Iterable[Tensor]) -> Te
     Parameters
     ----------
     real, synthetic : iterable of Tensor
-        Gradients of the same parameters. One-dimensional ones (biases, norms) do not count;
-        the further dimensions of a convolution belong to its rows.
+        Gradients of the same parameters. One-dimensional ones (biases, norms) are left out; all
+        dimensions of a convolution after the first are flattened into its rows.
 
     Examples
     --------
@@ -51,13 +51,13 @@ def gradient_distance(real: Iterable[Tensor], synthetic: Iterable[Tensor]) -> Te
 
 
 class GradientMatching(Synthesizer):
-    """Synthetic windows whose training gradients point where the real ones do.
+    """Synthetic windows whose training gradients have the direction of those of real windows.
 
-    Per outer iteration a fresh surrogate forecaster is drawn. For ``steps`` steps the clusters
-    are shuffled and split into ``subsets`` parts; for each part ``x`` and ``y`` take an Adam
-    step down the distance between the weighted gradient on a real batch and that on the
-    synthetic windows of that part; then the surrogate trains ``epochs`` epochs on the synthetic
-    windows, part by part.
+    Every outer iteration starts with a fresh surrogate. In each of its ``steps`` steps the
+    clusters are shuffled and split into ``subsets`` subsets; for each subset ``x`` and ``y`` take
+    an Adam step down the distance between the weighted gradient on a real batch and that on the
+    synthetic windows of the subset. Then the surrogate is trained for ``epochs`` epochs on the
+    synthetic windows, subset by subset.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class GradientMatching(Synthesizer):
     steps : int
         Matching steps per outer iteration.
     subsets : int
-        Parts the clusters are split into (at most K).
+        Number of subsets that the clusters are split into (at most K).
     surrogate : str
         Forecaster whose gradients are matched.
     surrogate_options : mapping, optional
@@ -129,17 +129,18 @@ class GradientMatching(Synthesizer):
                 surrogate.parameters(), lr=self.surrogate_learning_rate, fused=True
             )
             losses: list[float] = []
-            parts: list[ClusterSubset] = []
+            subsets: list[ClusterSubset] = []
             for step in range(self.steps):
-                if step:  # nobody would see a surrogate trained after the last step
-                    self._train(problem, synthetic, surrogate, optimizer, parts, generator)
-                parts = self._parts(problem, generator)
+                if step:  # training after the last step would have no effect
+                    self._train(problem, synthetic, surrogate, optimizer, subsets, generator)
+                subsets = self._subsets(problem, generator)
                 losses += [
-                    self._match(problem, synthetic, surrogate, part, generator) for part in parts
+                    self._match(problem, synthetic, surrogate, subset, generator)
+                    for subset in subsets
                 ]
         return sum(losses) / len(losses)
 
-    def _parts(
+    def _subsets(
         self, problem: DistillationProblem, generator: torch.Generator
     ) -> list[ClusterSubset]:
         n_clusters = problem.start.n_locations
@@ -151,19 +152,19 @@ class GradientMatching(Synthesizer):
         problem: DistillationProblem,
         synthetic: SyntheticState,
         surrogate: Forecaster,
-        part: ClusterSubset,
+        subset: ClusterSubset,
         generator: torch.Generator,
     ) -> float:
-        """Take one step on ``x`` and ``y`` at the clusters of ``part``."""
+        """Take one step on ``x`` and ``y`` at the clusters of ``subset``."""
         real = problem.real
         index = torch.randint(len(real), (self.batch_windows,), generator=generator)
-        batch = real.batch(index, part.index)
-        wanted = self._gradients(surrogate, part, batch, part.of(real.profile, 0))
+        batch = real.batch(index, subset.index)
+        wanted = self._gradients(surrogate, subset, batch, subset.of(real.profile, 0))
         x, y = synthetic.windows()
         # (M_S, L_in, k, F), (M_S, L_out, k) and its mask
-        own = (part.of(problem.inputs(x)), part.of(y), part.of(problem.start.mask))
+        own = (subset.of(problem.inputs(x)), subset.of(y), subset.of(problem.start.mask))
         profile = mean_profile(own[0])  # (k, L_in * F)
-        found = self._gradients(surrogate, part, own, profile, create_graph=True)
+        found = self._gradients(surrogate, subset, own, profile, create_graph=True)
         distance = gradient_distance(wanted, found)
         gradients = torch.autograd.grad(distance, synthetic.tensors, materialize_grads=True)
         value = float(distance.detach())
@@ -173,7 +174,7 @@ class GradientMatching(Synthesizer):
     def _gradients(
         self,
         surrogate: Forecaster,
-        part: ClusterSubset,
+        subset: ClusterSubset,
         batch: tuple[Tensor, Tensor, Tensor],
         profile: Tensor,
         *,
@@ -181,7 +182,7 @@ class GradientMatching(Synthesizer):
     ) -> tuple[Tensor, ...]:
         """Return the gradient of the weighted squared error for every weight matrix."""
         x, y, mask = batch
-        loss = weighted_mean((surrogate(x, part.graph, profile) - y) ** 2, mask, part.weight)
+        loss = weighted_mean((surrogate(x, subset.graph, profile) - y) ** 2, mask, subset.weight)
         return torch.autograd.grad(
             loss,
             [parameter for parameter in surrogate.parameters() if parameter.dim() > 1],
@@ -195,19 +196,19 @@ class GradientMatching(Synthesizer):
         synthetic: SyntheticState,
         surrogate: Forecaster,
         optimizer: torch.optim.Optimizer,
-        parts: Sequence[ClusterSubset],
+        subsets: Sequence[ClusterSubset],
         generator: torch.Generator,
     ) -> None:
-        """Train the surrogate on the synthetic windows, part by part."""
-        x, y = (part.detach() for part in synthetic.windows())
+        """Train the surrogate on the synthetic windows, subset by subset."""
+        x, y = (tensor.detach() for tensor in synthetic.windows())
         x, mask = problem.inputs(x), problem.start.mask
-        for part in parts:
-            inputs, targets, counted = (part.of(whole) for whole in (x, y, mask))
+        for subset in subsets:
+            inputs, targets, counted = (subset.of(whole) for whole in (x, y, mask))
             profile = mean_profile(inputs)
             for index in self._batches(len(x), generator):
-                forecast = surrogate(inputs[index], part.graph, profile)
+                forecast = surrogate(inputs[index], subset.graph, profile)
                 errors = (forecast - targets[index]) ** 2
-                loss = weighted_mean(errors, counted[index], part.weight)
+                loss = weighted_mean(errors, counted[index], subset.weight)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()

@@ -1,9 +1,10 @@
-"""Training a forecaster as a function of its data: forwards, and exactly backwards.
+"""Training a forecaster as a differentiable function of its training data.
 
-The backward pass recomputes one update at a time from the states that were kept, so its memory is
-one update's graph whatever the number of updates; both terms of the gradient are there, that
-through the data and that through the weights (what TESLA, Cui et al., ICML 2023, section 3, is
-after; the recomputation is that of Maclaurin et al., ICML 2015, with states kept, not reversed).
+The backward pass recomputes one update at a time from stored states, so that its memory is the
+graph of one update whatever the number of updates. The gradient is exact: it has the term through
+the data and the term through the weights. Constant memory is the aim of TESLA (Cui et al., ICML
+2023, section 3); the recomputation is that of Maclaurin et al. (ICML 2015), with stored instead of
+reversed states.
 Shapes: P weights, S rows of state (weights and what the optimizer keeps of each).
 """
 
@@ -56,7 +57,7 @@ class FlatForecaster:
         self._shapes = [weight.shape for weight in named.values()]
         self._sizes = [weight.numel() for weight in named.values()]
         self._buffers = dict(forecaster.named_buffers())
-        # Looking for weights that modules share takes a tenth of an update's time: once is enough.
+        # Finding weights that modules share takes a tenth of an update's time: done once.
         self._shared = len(list(forecaster.named_parameters(remove_duplicate=False))) > len(named)
         ends = torch.tensor(self._sizes).cumsum(0).tolist()
         self.groups = [slice(e - n, e) for e, n in zip(ends, self._sizes, strict=True)]
@@ -95,7 +96,7 @@ class InnerOptimizer(ABC):
     """S."""
 
     def start(self, weights: Tensor) -> Tensor:
-        """Return the state (S, P) of weights (P,) that were never updated."""
+        """Return the state (S, P) of weights (P,) before any update."""
         return torch.cat([weights[None], weights.new_zeros(self.rows - 1, len(weights))])
 
     @abstractmethod
@@ -111,7 +112,7 @@ class InnerOptimizer(ABC):
         rate : Tensor or float
             Step size; a tensor may be learned.
         number : int
-            How many updates the weights have had.
+            Number of earlier updates of these weights.
         """
 
 
@@ -121,7 +122,7 @@ class Sgd(InnerOptimizer):
     Parameters
     ----------
     momentum : float
-        In [0, 1); 0 keeps no velocity.
+        In [0, 1); 0 for none.
 
     Examples
     --------
@@ -150,7 +151,7 @@ class Adam(InnerOptimizer):
     betas : tuple of float
         Decay of the two means.
     epsilon : float
-        Added under the square root as its square, so that the root has a gradient at 0.
+        Added under the square root as its square, so that the root is differentiable at 0.
     """
 
     rows = 3
@@ -172,7 +173,7 @@ class Adam(InnerOptimizer):
 
 @torch.no_grad()
 def train_inner(update: Update, state: Tensor, n_updates: int) -> list[Tensor]:
-    """Make updates without keeping their graphs.
+    """Make updates without storing their graphs.
 
     Parameters
     ----------
@@ -181,7 +182,7 @@ def train_inner(update: Update, state: Tensor, n_updates: int) -> list[Tensor]:
     state : Tensor
         (S, P) at the start.
     n_updates : int
-        How many.
+        Number of updates.
 
     Returns
     -------
@@ -197,7 +198,7 @@ def train_inner(update: Update, state: Tensor, n_updates: int) -> list[Tensor]:
 def pull_back(
     update: Update, states: Sequence[Tensor], gradient: Tensor, learned: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return the gradients of a function of the last state for the first and for what was learned.
+    """Return the gradients of a function of the last state for the first state and learned tensors.
 
     Parameters
     ----------
@@ -256,7 +257,7 @@ def descend(
     rate : Tensor or float
         Step size.
     number : int
-        How many updates the weights have had.
+        Number of earlier updates of these weights.
     """
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():

@@ -1,6 +1,6 @@
-"""A student of trajectory matching: a few updates on synthetic windows, and their exact gradient.
+"""Inner training of trajectory matching: a few updates on synthetic windows, and their gradient.
 
-Shapes: M_S synthetic windows, B windows of an update, K clusters, k clusters of a part, R target
+Shapes: M_S synthetic windows, B windows of an update, K clusters, k clusters of a subset, R target
 rows, S rows of state (weights and what the inner optimizer keeps of each), P weights, F features.
 """
 
@@ -27,22 +27,22 @@ from stemdist.distill.synthesizers.trajectories import subset_loss
 
 
 def path_distance(found: Tensor, target: Tensor, start: Tensor, group: Tensor) -> Tensor:
-    """Return the squared distance left to the target over that from start to target.
+    """Return the squared distance from the found to the target weights, over that from the start.
 
     Parameters
     ----------
     found, target, start : Tensor
-        (P,) weights of the student at its end, and of the expert then and at the start.
+        (P,) weights after the inner training, and the expert's weights at the target and the start.
     group : Tensor
-        (P,) int64, group of each weight. Each group is measured by its own path, and the mean
-        over the groups that the expert moved is returned.
+        (P,) int64, group of each weight. The ratio is taken within each group, and the mean over
+        the groups that the expert changed is returned.
 
     Examples
     --------
     >>> found, target, start = torch.tensor([1.0, 1.0]), torch.tensor([2.0, 0.0]), torch.zeros(2)
     >>> path_distance(found, target, start, torch.tensor([0, 0])).item()
     0.5
-    >>> path_distance(found, target, start, torch.tensor([0, 1])).item()  # the second stood still
+    >>> path_distance(found, target, start, torch.tensor([0, 1])).item()  # the second is left out
     0.25
     """
     zeros = found.new_zeros(int(group.max()) + 1)
@@ -53,15 +53,15 @@ def path_distance(found: Tensor, target: Tensor, start: Tensor, group: Tensor) -
 
 
 @dataclass(frozen=True, kw_only=True)
-class Student:
-    """A forecaster trained on the synthetic windows for a few updates.
+class InnerTraining:
+    """A few updates of a surrogate on the synthetic windows, differentiable in the windows.
 
     Parameters
     ----------
     flat : FlatForecaster
-        The forecaster.
+        The surrogate.
     optimizer : InnerOptimizer
-        What it is trained with.
+        Optimizer of the updates.
     windows : Batch
         x (M_S, L_in, K, F), y and mask (M_S, R, K).
     profile : Tensor
@@ -69,11 +69,11 @@ class Student:
     log_rate : Tensor
         Logarithm of the step size.
     orders : sequence of Tensor or None
-        (B,) windows of each update; None stands for all.
-    parts : sequence of ClusterSubset
+        (B,) windows of each update; None for all of them.
+    subsets : sequence of ClusterSubset
         Clusters of each update.
     earlier_updates : int
-        Updates behind the state it starts from.
+        Updates that led to the initial state.
     """
 
     flat: FlatForecaster
@@ -82,21 +82,25 @@ class Student:
     profile: Tensor
     log_rate: Tensor
     orders: Sequence[Tensor | None]
-    parts: Sequence[ClusterSubset]
+    subsets: Sequence[ClusterSubset]
     earlier_updates: int
 
     def update(self, state: Tensor, number: int) -> Tensor:
         """Return the state (S, P) after update ``number``, differentiable in all tensors."""
-        part = self.parts[number]
+        subset = self.subsets[number]
         order = self.orders[number]
         batch = Batch(
             *(
-                part.of(values if order is None else values.index_select(0, order))
+                subset.of(values if order is None else values.index_select(0, order))
                 for values in self.windows
             )
         )
         loss = partial(
-            subset_loss, flat=self.flat, batch=batch, part=part, profile=part.of(self.profile, 0)
+            subset_loss,
+            flat=self.flat,
+            batch=batch,
+            subset=subset,
+            profile=subset.of(self.profile, 0),
         )
         earlier = self.earlier_updates + number
         return descend(loss, state, self.optimizer, self.log_rate.exp(), earlier)
@@ -104,7 +108,7 @@ class Student:
     def matching(
         self, start: Tensor, target: Tensor, group: Tensor
     ) -> tuple[float, list[Tensor] | None]:
-        """Return the distance left to an expert, and its gradient.
+        """Return the remaining distance to an expert, and its gradient.
 
         Parameters
         ----------
@@ -118,10 +122,10 @@ class Student:
         float
             The distance.
         list of Tensor or None
-            Its gradients for ``x``, ``y``, ``profile`` and ``log_rate``; None where the student
-            diverged, so that there are none.
+            Its gradients for ``x``, ``y``, ``profile`` and ``log_rate``; None if the inner
+            training diverged.
         """
-        states = train_inner(self.update, start, len(self.parts))
+        states = train_inner(self.update, start, len(self.subsets))
         end = states[-1].requires_grad_()
         distance = path_distance(end[0], target[0], start[0], group)
         value = float(distance.detach())
@@ -139,9 +143,9 @@ def shuffled_orders(
     generator: torch.Generator,
     device: torch.device | str = "cpu",
 ) -> Sequence[Tensor | None]:
-    """Return the windows (B,) of each update: all have their turn before any is seen again.
+    """Return the windows (B,) of each update: every window is used once before any is repeated.
 
-    None stands for all windows at once. They are drawn on the CPU and lie on ``device``.
+    None means all windows at once. Orders are drawn on the CPU and moved to ``device``.
 
     Examples
     --------

@@ -1,9 +1,8 @@
-"""Synthetic windows in closed form: those with the second moments of all real ones.
+"""Synthetic windows in closed form, with the second moments of all real windows.
 
 Shapes: M_S synthetic windows, K clusters, S = M_S * K synthetic rows, L_in lookback, F features,
 P = L_in * F inputs of a row, P_l learned ones, P_f the others and a one, R targets of a row.
-A row is one window of one cluster, and counts with the weight of its cluster. Everything is in
-float64 until it is stored.
+A row is one window of one cluster, with the weight of its cluster. All computation is in float64.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ _NEGLIGIBLE = 1e-12  # share of the largest variance below which a direction is 
 
 
 class ClosedForm(Synthesizer):
-    """Synthetic windows on which a linear forecaster becomes the one fitted to all real windows.
+    """Synthetic windows on which a linear forecaster has the weights fitted to all real windows.
 
-    Ridge regression, shared by all locations, sees its data through their mean second moments
-    only. One pass over the real windows sums them, and the synthetic windows are the change of
-    the start, smallest in the weighted squared sense, that gives the learned inputs the real
-    moments. The targets are then set such that the ridge solution is the real one; they have no
-    noise. There is one iteration.
+    Ridge regression, shared by all locations, depends on its data through their mean second
+    moments only, which are summed in one pass over the real windows. The learned inputs of the
+    start are changed, as little as possible in the weighted squared sense, to have these moments.
+    The targets are then set, without noise, such that the ridge solution is that of the real
+    windows. There is one iteration.
 
     With fixed features (calendar, static), the learned inputs keep their regression on the fixed
-    ones, and the moments of what remains are matched. The solution is exact
+    ones, and the moments of the residuals are matched. The solution is exact
 
     - for every ridge, if there are no fixed features and no target is missing;
     - otherwise for ``ridge`` itself, and each horizon step has its own solution where targets
       are missing.
 
-    For that, ``S`` minus the rank of the fixed features and the one must reach the rank of the
+    This needs ``S`` minus the rank of ``[fixed features, 1]`` to be at least the rank of the
     learned inputs. With fewer rows the leading principal directions are matched, and the solution
-    is the real one in these directions. Fixed features of the chosen windows that do not vary as
-    all real ones do leave the weights on them undetermined.
+    is the real one in these directions. If the fixed features of the chosen windows vary in fewer
+    directions than those of all real windows, their weights are undetermined.
 
     Parameters
     ----------
@@ -55,11 +54,11 @@ class ClosedForm(Synthesizer):
 
     def __init__(self, *, ridge: float = 1e-3) -> None:
         self.iterations = 1
-        self.relabel = 0.0  # the targets belong to the moments
+        self.relabel = 0.0  # the targets follow from the moments
         self.ridge = ridge
 
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
-        """Return an optimizer that moves nothing, after checking the parameters."""
+        """Return an optimizer that changes nothing, after checking the parameters."""
         if not 0 <= self.ridge < math.inf:
             raise InputError(
                 f"ridge is {self.ridge!r}: it must be a number of at least 0, e.g. 0.001"
@@ -67,12 +66,12 @@ class ClosedForm(Synthesizer):
         return torch.optim.SGD(tensors, lr=0.0)
 
     def prepare(self, problem: DistillationProblem, *, seed: int, cache: str | Path | None) -> None:
-        """Check that every number of the windows is free.
+        """Check that every number of the windows is learned independently.
 
         Raises
         ------
         InputError
-            If the windows are parametrised otherwise: they could not take the moments.
+            If the windows are parametrised otherwise, so that moments cannot be set exactly.
         """
         if not is_free(problem):
             raise InputError(
@@ -97,7 +96,7 @@ class ClosedForm(Synthesizer):
             share=share.sum(1),
             generator=generator,
         )
-        inputs = inputs.to(start.x.dtype).double()  # the targets belong to what is stored
+        inputs = inputs.to(start.x.dtype).double()  # targets for the inputs as stored
         weight, bias = moments.solve(self.ridge)
         targets = matched_targets(inputs, share, weight, bias, self.ridge)
         x, y = synthetic.tensors
@@ -110,12 +109,12 @@ class ClosedForm(Synthesizer):
 def matched_inputs(
     rows: Tensor, gram: Tensor, *, learned: Tensor, share: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, float]:
-    """Change the learned inputs of rows, as little as possible, to have given moments.
+    """Change the learned inputs of rows as little as possible so that they have given moments.
 
     The mean moments of ``[learned, fixed, 1]`` become those of ``gram`` as far as the fixed
     inputs allow: the regression of the learned on the fixed inputs and the one is that of
     ``gram``, and so are the moments of its residuals ``U Lambda^(1/2) V^T``. U is orthonormal,
-    orthogonal to the fixed inputs and the one, and as near as can be to the rows given.
+    orthogonal to the fixed inputs and the one, and as near as possible to the given rows.
 
     Parameters
     ----------
@@ -128,7 +127,7 @@ def matched_inputs(
     share : Tensor
         (S,) weight of each row; rows of weight 0 stay as they are.
     generator : torch.Generator
-        Draws directions in which the rows given do not vary.
+        Draws directions where the given rows do not vary.
 
     Returns
     -------
@@ -180,11 +179,11 @@ def matched_inputs(
 def matched_targets(
     rows: Tensor, share: Tensor, weight: Tensor, bias: Tensor, ridge: float
 ) -> Tensor:
-    """Return targets without noise whose ridge solution on given rows is the one given.
+    """Return noise-free targets for which ridge regression on given rows has a given solution.
 
     With the rows' mean moments G and the penalty D (``ridge`` on the weights, 0 on the bias),
-    the targets are ``[x, 1] A`` with ``G A = (G + D) W``. Where G has no inverse, W is reached
-    in the directions in which the rows vary.
+    the targets are ``[x, 1] A`` with ``G A = (G + D) W``. Where G is singular, W is
+    recovered in the directions in which the rows vary.
 
     Parameters
     ----------
@@ -223,7 +222,7 @@ def matched_targets(
 
 
 def _solve(gram: Tensor, right: Tensor) -> Tensor:
-    """Return the smallest solution, blind to directions that are rounding noise."""
+    """Return the minimum-norm solution, without directions that are rounding noise."""
     solution: Tensor = torch.linalg.lstsq(gram, right, rcond=_NEGLIGIBLE, driver="gelsd").solution
     return solution
 
@@ -238,10 +237,10 @@ def _orthonormal_basis(columns: Tensor) -> Tensor:
 def _nearest_orthonormal(
     wanted: Tensor, beside: Tensor, smallest: float, generator: torch.Generator
 ) -> Tensor:
-    """Return the orthonormal columns (S, r) beside some that are nearest to ``wanted``.
+    """Return the orthonormal columns (S, r), orthogonal to ``beside``, nearest to ``wanted``.
 
-    They are its polar factor; where its singular values are below ``smallest``, random directions
-    take part.
+    They are its polar factor; directions with singular values below ``smallest`` are replaced by
+    random ones.
     """
     wanted = wanted - beside @ (beside.T @ wanted)
     left, size, right = torch.linalg.svd(wanted, full_matrices=False)

@@ -2,8 +2,8 @@
 
 Wang et al., Dataset Distillation, 2018 (the objective); Deng & Russakovsky, Remember the Past,
 NeurIPS 2022 (back-propagation through training with momentum); Feng et al., Embarrassingly Simple
-Dataset Distillation, ICLR 2024, section 3 (RaT-BPTT: a window at a random place of the training);
-the pool of networks at various ages is that of Zhou et al., FRePo, NeurIPS 2022, section 3.2.
+Dataset Distillation, ICLR 2024, section 3 (RaT-BPTT: truncation at a random stage of the training);
+the pool of networks of different ages is that of Zhou et al., FRePo, NeurIPS 2022, section 3.2.
 Shapes: M_S synthetic windows, K clusters, B windows and N' locations of a real batch, P weights.
 """
 
@@ -37,16 +37,16 @@ from stemdist.graph import random_partition
 
 @dataclass(eq=False)
 class Network:
-    """One network on its way.
+    """One partly trained network of the pool.
 
     Parameters
     ----------
     family : str
         Registered name of the forecaster.
     state : Tensor
-        (3, P) of Adam.
+        (3, P) weights, and Adam's means of gradients and squared gradients.
     age : int
-        Updates it has had.
+        Number of updates so far.
     """
 
     family: str
@@ -55,34 +55,34 @@ class Network:
 
 
 class NetworkPool(Synthesizer):
-    """Synthetic windows on which a few updates lower the error on real windows.
+    """Synthetic windows that minimise the error on real windows after a few updates on them.
 
-    A step takes a network that was trained on the synthetic windows for a while, makes
-    ``inner_steps`` differentiable updates of Adam with them, and moves ``x`` and ``y`` down the
-    gradient of its error on a real batch, whose targets are labelled as the start is. The gradient
-    is exact for these updates and takes the memory of one. One network that gives way to a fresh
-    one after every step (``networks=1, renewal=1``) is RaT-BPTT.
+    A step takes a partly trained network from the pool, makes ``inner_steps`` differentiable
+    updates of Adam on the synthetic windows, and moves ``x`` and ``y`` down the gradient of its
+    error on a real batch, whose targets are labelled as those of the start. The gradient is exact
+    for these updates and takes the memory of one. A single network that is replaced by a fresh one
+    after every step (``networks=1, renewal=1``) is RaT-BPTT.
 
     Parameters
     ----------
     iterations : int
-        Outer iterations; after each the windows are judged.
+        Outer iterations; after each the validation error is measured.
     steps : int
         Steps per iteration.
     inner_steps : int
-        Updates that are differentiated.
+        Updates through which the gradient is propagated.
     subsets : int
-        Every update is made on one of so many random parts of the clusters, in turn.
+        Number of random subsets of the clusters; each update is made on one of them, in turn.
     networks : int
         Networks in the pool.
     renewal : float
-        Probability that a network gives way to a fresh one after its step.
+        Probability that a network is replaced by a fresh one after its step.
     longest : int
-        A fresh network makes between 0 and so many updates before it joins the pool.
+        Most updates of a fresh network before it joins the pool; the number is random.
     surrogates : sequence of str
         Forecasters that are trained, in turns; a text may list them with commas.
     learning_rate : float
-        Of Adam on the learned tensors, at the first iteration; it falls to nothing like a cosine.
+        Of Adam on the learned tensors, at the first iteration; it decays to 0 along a cosine.
     inner_learning_rate : float
         Of Adam on the networks.
     synthetic_windows : int
@@ -90,7 +90,7 @@ class NetworkPool(Synthesizer):
     batch_windows, batch_locations : int
         Windows and locations of a real batch, at most.
     relabel : float
-        Share of the experts' answer that enters ``y`` after each iteration.
+        Share of the soft labels that enters ``y`` after each iteration.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class NetworkPool(Synthesizer):
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
     def prepare(self, problem: DistillationProblem, *, seed: int, cache: str | Path | None) -> None:
-        """Build one module of each family, which all networks of the family share."""
+        """Build one module for each family, shared by all its networks."""
         self.flat_ = {
             family: FlatForecaster(fresh_forecaster(family, problem.start, 0).eval())
             for family in self._families
@@ -173,7 +173,7 @@ class NetworkPool(Synthesizer):
         network: Network,
         generator: torch.Generator,
     ) -> float:
-        """Differentiate ``inner_steps`` updates of ``network``, which makes them."""
+        """Make ``inner_steps`` updates of ``network`` and differentiate through them."""
         x, y = synthetic.windows()
         training = _Training(self, problem, network, x, y, self.inner_steps, generator)
         states = train_inner(training.update, network.state, self.inner_steps)
@@ -199,13 +199,13 @@ class NetworkPool(Synthesizer):
     def _draw(
         self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
     ) -> Network:
-        """Return a random network of the pool, which is filled first."""
+        """Fill the pool if necessary, and return a random network of it."""
         while len(self.pool_) < self.networks:
             self.pool_.append(self._fresh(problem, synthetic, generator))
         return self.pool_[int(torch.randint(len(self.pool_), (), generator=generator))]
 
     def _keep(self, network: Network, generator: torch.Generator) -> None:
-        """Drop the network with the probability of renewal, or if it went astray."""
+        """Drop the network with the probability of renewal, or if it diverged."""
         lost = not bool(torch.isfinite(network.state).all())
         if lost or float(torch.rand((), generator=generator)) < self.renewal:
             self.pool_.remove(network)
@@ -219,7 +219,7 @@ class NetworkPool(Synthesizer):
         weights = FlatForecaster(fresh_forecaster(family, problem.start, seed)).vector()
         network = Network(family=family, state=Adam().start(weights), age=0)
         age = int(torch.randint(self.longest + 1, (), generator=generator))
-        x, y = (part.detach() for part in synthetic.windows())
+        x, y = (tensor.detach() for tensor in synthetic.windows())
         training = _Training(self, problem, network, x, y, age, generator)
         network.state = train_inner(training.update, network.state, age)[-1]
         network.age = age
@@ -230,12 +230,12 @@ class NetworkPool(Synthesizer):
         return {"pool": [[n.family, n.state, n.age] for n in self.pool_]}
 
     def remember(self, memory: dict[str, Any]) -> None:
-        """Take the pool back."""
+        """Restore the pool."""
         self.pool_ = [Network(family=f, state=s, age=a) for f, s, a in memory["pool"]]
 
 
 class _Training:
-    """Updates of one network with given windows: a function of its state and of the windows."""
+    """Updates of one network on given windows, as a function of its state and of the windows."""
 
     def __init__(
         self,
@@ -251,27 +251,27 @@ class _Training:
         self.problem, self.age = problem, network.age
         self.rate = settings.inner_learning_rate
         self.flat = settings.flat_[network.family]
-        self.leaves = [part.detach().requires_grad_() for part in (x, y)]
+        self.leaves = [tensor.detach().requires_grad_() for tensor in (x, y)]
         n_windows, size = len(start), min(settings.synthetic_windows, len(start))
         self.batches = [
             torch.randperm(n_windows, generator=generator)[:size] for _ in range(n_updates)
         ]
-        n_parts = min(settings.subsets, start.n_locations)
+        n_subsets = min(settings.subsets, start.n_locations)
         shuffled: list[Tensor] = []
         while len(shuffled) < n_updates:
-            shuffled += random_partition(start.n_locations, n_parts, generator)
-        self.parts = [
+            shuffled += random_partition(start.n_locations, n_subsets, generator)
+        self.subsets = [
             ClusterSubset.cut(problem.graph, start.weight, index) for index in shuffled[:n_updates]
         ]
 
     def update(self, state: Tensor, number: int) -> Tensor:
-        part, index = self.parts[number], self.batches[number]
+        subset, index = self.subsets[number], self.batches[number]
         x, y = self.leaves
-        inputs = part.of(self.problem.inputs(x))
-        profile, mask = mean_profile(inputs), part.of(self.problem.start.mask[index])
+        inputs = subset.of(self.problem.inputs(x))
+        profile, mask = mean_profile(inputs), subset.of(self.problem.start.mask[index])
 
         def loss(weights: Tensor) -> Tensor:
-            forecast = self.flat(weights, inputs[index], part.graph, profile)
-            return weighted_mean((forecast - part.of(y[index])) ** 2, mask, part.weight)
+            forecast = self.flat(weights, inputs[index], subset.graph, profile)
+            return weighted_mean((forecast - subset.of(y[index])) ** 2, mask, subset.weight)
 
         return descend(loss, state, Adam(), self.rate, self.age + number)

@@ -17,18 +17,18 @@ from stemdist.errors import InputError, check_ratio
 def random_part(
     n_windows: int, n_locations: int, at_most: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw windows and locations with at most so many samples between them.
+    """Draw windows and locations that have at most ``at_most`` samples together.
 
-    All locations take part if there are no more than ``at_most`` of them.
+    All locations are used if there are no more than ``at_most`` of them.
 
     Parameters
     ----------
     n_windows, n_locations : int
-        How many there are.
+        Numbers to draw from.
     at_most : int
-        Samples: windows times locations, at least 1.
+        Most samples (windows times locations), at least 1.
     generator : torch.Generator
-        Draws them.
+        Source of the random draws.
 
     Returns
     -------
@@ -58,12 +58,12 @@ def sample_rows(values: Tensor) -> Tensor:
 
 
 def check_rates(rates: Mapping[str, float], relabel: float) -> None:
-    """Raise if a named rate is not above 0, or ``relabel`` is no share.
+    """Raise if a named rate is not above 0, or ``relabel`` is not a share.
 
     Raises
     ------
     InputError
-        Which names the wrong value.
+        With the name and the wrong value.
     """
     for name, rate in rates.items():
         if not (math.isfinite(rate) and rate > 0):
@@ -73,7 +73,7 @@ def check_rates(rates: Mapping[str, float], relabel: float) -> None:
 
 
 def names_of(given: Sequence[str] | str) -> tuple[str, ...]:
-    """Return names that are given as a sequence, or as a text with commas.
+    """Return names given as a sequence, or as one string separated by commas.
 
     >>> names_of("mlp,linear"), names_of(["mlp"]), names_of("")
     (('mlp', 'linear'), ('mlp',), ())

@@ -1,6 +1,6 @@
-"""Parts of the clusters, for subset-based granular distillation (Kwon et al., ICDE 2026, STemDist).
+"""Subsets of the clusters, for granular distillation (STemDist, Kwon et al., ICDE 2026).
 
-Shapes: M_S windows, L_in lookback, K clusters, k clusters of a part, F features.
+Shapes: M_S windows, L_in lookback, K clusters, k clusters of a subset, F features.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterSubset:
-    """Some of the clusters, as one update sees them.
+    """Some of the clusters, on which one update is made.
 
     Parameters
     ----------
     index : Tensor or None
-        (k,) which clusters; None stands for all in their order.
+        (k,) which clusters; None for all in their order.
     graph : torch_geometric.data.Data
         Graph between them.
     weight : Tensor
@@ -41,7 +41,7 @@ class ClusterSubset:
         return cls(index=index, graph=subgraph(graph, index), weight=subset_weights(weight[index]))
 
     def of(self, values: Tensor, axis: int = 2) -> Tensor:
-        """Return the part's share of ``values`` with K clusters on ``axis``."""
+        """Return ``values`` with K clusters on ``axis`` at the clusters of the subset."""
         return values if self.index is None else values.index_select(axis, self.index)
 
 

@@ -1,7 +1,7 @@
-"""Expert trajectories: the paths of forecasters trained on the real clustered windows.
+"""Expert trajectories: the weights of forecasters along their training on real clustered windows.
 
 Shapes: T snapshots, S rows of state (weights and what the optimizer keeps of each), P weights,
-B windows, R target rows, K clusters, k clusters of a part, F features.
+B windows, R target rows, K clusters, k clusters of a subset, F features.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ INNER_OPTIMIZERS: dict[str, Callable[[], InnerOptimizer]] = {
     "momentum": partial(Sgd, momentum=0.9),
     "adam": Adam,
 }
-"""Optimizers that experts and students train with, by name."""
+"""Optimizers of experts and surrogates, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrajectorySettings:
-    """How expert trajectories are made.
+    """How expert trajectories are trained.
 
     Parameters
     ----------
@@ -62,22 +62,21 @@ class TrajectorySettings:
     surrogate_options : mapping
         Its hyper-parameters.
     optimizer : {"sgd", "momentum", "adam"}
-        What it is trained with.
+        Its optimizer.
     learning_rate : float
         Step size.
     batch_windows : int
         Windows of an update.
     interval : int
-        Updates between two snapshots.
+        Number of updates between two snapshots.
     intervals : int
-        Snapshots beyond the first.
+        Number of snapshots after the first.
     subsets : int
-        Parts the clusters are split into (at most K); every update sees one part.
+        Number of subsets that the clusters are split into (at most K); each update is made on one.
     clusters_per_update : int
-        Most clusters of a part, so that the memory of an update does not depend on K.
+        Most clusters of a subset, so that the memory of an update does not depend on K.
     flatness : float
-        Radius within which the worst weights are sought before each update (sharpness aware
-        minimisation), which makes smoother paths; 0 leaves it out.
+        Radius of sharpness-aware minimisation, which makes smoother trajectories; 0 for none.
 
     Raises
     ------
@@ -107,12 +106,12 @@ class TrajectorySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
-    """The path of one expert.
+    """The trajectory of one expert.
 
     Parameters
     ----------
     states : Tensor
-        (T, S, P); row 0 of each are the weights, the others belong to the optimizer.
+        (T, S, P); row 0 of each holds the weights, the others the state of the optimizer.
     seconds : float
         Training time.
     cached : bool
@@ -124,13 +123,13 @@ class Trajectory:
     cached: bool = False
 
 
-def parts_in_turn(
+def subsets_in_turn(
     graph: Data, weight: Tensor, settings: TrajectorySettings, generator: torch.Generator
 ) -> Iterator[ClusterSubset]:
-    """Split the clusters at random into parts of nearly equal size, again and again.
+    """Yield random subsets of the clusters of nearly equal size, endlessly.
 
-    Subset-based granular distillation (Kwon et al., ICDE 2026, STemDist): each update sees one
-    part, and all parts have had their turn before the clusters are shuffled anew.
+    Subset-based granular distillation (Kwon et al., ICDE 2026, STemDist): each update is
+    made on one subset, and every subset is used once before the clusters are shuffled again.
 
     Parameters
     ----------
@@ -141,28 +140,28 @@ def parts_in_turn(
     settings : TrajectorySettings
         Its ``subsets`` and ``clusters_per_update``.
     generator : torch.Generator
-        Shuffles.
+        Source of the random order.
 
     Yields
     ------
     ClusterSubset
-        Without end.
+        The next subset.
     """
     n_clusters = len(weight)
     needed = math.ceil(n_clusters / settings.clusters_per_update)
-    n_parts = min(n_clusters, max(settings.subsets, needed))
+    n_subsets = min(n_clusters, max(settings.subsets, needed))
     whole = ClusterSubset(index=None, graph=graph, weight=subset_weights(weight))
-    while n_parts == 1:
+    while n_subsets == 1:
         yield whole
     while True:
-        for index in random_partition(n_clusters, n_parts, generator):
+        for index in random_partition(n_clusters, n_subsets, generator):
             yield ClusterSubset.cut(graph, weight, index)
 
 
 def subset_loss(
-    weights: Tensor, flat: FlatForecaster, batch: Batch, part: ClusterSubset, profile: Tensor
+    weights: Tensor, flat: FlatForecaster, batch: Batch, subset: ClusterSubset, profile: Tensor
 ) -> Tensor:
-    """Return the weighted mean squared error at a part of the clusters.
+    """Return the weighted mean squared error on a subset of the clusters.
 
     Parameters
     ----------
@@ -171,14 +170,14 @@ def subset_loss(
     flat : FlatForecaster
         The forecaster.
     batch : Batch
-        Inputs (B, L_in, k, F), targets and mask (B, R, k) at the part.
-    part : ClusterSubset
+        Inputs (B, L_in, k, F), targets and mask (B, R, k) of the subset.
+    subset : ClusterSubset
         Graph and weights.
     profile : Tensor
         (k, L_in * F) mean windows, for location encoders.
     """
-    forecast = flat(weights, batch.x, part.graph, profile)
-    return weighted_mean((forecast - batch.y) ** 2, batch.mask, part.weight)
+    forecast = flat(weights, batch.x, subset.graph, profile)
+    return weighted_mean((forecast - batch.y) ** 2, batch.mask, subset.weight)
 
 
 @torch.no_grad()
@@ -190,11 +189,11 @@ def flat_descend(
     number: int,
     radius: float,
 ) -> Tensor:
-    """Return the state after one sharpness aware update; an ordinary one where ``radius`` is 0.
+    """Return the state after one sharpness-aware update; an ordinary one if ``radius`` is 0.
 
     Foret et al., *Sharpness-Aware Minimization*, ICLR 2021, equation 3: the gradient is taken
     at the worst point of a ball, ``w + radius * g / |g|``. Du et al., CVPR 2023 (FTD), train the
-    experts of trajectory matching so, since students gather less error along flat paths.
+    experts of trajectory matching so, since errors accumulate less along flat trajectories.
 
     Parameters
     ----------
@@ -228,10 +227,10 @@ def train_trajectories(
     seed: int = 0,
     cache: str | Path | None = None,
 ) -> list[Trajectory]:
-    """Train experts on real windows and keep snapshots of their path.
+    """Train experts on real windows and keep snapshots of their weights.
 
-    Experts have no dropout, so that an update depends on its windows alone. They train in
-    parallel where the user says so with ``joblib.parallel_config``.
+    Experts are trained without dropout, so that an update depends on its windows alone. They are
+    trained in parallel if ``joblib.parallel_config`` says so.
 
     Parameters
     ----------
@@ -240,9 +239,9 @@ def train_trajectories(
     graph : torch_geometric.data.Data
         Graph between the clusters.
     settings : TrajectorySettings
-        How experts are trained.
+        Optimizer, batches and snapshots of the experts.
     n_trajectories : int
-        How many.
+        Number of experts.
     seed : int
         Random seed.
     cache : str or Path, optional
@@ -251,12 +250,12 @@ def train_trajectories(
     Returns
     -------
     list of Trajectory
-        In an order that does not depend on what was cached.
+        In an order that does not depend on the cache.
 
     Raises
     ------
     InputError
-        If an expert diverges, or a kept file is damaged.
+        If an expert diverges, or a cached file is damaged.
 
     Examples
     --------
@@ -287,7 +286,7 @@ def train_trajectories(
 
 
 def content_hash(real: WindowSource, graph: Data) -> str:
-    """Return a hash of all numbers of windows and graph, read in blocks of windows."""
+    """Return a hash of all values of windows and graph, read in blocks of windows."""
     digest = hashlib.sha256(f"{len(real)} {real.n_targets}".encode())
     for index in torch.split(torch.arange(len(real)), 64):
         for tensor in real.batch(index):
@@ -301,7 +300,7 @@ def content_hash(real: WindowSource, graph: Data) -> str:
 
 
 def inner_optimizer(name: str) -> InnerOptimizer:
-    """Build an optimizer of experts and students by name, or raise with the choices."""
+    """Build an optimizer of experts and surrogates by name, or raise with the choices."""
     if name not in INNER_OPTIMIZERS:
         raise unknown_name("inner optimizer", name, INNER_OPTIMIZERS)
     return INNER_OPTIMIZERS[name]()
@@ -350,18 +349,18 @@ def _load(file: Path, device: torch.device) -> Trajectory:
 def _train(
     flat: FlatForecaster, real: WindowSource, graph: Data, settings: TrajectorySettings, seed: int
 ) -> Tensor:
-    """Return the states (T, S, P) along one training."""
+    """Return the states (T, S, P) along the training of one expert."""
     optimizer = inner_optimizer(settings.optimizer)
     generator = torch.Generator().manual_seed(seed)
-    parts = parts_in_turn(graph, real.location_weight, settings, generator)
+    subsets = subsets_in_turn(graph, real.location_weight, settings, generator)
     state = optimizer.start(flat.vector())
     snapshots = [state]
     for number in range(settings.interval * settings.intervals):
-        part = next(parts)
+        subset = next(subsets)
         index = batch_index(len(real), settings.batch_windows, number, seed)
-        batch = Batch(*real.batch(index, part.index))
+        batch = Batch(*real.batch(index, subset.index))
         loss = partial(
-            subset_loss, flat=flat, batch=batch, part=part, profile=part.of(real.profile, 0)
+            subset_loss, flat=flat, batch=batch, subset=subset, profile=subset.of(real.profile, 0)
         )
         state = flat_descend(
             loss, state, optimizer, settings.learning_rate, number, settings.flatness

@@ -1,8 +1,8 @@
 """Trajectory matching with subset-based granular refinement and memory constant in the steps.
 
-Cazenavette et al., CVPR 2022 (MTT); the exact gradient in constant memory is what TESLA (Cui et
-al., ICML 2023) is after, the widening range of starts that of DATM (Guo et al., ICLR 2024).
-Shapes: M_S synthetic windows, B windows of an update, K clusters, k clusters of a part, S rows of
+Cazenavette et al., CVPR 2022 (MTT); the gradient in constant memory is the aim of TESLA (Cui et
+al., ICML 2023), the widening range of starts is that of DATM (Guo et al., ICLR 2024).
+Shapes: M_S synthetic windows, B windows of an update, K clusters, k clusters of a subset, S rows of
 state (weights and what the inner optimizer keeps of each), P weights, F features.
 """
 
@@ -21,7 +21,7 @@ from stemdist.data.windows import Batch
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, SyntheticState
 from stemdist.distill.synthesizers.inner_loop import FlatForecaster
-from stemdist.distill.synthesizers.inner_training import Student, shuffled_orders
+from stemdist.distill.synthesizers.inner_training import InnerTraining, shuffled_orders
 from stemdist.distill.synthesizers.spectra import (
     mean_amplitudes,
     source_amplitudes,
@@ -33,7 +33,7 @@ from stemdist.distill.synthesizers.trajectories import (
     TrajectorySettings,
     check_positive,
     inner_optimizer,
-    parts_in_turn,
+    subsets_in_turn,
     train_trajectories,
 )
 from stemdist.errors import InputError, check_count, unknown_name
@@ -43,72 +43,72 @@ NORMALISATIONS = ("whole", "group")
 
 
 class TrajectoryMatching(Synthesizer):
-    """Synthetic windows on which a student's weights move as an expert's do on the real ones.
+    """Synthetic windows on which a surrogate's weights move as an expert's on the real windows.
 
-    Experts are trained on the real clustered windows and their weights kept on the way. In each
-    matching step a student starts at such a snapshot (with the expert's optimizer state), makes
-    ``inner_steps`` updates on the synthetic windows, part by part of the clusters, and the
-    learned tensors step down ``|w - w_target|^2 / |w_start - w_target|^2``, where the target is
-    the expert ``ahead`` snapshots later. The gradient is exact; the memory it takes is that of
-    one update, and one state per update. The student's step size is learned along.
+    Experts are trained on the real clustered windows, with snapshots of their weights. In each
+    matching step a surrogate starts from a snapshot (with the expert's optimizer state) and makes
+    ``inner_steps`` updates on the synthetic windows, each on one subset of the clusters. The
+    learned tensors then step down ``|w - w_target|^2 / |w_start - w_target|^2``, where the target
+    is the expert ``ahead`` snapshots later. The gradient is exact; its memory is that of one
+    update, and one state per update. The step size of the surrogate is learned too.
 
     Parameters
     ----------
     iterations : int
-        Outer iterations; after each the set is relabelled and judged.
+        Outer iterations; after each the set is relabelled and its validation error measured.
     steps : int
         Matching steps per outer iteration.
     subsets : int
-        Parts the clusters are split into (at most K) for the updates of experts and students.
+        Number of subsets that the clusters are split into (at most K), for experts and surrogates.
     surrogate : str
-        Forecaster whose path is matched.
+        Forecaster whose trajectory is matched.
     surrogate_options : mapping, optional
         Its hyper-parameters.
     learning_rate : float
         Of Adam on the learned tensors.
     relabel : float
-        Share of the experts' answer that enters ``y`` after each iteration, in [0, 1].
+        Share of the soft labels that enters ``y`` after each iteration, in [0, 1].
     learn_labels : bool
-        Whether ``y`` is moved by matching too.
+        Whether ``y`` is learned by matching too.
     trajectories : int
-        Experts.
+        Number of experts.
     batch_windows : int
-        Windows of an update, of experts and students alike; all where there are fewer.
+        Windows of an update, of experts and surrogates alike; all where there are fewer.
     inner_optimizer : {"sgd", "momentum", "adam"}
-        Of experts and students alike.
+        Of experts and surrogates alike.
     inner_learning_rate : float
-        Step size of the experts, and of students at first.
+        Step size of the experts, and initial step size of the surrogates.
     rate_learning_rate : float
-        Of Adam on the logarithm of the students' step size; 0 leaves it as it is.
+        Of Adam on the logarithm of the surrogates' step size; 0 keeps it constant.
     inner_steps : int
-        Updates of a student.
+        Updates of a surrogate in a matching step.
     interval : int
         Updates of an expert between two snapshots.
     ahead : int
         Snapshots from start to target.
     first_start, last_start : int
-        Range that the start snapshot is drawn from: early ones suit small sets.
+        Range from which the start snapshot is drawn; early ones suit small sets.
     widening : float
-        Share of all matching steps during which the range widens from ``first_start`` alone to
-        all of it, in [0, 1]; 0 draws from all of it from the outset.
+        Share of all matching steps, in [0, 1], during which the range widens from ``first_start``
+        alone to the whole range; with 0 it is the whole range from the beginning.
     flatness : float
-        Radius of sharpness aware minimisation of the experts; 0 leaves it out.
+        Radius of sharpness-aware minimisation of the experts; 0 for none.
     normalise : {"whole", "group"}
-        Whether the distance is measured over all weights, or in each weight tensor by itself.
+        Whether the distance is normalised over all weights, or within each weight tensor.
     synthetic_profile : bool
-        Whether location encoders of students read the mean synthetic windows, as in STemDist,
+        Whether location encoders of surrogates read the mean synthetic windows, as in STemDist,
         or the mean real ones.
     frequency_weight : float
-        Weight of the distance between amplitude spectra (TimeDC) in the loss; 0 leaves it out.
+        Weight of the distance between amplitude spectra (TimeDC) in the loss; 0 for none.
     clusters_per_update : int
         Most clusters of an update, so that its memory does not depend on K.
 
     Attributes
     ----------
     trajectories_ : list of Trajectory
-        The experts' paths.
+        One for each expert.
     log_rate_ : Tensor
-        Logarithm of the students' step size.
+        Logarithm of the surrogates' step size.
     steps_made_ : int
         Matching steps so far.
     """
@@ -193,8 +193,8 @@ class TrajectoryMatching(Synthesizer):
             check_count(name, getattr(self, name), minimum=0)
         if self.last_start < self.first_start:
             raise InputError(
-                f"last_start is {self.last_start}, before first_start {self.first_start}: students "
-                "start from snapshots first_start to last_start"
+                f"last_start is {self.last_start}, before first_start {self.first_start}: "
+                "surrogates start from snapshots first_start to last_start"
             )
         for name in ("relabel", "widening"):
             if not 0 <= getattr(self, name) <= 1:
@@ -211,16 +211,16 @@ class TrajectoryMatching(Synthesizer):
         return torch.optim.Adam(tensors, lr=self.learning_rate)
 
     def prepare(self, problem: DistillationProblem, *, seed: int, cache: str | Path | None) -> None:
-        """Train the experts, or load their paths from ``cache``."""
+        """Train the experts, or load their trajectories from ``cache``."""
         settings = self.trajectory_settings()
         self.trajectories_ = train_trajectories(
             problem.real, problem.graph, settings, self.trajectories, seed=seed, cache=cache
         )
         self.cached_seconds_ = sum(path.seconds for path in self.trajectories_ if path.cached)
-        student = fresh_forecaster(
+        surrogate = fresh_forecaster(
             self.surrogate, problem.start, seed, settings.surrogate_options
         ).eval()
-        self._flat = FlatForecaster(student)
+        self._flat = FlatForecaster(surrogate)
         self._group = torch.zeros(
             self.trajectories_[0].states.shape[-1], dtype=torch.int64, device=problem.device
         )
@@ -230,7 +230,7 @@ class TrajectoryMatching(Synthesizer):
         self._spectrum = source_amplitudes(problem.real) if self.frequency_weight > 0 else None
 
     def memory(self) -> dict[str, Any]:
-        """Return the students' step size with its optimizer, and the matching steps so far."""
+        """Return the surrogates' step size with its optimizer, and the matching steps so far."""
         return {
             "log_rate": self.log_rate_,
             "rate_optimizer": self._rate_optimizer.state_dict(),
@@ -238,19 +238,19 @@ class TrajectoryMatching(Synthesizer):
         }
 
     def remember(self, memory: dict[str, Any]) -> None:
-        """Take back what :meth:`memory` returned."""
+        """Restore what :meth:`memory` returned."""
         self.log_rate_.copy_(memory["log_rate"])
         self._rate_optimizer.load_state_dict(memory["rate_optimizer"])
         self.steps_made_ = memory["steps_made"]
 
     @property
     def inner_learning_rate_(self) -> float:
-        """Step size of the students as learned so far."""
+        """Step size of the surrogates as learned so far."""
         return math.exp(self.log_rate_.item())
 
     @property
     def latest_start(self) -> int:
-        """Latest snapshot that a student may start from now."""
+        """Latest snapshot from which a surrogate may start now."""
         until = self.widening * self.iterations * self.steps
         share = min(1.0, self.steps_made_ / until) if until > 0 else 1.0
         return self.first_start + round(share * (self.last_start - self.first_start))
@@ -274,11 +274,11 @@ class TrajectoryMatching(Synthesizer):
         profile = problem.start.profile
         if self.synthetic_profile:
             profile = mean_profile(x)  # (K, L_in * F)
-        leaves = [part.detach().requires_grad_() for part in (x, y, profile, self.log_rate_)]
-        student = self._student(problem, leaves, begin * self.interval, generator)
-        value, gradients = student.matching(path[begin], path[begin + self.ahead], self._group)
+        leaves = [tensor.detach().requires_grad_() for tensor in (x, y, profile, self.log_rate_)]
+        training = self._inner_training(problem, leaves, begin * self.interval, generator)
+        value, gradients = training.matching(path[begin], path[begin + self.ahead], self._group)
         self.steps_made_ += 1
-        if gradients is None:  # all that is learned of this student: its steps are too long
+        if gradients is None:  # the inner training diverged: its steps are too long
             self.log_rate_ -= math.log(2)
             return value
         value += self._match_spectrum(leaves[:2], gradients[:2], problem.start.n_targets)
@@ -288,18 +288,18 @@ class TrajectoryMatching(Synthesizer):
         self._step_rate(gradients[3], made)
         return value
 
-    def _student(
+    def _inner_training(
         self,
         problem: DistillationProblem,
         leaves: Sequence[Tensor],
         earlier_updates: int,
         generator: torch.Generator,
-    ) -> Student:
+    ) -> InnerTraining:
         x, y, profile, log_rate = leaves
-        parts = parts_in_turn(
+        subsets = subsets_in_turn(
             problem.graph, problem.start.weight, self.trajectory_settings(), generator
         )
-        return Student(
+        return InnerTraining(
             flat=self._flat,
             optimizer=inner_optimizer(self.inner_optimizer),
             windows=Batch(x, y, problem.start.mask),
@@ -308,7 +308,7 @@ class TrajectoryMatching(Synthesizer):
             orders=shuffled_orders(
                 len(x), self.batch_windows, self.inner_steps, generator, device=x.device
             ),
-            parts=list(itertools.islice(parts, self.inner_steps)),
+            subsets=list(itertools.islice(subsets, self.inner_steps)),
             earlier_updates=earlier_updates,
         )
 
@@ -321,12 +321,12 @@ class TrajectoryMatching(Synthesizer):
         x, y = leaves
         found = mean_amplitudes(x, y, n_targets)
         distance = self.frequency_weight * spectrum_distance(self._spectrum, found)
-        for total, part in zip(gradients, torch.autograd.grad(distance, leaves), strict=True):
-            total += part
+        for total, own in zip(gradients, torch.autograd.grad(distance, leaves), strict=True):
+            total += own
         return float(distance.detach())
 
     def _step_rate(self, gradient: Tensor, made: bool) -> None:
-        """Move the students' step size, or make its own steps shorter as those of the set."""
+        """Update the surrogates' step size, or halve its learning rate after a rejected step."""
         if made and bool(torch.isfinite(gradient)):
             self.log_rate_.grad = gradient
             self._rate_optimizer.step()
@@ -342,7 +342,7 @@ def _draw(n: int, generator: torch.Generator) -> int:
 def _through(
     values: Sequence[Tensor], gradients: Sequence[Tensor], tensors: Sequence[Tensor]
 ) -> Sequence[Tensor]:
-    """Pull gradients for ``values`` back to the learned tensors that they were made of."""
+    """Propagate gradients for ``values`` back to the learned tensors they are computed from."""
     pairs = [(v, g) for v, g in zip(values, gradients, strict=True) if v.requires_grad]
     outputs, pulls = zip(*pairs, strict=True)
     return torch.autograd.grad(outputs, tensors, pulls, materialize_grads=True)

@@ -1,4 +1,4 @@
-"""Controls: what labels, clusters or plain compression reach without any distillation.
+"""Controls: references with soft labels, clusters or plain compression, without distillation.
 
 Shapes: T steps of the training part, N locations, V variables, M windows, R target rows, K
 clusters of the distilled set, G clusters and J blocks of time of a compressed series.
@@ -35,10 +35,10 @@ BLOCK_WINDOWS = 1024
 
 
 class FullExpertData(Reference):
-    """All training windows at all N locations, answered by the experts of the distilled set.
+    """All training windows at all N locations, with soft labels of the distilled set's experts.
 
-    The honest upper reference of sets with expert labels: part of what such a set gains over
-    observed targets is due to the labels, and they are to be had for all windows, too.
+    The upper reference of sets with expert labels: part of the gain of such a set over observed
+    targets is due to the labels, which are available for all windows, too.
     """
 
     title = "full data + expert labels"
@@ -49,12 +49,12 @@ class FullExpertData(Reference):
         return expert_identity(budget)
 
     def data(self, budget: Budget) -> TrainingData:
-        """Return the training part with the mean answer of the experts.
+        """Return the training part with soft labels.
 
         Raises
         ------
         InputError
-            If the answers to all windows would take more than 1 GiB.
+            If the soft labels of all windows would take more than 1 GiB.
         """
         task, experts = budget.task, recorded_experts(budget)
         source = relabelled(task.train, all_answers(experts, task), experts)
@@ -68,7 +68,7 @@ class FullExpertData(Reference):
 
 
 class ClusteredSeries(Reference):
-    """All M windows at the K representatives, with observed targets: space is reduced alone."""
+    """All M windows at the K representatives, with observed targets: only space is reduced."""
 
     title = "clustered series"
 
@@ -91,7 +91,7 @@ class ClusteredSeries(Reference):
 
 
 class ClusteredExpertSeries(Reference):
-    """The windows of ``clustered``, answered by the experts of the distilled set."""
+    """The windows of ``clustered``, with soft labels of the distilled set's experts."""
 
     title = "clustered series + expert labels"
 
@@ -100,7 +100,7 @@ class ClusteredExpertSeries(Reference):
         return [ClusteredSeries().identity(budget), expert_identity(budget)]
 
     def data(self, budget: Budget) -> TrainingData:
-        """Return the clusters' windows with the mean answer of the experts."""
+        """Return the clusters' windows with soft labels."""
         task, experts = budget.task, recorded_experts(budget)
         observed = ClusteredSeries().data(budget)
         everything = torch.arange(len(task.train))
@@ -114,21 +114,21 @@ class ClusteredExpertSeries(Reference):
 
 
 class CompressedSeries(Reference):
-    """The training series, coarse in time and space, in no more bytes than the distilled set.
+    """The training series, coarsened in time and space to at most the bytes of the distilled set.
 
     The variables are averaged over J blocks of time and G clusters of locations, then brought
     back to all T steps and N locations (linear in time between the middles of blocks, the
     cluster's value at each of its locations) and cut into the M windows, with neighbour means
-    and the like made anew. As many blocks as the bytes allow with the K clusters of the
-    distilled set are kept, at most every step; room that is left is spent on more clusters. A
-    set that takes more bytes than the series is thus matched by the series as it is.
+    and other derived features computed again. J is the largest number of blocks, at most T, that
+    the bytes allow with the K clusters of the distilled set; remaining bytes are used for more
+    clusters. If the set has more bytes than the series, the series is unchanged.
     """
 
     title = "compressed series"
     all_locations = True
 
     def identity(self, budget: Budget) -> Any:
-        """Return the numbers allowed and how locations are clustered."""
+        """Return the allowed numbers and the settings of the clustering."""
         settings = recorded_settings(budget)
         clustering = [settings.clustering, settings.seed]
         return [_allowed_numbers(budget), budget.given.n_clusters, *clustering]
@@ -154,27 +154,27 @@ class CompressedSeries(Reference):
 
 
 def given_clusters(budget: Budget) -> Clusters:
-    """Return the clusters of the distilled set, which must say how it was made."""
+    """Return the clusters of the distilled set, which must have recorded settings."""
     recorded_settings(budget)
     return budget.given.clusters
 
 
 def all_answers(experts: Sequence[Expert], task: ForecastTask) -> Tensor:
-    """Return the mean answer of the experts to all training windows, (M, R, N) scaled.
+    """Return the soft labels of all training windows, (M, R, N) scaled.
 
     Raises
     ------
     InputError
-        If it would take more than 1 GiB.
+        If they would take more than 1 GiB.
     """
     train: WindowSource = task.train
     needed = 4 * len(train) * train.rows * train.n_locations
     if needed > ANSWER_LIMIT_BYTES:
         raise InputError(
-            f"the experts' answers to all {len(train)} training windows at {train.n_locations} "
+            f"the soft labels of all {len(train)} training windows at {train.n_locations} "
             f"locations take {needed / 2**30:.1f} GiB, more than the "
-            f"{ANSWER_LIMIT_BYTES / 2**30:.1f} GiB allowed: leave the method 'full-expert' out, "
-            "or use 'clustered-expert', which asks at the clusters only"
+            f"{ANSWER_LIMIT_BYTES / 2**30:.1f} GiB allowed: leave the reference 'full-expert' "
+            "out, or use 'clustered-expert', which has soft labels at the clusters only"
         )
     answers = torch.empty(len(train), train.rows, train.n_locations)
     for index in torch.split(torch.arange(len(train)), BLOCK_WINDOWS):
@@ -183,14 +183,14 @@ def all_answers(experts: Sequence[Expert], task: ForecastTask) -> Tensor:
 
 
 def coarse_sizes(shape: tuple[int, ...], n_clusters: int, n_numbers: int) -> tuple[int, int]:
-    """Return how coarse a series must be to fit into so many numbers.
+    """Return the block length and number of clusters with which a series fits into so many numbers.
 
     Parameters
     ----------
     shape : tuple of int
         (T, N, V) of the series.
     n_clusters : int
-        Clusters K to be had first.
+        Smallest number K of clusters, unless not even one block of them fits.
     n_numbers : int
         Numbers allowed, at least V.
 
@@ -203,7 +203,7 @@ def coarse_sizes(shape: tuple[int, ...], n_clusters: int, n_numbers: int) -> tup
     --------
     >>> coarse_sizes((100, 20, 1), 4, 200)  # 50 blocks of 4 clusters
     (2, 4)
-    >>> coarse_sizes((100, 20, 1), 4, 600)  # every step, and room for 6 clusters
+    >>> coarse_sizes((100, 20, 1), 4, 600)  # every step, and 6 clusters
     (1, 6)
     >>> coarse_sizes((100, 20, 1), 4, 3)  # not even one block of 4 clusters
     (100, 3)
@@ -298,6 +298,6 @@ def _series_numbers(task: ForecastTask, n_locations: int, n_features: int) -> in
 
 
 def _allowed_numbers(budget: Budget) -> int:
-    """Return how many numbers take the bytes of the distilled set."""
+    """Return how many numbers have the bytes of the distilled set."""
     given = budget.given
     return stored_bytes(given.windows, given.settings, given.record.get("stored_numbers")) // 4

@@ -25,23 +25,22 @@ from stemdist.files import atomic_path, write_json
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What :func:`~stemdist.evaluate.evaluate` found; printing it shows the headline table.
+    """Result of :func:`~stemdist.evaluate.evaluate`; printing it shows the headline table.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        One row per method, forecaster and seed: test metrics (see
+        One row per reference (column ``method``), forecaster and seed: test metrics (see
         :meth:`~stemdist.evaluate.ErrorSums.metrics`), ``validation_relative_rmse``,
         ``learning_rate``, ``updates``, seconds, memory in bytes and compression ratios.
-        Forecasts without training have an empty forecaster.
+        Baselines have an empty forecaster.
     search : pandas.DataFrame
         The validation error of every training run, other learning rates included.
     by_target : pandas.DataFrame
         Test errors of each row for every target; ``table`` has those of the first.
     by_horizon, by_stratum, by_location : pandas.DataFrame
         Test errors of the first target by horizon step, by its size and by location; for
-        forecasters that learn a graph also how much the others read a location there
-        (``influence``, 1 is the mean).
+        forecasters that learn a graph also the weight of a location in it (``influence``, mean 1).
     facts : dict
         Sizes, split, settings and version; JSON types.
     """
@@ -67,12 +66,12 @@ class Evaluation:
         return frame_of({key: interval(list(own.values())) for key, own in seeds.items()})
 
     def paired(self, reference: str = "random", column: str = "relative_rmse") -> pd.DataFrame:
-        """Compare every method with a reference method, seed by seed.
+        """Compare all training data with one reference, seed by seed.
 
         Parameters
         ----------
         reference : str
-            A method that was evaluated.
+            One of the evaluated references.
         column : str
             Column of the table; a negative ``mean`` is an improvement where lower is better.
 
@@ -90,7 +89,7 @@ class Evaluation:
         seeds = self._by_seed(column)
         methods = {method for method, forecaster in seeds if forecaster}
         if reference not in methods:
-            raise unknown_name("reference method", reference, methods)
+            raise unknown_name("reference", reference, methods)
         rows = {}
         for (method, forecaster), own in seeds.items():
             if forecaster and method != reference:
@@ -102,9 +101,9 @@ class Evaluation:
         return frame_of(rows)
 
     def quality(self, column: str = "relative_rmse") -> pd.DataFrame:
-        """Return ``gap_closed`` and ``break_even`` of each method and forecaster.
+        """Return ``gap_closed`` and ``break_even`` of each reference and forecaster.
 
-        They need the methods ``full`` and, for the gap, ``random``; NaN without them.
+        They need the references ``full`` and, for the gap, ``random``; NaN without them.
         """
         error, train, made = (
             {key: row["mean"] for key, row in records(self.summary(name)).items()}
@@ -130,7 +129,7 @@ class Evaluation:
         return Path(path)
 
     def write_json(self, path: str | Path) -> Path:
-        """Write facts and all tables as JSON, atomically; what is not defined is null."""
+        """Write facts and all tables as JSON, atomically; undefined values are null."""
         names = ("table", "search", "by_target", "by_horizon", "by_stratum", "by_location")
         tables = {name: json.loads(getattr(self, name).to_json(orient="split")) for name in names}
         write_json(path, {"facts": self.facts, **tables})

@@ -23,7 +23,7 @@ from stemdist.evaluate.comparison.protocol import check_fit
 from stemdist.forecast import ForecastTask
 
 SAMPLE = 1024
-"""Real windows at most that statistics are taken from; the nearest ones are sought among all."""
+"""Most real windows for statistics; nearest windows are searched among all."""
 REAL_QUERIES = 256
 GROUPS = 20
 LEVELS = 200
@@ -33,9 +33,9 @@ BLOCK_WINDOWS = 1024
 def fidelity(distilled: DistilledSet, task: ForecastTask) -> dict[str, float]:
     """Compare synthetic windows with the training windows at the same representatives.
 
-    Windows are inputs and targets joined to one series of L steps, in scaled units; where a
-    target is missing, its window does not count at that location. A score that is not defined
-    (one cluster has no correlation with others) is NaN.
+    Windows are inputs and targets joined to one series of L steps, in scaled units; a window with
+    a missing target is left out at that location. An undefined score (correlation of a single
+    cluster) is NaN.
 
     Parameters
     ----------
@@ -133,14 +133,14 @@ def real_windows(distilled: DistilledSet, task: ForecastTask) -> SeriesWindows:
 
 @dataclass(frozen=True, kw_only=True)
 class _Joined:
-    """Windows as series: ``values`` (M, L, J) and ``counts`` (M, J), 1 where none is missing."""
+    """Windows as series: ``values`` (M, L, J) and ``counts`` (M, J), 0 if a step is missing."""
 
     values: Tensor
     counts: Tensor
 
     @property
     def centred(self) -> Tensor:
-        """(M, L, J) less the mean of each series; zero in windows that do not count."""
+        """(M, L, J) less the mean of each series; zero in windows that are left out."""
         total = self.counts.sum(0).clamp(min=1) * self.values.shape[1]  # (J,)
         kept = self.counts[:, None]  # (M, 1, J)
         return (self.values - (self.values * kept).sum((0, 1)) / total) * kept
@@ -166,7 +166,7 @@ def _joined(windows: WindowSource, index: Tensor) -> _Joined:
 
 
 def _rms(difference: Tensor) -> float:
-    """Return the root mean square; NaN of nothing."""
+    """Return the root mean square; NaN if empty."""
     return float(difference.square().mean().sqrt())
 
 
@@ -212,7 +212,7 @@ def _wasserstein(one: _Joined, other: _Joined, weight: Tensor) -> float:
 
 
 def _quantiles(windows: _Joined) -> Tensor:
-    """Return (LEVELS, J) quantiles of every series; NaN where none of its windows counts."""
+    """Return (LEVELS, J) quantiles of every series; NaN where all its windows are left out."""
     missing = windows.counts[:, None] == 0
     values = windows.values.masked_fill(missing, math.inf).flatten(0, 1)  # (M * L, J)
     counts = windows.counts.sum(0) * windows.values.shape[1]
@@ -249,7 +249,7 @@ def _nearest_window(synthetic: WindowSource, real: SeriesWindows) -> float:
 def _to_nearest(rows: Tensor, others: Tensor, left_out: Tensor | None = None) -> Tensor:
     """Return the distance of each row to the nearest of ``others`` that is not left out.
 
-    The fast formula finds the nearest one, but is too coarse to see that a copy is one.
+    The fast formula finds the nearest one, but is not exactly 0 for copies.
     """
     distances = torch.cdist(rows, others, compute_mode="use_mm_for_euclid_dist")
     if left_out is not None:

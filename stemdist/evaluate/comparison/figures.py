@@ -1,6 +1,6 @@
-"""Figures that show a person what was made and how good it is; they need the extra ``report``.
+"""Figures of a distilled set and of a comparison; they need the extra ``report``.
 
-matplotlib is imported when a figure is drawn, and no global state of it is touched.
+matplotlib is imported when a figure is drawn, and its global state is not changed.
 Shapes: N locations, K clusters, L_in lookback, L_out horizon.
 """
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind people can tell apart.
+# Colours of Okabe and Ito, which are distinguishable with colour blindness.
 HIGHLIGHTS = ("#D55E00", "#000000", "#CC79A7")
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
-MARKERS = "osD^vPX*"  # one more than colours: no pair of the two comes twice before the 57th
+MARKERS = "osD^vPX*"  # one more than colours: pairs repeat after 56 only
 WINDOWS_SHOWN = 3
 DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)), (0, (1, 1)))
 
@@ -50,16 +50,16 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        For example that of :func:`plot_distilled`.
+        For example from :func:`plot_distilled`.
     path : str or Path
-        Its ending, ``.png``, ``.svg`` or ``.pdf``, decides the format.
+        Its ending, ``.png``, ``.svg`` or ``.pdf``, determines the format.
 
     Raises
     ------
     InputError
         If the ending is another one.
     OutputError
-        If it cannot be written; whatever stood there before is intact.
+        If it cannot be written; an existing file is left unchanged.
     """
     path = Path(path)
     if path.suffix not in FORMATS:
@@ -73,7 +73,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 
 
 def plot_distilled(distilled: DistilledSet) -> Figure:
-    """Draw a distilled set: where its clusters are, some of its windows, and its size.
+    """Draw a distilled set: its clusters, some of its windows, and its size.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def plot_distilled(distilled: DistilledSet) -> Figure:
 
 
 def plot_evaluation(evaluation: Evaluation | pd.DataFrame, column: str = "relative_rmse") -> Figure:
-    """Draw the mean test error of every method and forecaster with its 95 % interval.
+    """Draw the mean test error of every reference and forecaster with its 95 % interval.
 
     Parameters
     ----------
@@ -134,8 +134,8 @@ def plot_evaluation(evaluation: Evaluation | pd.DataFrame, column: str = "relati
     Returns
     -------
     matplotlib.figure.Figure
-        A dot plot: one row per method, one colour and marker per forecaster, and a dashed line
-        for each forecast without training.
+        A dot plot: one row per reference, one colour and marker per forecaster, and a dashed line
+        for each baseline.
 
     Raises
     ------
@@ -146,13 +146,13 @@ def plot_evaluation(evaluation: Evaluation | pd.DataFrame, column: str = "relati
     """
     check_error(column)
     summary = records(_comparison(evaluation, column).summary(column))
-    references = {method: row["mean"] for (method, name), row in summary.items() if not name}
+    baselines = {method: row["mean"] for (method, name), row in summary.items() if not name}
     trained = {key: row for key, row in summary.items() if key[1]}
     methods = list(dict.fromkeys(method for method, _ in trained))
     figure = new_figure(10, 2 + 0.55 * len(methods))
     axes = figure.subplots()
     handles = _draw_dots(axes, trained, methods)
-    for (method, value), dash in zip(references.items(), cycle(DASHES), strict=False):
+    for (method, value), dash in zip(baselines.items(), cycle(DASHES), strict=False):
         label = f"{method}: {value:.3f}"
         handles.append(axes.axvline(value, color="0.35", linestyle=dash, lw=1.2, label=label))
     axes.set_yticks(range(len(methods)), [method_title(method) for method in methods])
@@ -169,7 +169,7 @@ def plot_evaluation(evaluation: Evaluation | pd.DataFrame, column: str = "relati
 def _draw_dots(
     axes: Axes, trained: dict[tuple[str, str], dict[str, float]], methods: list[str]
 ) -> list[Any]:
-    """Draw means and intervals, one row per method; return what the legend shows."""
+    """Draw means and intervals, one row per reference; return the handles of the legend."""
     forecasters = list(dict.fromkeys(name for _, name in trained))
     offsets = np.linspace(-0.22, 0.22, len(forecasters)) if len(forecasters) > 1 else [0.0]
     handles: list[Any] = []
@@ -193,7 +193,7 @@ def _draw_dots(
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure in inches, or say what to install."""
+    """Return an empty figure in inches, or raise with the missing dependency."""
     try:
         import matplotlib  # noqa: F401  (submodules that are loaded already would not fail)
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -208,7 +208,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def highlights(distilled: DistilledSet) -> dict[int, str]:
-    """Return the largest clusters, which are shown in detail, and their colours."""
+    """Return the largest clusters, whose windows are shown, and their colours."""
     shown = distilled.cluster_sizes.argsort(descending=True, stable=True)[: len(HIGHLIGHTS)]
     return dict(zip(shown.tolist(), HIGHLIGHTS, strict=False))
 
@@ -227,13 +227,13 @@ def draw_windows(
     axes : matplotlib.axes.Axes
         Where to draw.
     distilled : DistilledSet
-        Whose clusters, scaling and units they have.
+        The distilled set with the clusters, scaling and units of the windows.
     windows : WindowSource
         Its own windows, or real ones at the K representatives; scaled.
     colours : dict of int to str
         Clusters to draw and their colours.
     labels : str, optional
-        Where the targets come from; by default as the set says.
+        Kind of the targets, for the legend; by default that of the set.
     """
     scaler = distilled.scaler
     lags = np.arange(1 - windows.lookback, 1)
@@ -324,7 +324,7 @@ def _comparison(evaluation: Evaluation | pd.DataFrame, column: str) -> Evaluatio
 
 
 def method_title(method: str) -> str:
-    """Return what tables call a method; those of others may not be installed here."""
+    """Return the title of a reference, or its name if a plug-in is not installed here."""
     try:
         return REFERENCES.get(method).title
     except InputError:

@@ -1,4 +1,4 @@
-"""What the graph that a forecaster has learned looks like, one number per location.
+"""Influence of each location in the graph that a forecaster has learned.
 
 Shapes: N locations, E edges.
 """
@@ -13,21 +13,21 @@ from stemdist.forecast import Forecaster
 
 @torch.no_grad()
 def influence(forecaster: Forecaster, profile: Tensor) -> Tensor | None:
-    """Return how much the others read a location in the graph that a forecaster has learned.
+    """Return the total weight of edges from each location to others in a learned graph.
 
     Parameters
     ----------
     forecaster : Forecaster
-        Trained.
+        A trained forecaster.
     profile : Tensor
         (N, L_in * F) mean window of each location.
 
     Returns
     -------
     Tensor or None
-        (N,) sums of the weights by which other locations read each one, relative to the mean: 1
-        everywhere in an even graph, 0 at a location that none reads. None for a forecaster that
-        learns no graph.
+        (N,) sums of the weights of edges to other locations, relative to the mean: 1 everywhere
+        in a uniform graph, 0 at a location without such edges. None for a forecaster that learns
+        no graph.
 
     Examples
     --------

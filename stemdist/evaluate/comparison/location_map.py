@@ -1,4 +1,4 @@
-"""The panel of a figure that says which location is in which cluster.
+"""The panel of a figure that shows the cluster of each location.
 
 Shapes: N locations, K clusters; H x W cells of a grid.
 """
@@ -37,7 +37,7 @@ def draw_locations(axes: Axes, distilled: DistilledSet, highlights: Mapping[int,
     distilled : DistilledSet
         Its N locations and K clusters.
     highlights : mapping
-        Colours of clusters that other panels show; their medoids are named.
+        Colours of clusters that are shown in other panels; their medoids are labelled.
     """
     import matplotlib
 
@@ -61,7 +61,7 @@ def _profiles(distilled: DistilledSet) -> Any:
 
 
 def positions(coords: xr.Dataset) -> tuple[str, str] | None:
-    """Return the names of the coordinates across and up, or None where unknown."""
+    """Return the names of the horizontal and vertical coordinates, or None if unknown."""
     grid = str(coords.attrs.get(GRID_DIMS, "")).split()
     pairs = [(grid[1], grid[0])] if len(grid) == 2 else []
     for across, up in (*pairs, ("lon", "lat"), ("x", "y")):
@@ -101,7 +101,7 @@ def draw_values(
     value : numpy.ndarray
         (N,) numbers.
     names : tuple of str
-        The coordinates across and up, as :func:`positions` returns them.
+        The horizontal and vertical coordinates, as returned by :func:`positions`.
     borders : bool
         Draw lines between cells of a grid that differ.
     **shown
@@ -132,7 +132,7 @@ def draw_values(
 
 
 def _axis_label(coords: xr.Dataset, name: str) -> str:
-    """Return the label of a coordinate; that of a grid is often a latitude by another name."""
+    """Return the label of a coordinate; a grid's is often a latitude under another name."""
     for known, label in AXIS_LABELS.items():
         if known in coords.coords and np.array_equal(coords[known].values, coords[name].values):
             return label
@@ -218,7 +218,7 @@ def _legend(axes: Axes) -> None:
 
 
 def _draw_scale(axes: Axes, distilled: DistilledSet, colours: Any, means: np.ndarray) -> None:
-    """Say what the colours of the clusters mean: the order of their medoids' mean values."""
+    """Draw the colour bar of the clusters, in order of the mean values at their medoids."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

@@ -1,4 +1,4 @@
-"""The comparison: train fresh forecasters on each method's data, choose, then test once.
+"""The comparison: train fresh forecasters on each reference, choose on validation, test once.
 
 Shapes: M windows, N locations, M_S synthetic windows, K clusters.
 """
@@ -58,9 +58,9 @@ def evaluate(
 ) -> Evaluation:
     """Compare a distilled set with full data and with other sets of its size.
 
-    Every method trains the same fresh forecasters with the same optimizer, schedule, number of
-    updates and seeds. Learning rates and final weights are chosen on the validation part at all
-    N locations; the test part is read once, at the end.
+    The same fresh forecasters are trained on every reference, with the same optimizer, schedule,
+    number of updates and seeds. Learning rates and final weights are chosen on the validation part
+    at all N locations; the test part is read once, at the end.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ def evaluate(
     unseen : Unseen, optional
         Held-out locations to test on (see :func:`hold_out`); those of the task by default.
     results : str or Path, optional
-        Folder that keeps one file per training run and test, so that nothing is repeated when
-        the comparison is started again.
+        Folder for one file per training run and test, so that an interrupted comparison can be
+        resumed.
     experts : str or Path, optional
         Folder of trained experts (``distill`` keeps them in ``WORK/experts``); by default
         ``experts`` in ``results``.
@@ -83,12 +83,12 @@ def evaluate(
     device : str
         Where the computation runs.
     progress : bool, optional
-        Show bars; None shows them on a terminal only.
+        Show progress bars; None shows them on a terminal only.
 
     Returns
     -------
     Evaluation
-        Its table has one row per method, forecaster and seed.
+        Its table has one row per reference, forecaster and seed.
 
     Raises
     ------
@@ -140,7 +140,7 @@ class _Comparison:
     progress: bool | None
 
     def search(self) -> tuple[list[tuple[Run, Row]], dict[tuple[str, str], Tuning]]:
-        """Train the first seed in every way of the grid and choose one by validation error."""
+        """Train the first seed at every point of the grid and choose one by validation error."""
         settings = self.run_folder.settings
         pairs = [(m, f) for m in settings.references for f in settings.forecasters]
         grids = {family: self._grid(family) for family in settings.forecasters}
@@ -155,13 +155,13 @@ class _Comparison:
         return rows, chosen
 
     def _grid(self, family: str) -> list[Tuning]:
-        """Return the ways in which a forecaster is tuned; to shuffle matters to some only."""
+        """Return the grid of a forecaster; shuffled locations matter to some only."""
         settings = self.run_folder.settings
         shuffles = settings.shuffles if self.run_folder.mixes_locations(family) else ("auto",)
         return list(product(settings.learning_rates, shuffles))
 
     def train_others(self, chosen: dict[tuple[str, str], Tuning]) -> list[tuple[Run, Row]]:
-        """Train the other seeds as chosen."""
+        """Train the other seeds with the chosen settings."""
         first, seeds = self.run_folder.settings.first_seed, self.run_folder.settings.seeds
         return self._train(
             self._run(method, forecaster, seed, tuning)
@@ -172,7 +172,7 @@ class _Comparison:
     def test(
         self, trained: list[tuple[Run, Row]], chosen: dict[tuple[str, str], Tuning]
     ) -> list[tuple[Row, Row]]:
-        """Read the test part, once, for baselines and runs tuned as chosen."""
+        """Read the test part, once, for baselines and runs with the chosen settings."""
         verification = self.run_folder.test_verification()
         jobs = [
             delayed(_test)(self.run_folder, run, row, verification)
@@ -248,7 +248,7 @@ def _folder(results: str | Path | None) -> Iterator[Path]:
 
 
 def check_fit(distilled: DistilledSet, task: ForecastTask) -> None:
-    """Raise with every respect in which the set and the task differ."""
+    """Raise with all differences between the set and the task."""
     pairs = {
         "lookback": (distilled.settings.lookback, task.settings.lookback),
         "horizon": (distilled.settings.horizon, task.settings.horizon),

@@ -1,4 +1,4 @@
-"""How good a synthetic set is, in single numbers."""
+"""Scores of a synthetic set."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def break_even(
     Returns
     -------
     float
-        A whole number; infinite if training on the distilled set is no faster, NaN if a time is.
+        A whole number; infinite if the distilled set saves no time, NaN for unknown times.
 
     Examples
     --------
@@ -56,9 +56,9 @@ def break_even(
 def label_robust_score(error_random: float, error: float) -> float:
     """Return how much better a set is than random windows with the same labels.
 
-    ``1 - e / e_random`` with both labelled by the same experts, so that what the labels do is
-    not credited to the windows; above 0 the windows themselves are better. This carries the idea
-    of the label-robust score of DD-Ranking (Li et al. 2025, arXiv 2505.13300) to regression.
+    ``1 - e / e_random`` with both labelled by the same experts, so that the effect of the labels
+    is excluded; above 0 the windows themselves are better. This is the idea of the label-robust
+    score of DD-Ranking (Li et al. 2025, arXiv 2505.13300), for regression.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The runs of a comparison: one training run each, kept in files named by their content.
 
 A run is trained (validation only), then, if its learning rate is chosen, tested. Each step
-leaves one JSON file, so a comparison that was stopped continues where it was.
+writes one JSON file, so that an interrupted comparison can be resumed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training run: a method's data, a forecaster, a seed and how it is tuned."""
+    """One training run: a reference, a forecaster, a seed and its hyper-parameters."""
 
     method: str
     forecaster: str
@@ -53,10 +53,10 @@ class Run:
     learning_rate: float
     shuffle: str
     identity: str
-    """Hash of all that the method's data depend on besides the task."""
+    """Hash of all that the training data depend on besides the task."""
 
     def columns(self) -> Row:
-        """Return what the table says about the run."""
+        """Return the columns of the table that identify the run."""
         return {k: v for k, v in asdict(self).items() if k != "identity"}
 
 
@@ -64,7 +64,7 @@ class Run:
 class RunFolder:
     """The task of all runs, the settings they share, and the folder of results.
 
-    ``unseen`` is where they are tested, if not at the locations of the task.
+    With ``unseen`` they are tested at held-out locations, else at those of the task.
     """
 
     task: ForecastTask
@@ -83,7 +83,7 @@ class RunFolder:
         return _read(self._path(run, "json"))
 
     def train(self, run: Run, data: TrainingData, data_seconds: float) -> Row:
-        """Train a run, unless that is done, and return what it cost and its validation error."""
+        """Train a run, unless that is done, and return its costs and validation error."""
         done = self.trained(run)
         if done is not None:
             return done
@@ -123,7 +123,7 @@ class RunFolder:
         return row
 
     def _keep(self, run: Run, forecaster: Forecaster, row: Row) -> None:
-        """Write the weights, then the row whose presence says that the run is finished."""
+        """Write the weights, then the row, whose presence marks a finished run."""
         with atomic_path(self._path(run, "safetensors")) as path:
             save_weights(forecaster, path)
         write_json(self._path(run, "json"), row)
@@ -147,7 +147,7 @@ class RunFolder:
         )
 
     def test_verification(self) -> Verification:
-        """Return what errors on the test part are measured with."""
+        """Return the verification on the test part."""
         return self._verification(
             self.tested,
             self.tested.test,
@@ -162,7 +162,7 @@ class RunFolder:
     def _tested(
         self, key: str, errors: Callable[[], list[ErrorSums]], more: Callable[[], Row] = dict
     ) -> Row:
-        """Return what was measured, by the file if it is there; ``more`` is told by location."""
+        """Return errors, from their file if it exists; ``more`` returns columns by location."""
         names = ("test_windows", "season_steps", "area_weighted")
         where = [] if self.unseen is None else [self.unseen.identity]
         how = hash_of([*(getattr(self.settings, name) for name in names), *where])
@@ -170,13 +170,13 @@ class RunFolder:
         done = _read(path)
         if done is not None:
             return done
-        told = more()  # first: predicting moves a forecaster to the device
+        extra = more()  # first: predicting moves a forecaster to the device
         with measure(self.device) as cost:
             each = errors()
         sums = each[0]
         by_target = pd.DataFrame([own.metrics() for own in each])
         by_target.insert(0, "target", self.task.target_names)
-        by_location = sums.by_location()[["rmse", "mae", "bias"]].assign(**told)
+        by_location = sums.by_location()[["rmse", "mae", "bias"]].assign(**extra)
         row = {
             "metrics": {**sums.metrics(), "predict_seconds": cost.wall_seconds},
             "by_target": by_target.to_dict("list"),
@@ -208,7 +208,7 @@ class RunFolder:
         return fresh_forecaster(family, self.task.train, seed, options, levels)
 
     def mixes_locations(self, family: str) -> bool:
-        """Return whether a forecaster lets one location's windows act on another's forecast."""
+        """Return whether a forecaster is not pointwise."""
         return not self._fresh(family, 0).pointwise
 
     def _training(self, run: Run, forecaster: Forecaster) -> TrainingSettings:
@@ -232,14 +232,14 @@ class RunFolder:
 
 
 def ratios(task: ForecastTask, data: TrainingData) -> dict[str, float]:
-    """Return the three compression ratios of a method's training data."""
+    """Return the three compression ratios of training data."""
     source, numbers = data.source, data.stored_numbers
     _, end = task.split_boundaries["train"]
     series_bytes = 4 * end * task.n_locations * len(task.series.data_vars)
     if isinstance(source, TensorWindows):
         sizes = (len(task.train), task.n_locations)
         return compression_ratios(source, task.settings, *sizes, series_bytes, numbers)
-    locations = source.n_locations / task.n_locations  # a series, not windows, is what is stored
+    locations = source.n_locations / task.n_locations  # the series is stored, not its windows
     share = len(source) / len(task.train) * locations
     stored = locations if numbers is None else 4 * numbers / series_bytes
     return {"window_ratio": share, "training_ratio": share, "byte_ratio": stored}

@@ -20,7 +20,7 @@ ERRORS = tuple(name for name in METRICS if name not in ("bias", "correlation"))
 
 
 class Comparison(Protocol):
-    """What the tables read of an :class:`~stemdist.evaluate.Evaluation`."""
+    """What the tables need of an :class:`~stemdist.evaluate.Evaluation`."""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -45,14 +45,14 @@ class Comparison(Protocol):
 
 
 def check_error(name: str) -> str:
-    """Return ``name`` if it is an error of which lower is better, else raise with the choices."""
+    """Return ``name`` if it is an error for which lower is better, else raise with the choices."""
     if name not in ERRORS:
         raise unknown_name("error", name, ERRORS)
     return name
 
 
 def text_table(evaluation: Comparison, column: str = "relative_rmse") -> str:
-    """Return the comparison for a terminal: errors, costs, ratios and what was done.
+    """Return the comparison as plain text: errors, costs, ratios and settings.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def evaluation_tables(evaluation: Comparison, column: str = "relative_rmse") -> 
     Returns
     -------
     dict of str to list of list of str
-        ``errors``, ``references``, ``costs`` and, where it is known, ``quality``: cells, of which
-        the first row is the header.
+        ``errors``, ``references``, ``costs`` and, where defined, ``quality``: rows of cells, the
+        first of which is the header.
     """
     check_error(column)
     tables = {
@@ -116,7 +116,7 @@ def forecaster_table(evaluation: Comparison, column: str = "relative_rmse") -> s
 
 
 def forecaster_rows(evaluation: Comparison, column: str = "relative_rmse") -> Rows:
-    """Return the table of :func:`forecaster_table`: cells, of which the first row is the header."""
+    """Return the table of :func:`forecaster_table`: rows of cells, the first is the header."""
     check_error(column)
     shown = [column, *(name for name in ("relative_rmse", "relative_mae") if name != column)]
     errors = [records(evaluation.summary(name)) for name in shown]
@@ -144,7 +144,7 @@ def _interval_text(row: dict[str, float]) -> str:
 
 
 def tuning_text(settings: Mapping[str, Any]) -> str:
-    """Say what is chosen on validation for each method and forecaster."""
+    """Return what is chosen on validation for each reference and forecaster, as text."""
     rates = ", ".join(f"{rate:g}" for rate in settings["learning_rates"])
     more = "; whether locations are shuffled" if len(settings["shuffles"]) > 1 else ""
     return f"learning rate from {rates}{more}"
@@ -153,7 +153,7 @@ def tuning_text(settings: Mapping[str, Any]) -> str:
 def heading(
     evaluation: Comparison, column: str, shown: str = "mean +- 95 % interval, * lowest"
 ) -> str:
-    """Return lines that say what was compared, on how much data and how."""
+    """Return the lines above the tables: target, sizes, split and training."""
     facts, settings = evaluation.facts, evaluation.facts["settings"]
     sizes = f"M = {facts['training_windows']} training windows, N = {facts['locations']} locations"
     if "clusters" in facts:
@@ -171,7 +171,7 @@ def heading(
             f"{sizes}; {facts['test_windows']} test windows",
             f"split (time steps): {split}",
             f"{' / '.join(map(str, updates))} updates of {settings['batch_windows']} windows{used} "
-            f"for every method; {settings['seeds']} seeds; on validation with seed "
+            f"for every reference; {settings['seeds']} seeds; on validation with seed "
             f"{settings['first_seed']} chosen: {tuning_text(settings)}",
         ]
     )
@@ -201,7 +201,7 @@ def _references(evaluation: Comparison, column: str) -> Rows:
 
 
 def _costs(evaluation: Comparison) -> Rows:
-    """One row per method; means over forecasters and seeds, the highest peak."""
+    """One row per reference; means over forecasters and seeds, the highest peak."""
     rows = [
         [
             "cost",
@@ -246,11 +246,12 @@ def _quality(evaluation: Comparison, column: str) -> Rows:
         cells = []
         for name in forecasters:
             closed, after = (quality[method, name][k] for k in ("gap_closed", "break_even"))
-            gap = gaps["full", name]  # a share of a gap within the noise says nothing
+            gap = gaps["full", name]  # a share of a gap within the noise is meaningless
             unclear = math.isnan(closed) or abs(gap["mean"]) <= gap["half_width"]
             share = "no clear gap" if unclear else f"{100 * closed:.0f} %"
-            models = "never" if math.isinf(after) else f"{after:.0f} model{'s' * (after != 1)}"
-            cells.append(f"{share} / {models}")
+            plural = "s" * (after != 1)
+            count = "never" if math.isinf(after) else f"{after:.0f} training{plural}"
+            cells.append(f"{share} / {count}")
         rows.append([REFERENCES.get(method).title, *cells])
     return rows
 
@@ -261,7 +262,7 @@ def digits(value: float) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as columns of text, the first to the left and the others to the right.
+    """Return rows as aligned columns of text, the first flush left, the others flush right.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Forecasters that are trained already, measured on the test part of a series.
+"""Test errors of forecasters that are already trained.
 
 Shapes: M windows, N locations.
 """
@@ -34,11 +34,11 @@ class TrainedErrors:
     Attributes
     ----------
     table : pandas.DataFrame
-        One row for each forecaster and each forecast without training (``weights`` 0): the
+        One row for each forecaster and each baseline (``weights`` 0): the
         metrics of :meth:`~stemdist.evaluate.ErrorSums.metrics` in physical units, ``weights`` and
         ``milliseconds`` of forecasting one window at all locations.
     by_horizon : pandas.DataFrame
-        The metrics of every step ahead.
+        The metrics of every horizon step.
     facts : dict
         Target, unit, sizes; JSON types.
     """
@@ -85,12 +85,12 @@ def evaluate_trained(
     season_steps: int = 1,
     device: str = "cpu",
 ) -> TrainedErrors:
-    """Measure trained forecasters on the test part of a series, beside forecasts without training.
+    """Evaluate trained forecasters and baselines on the test part of a series.
 
     Parameters
     ----------
     forecasters : mapping of str to FittedForecaster
-        By the names that the table shows; all trained for the same inputs.
+        Keys are the names in the table; all are trained for the same inputs.
     series : xarray.Dataset
         Canonical series. Locations known from training keep their graph and profile.
     at_most : int, optional
@@ -127,8 +127,8 @@ def evaluate_trained(
         costs = {"weights": weights, "milliseconds": _milliseconds(forecast, task.test)}
         rows.append({"forecaster": name, **errors.metrics(), **costs})
         steps.append(_steps(name, errors))
-    for name, reference in BASELINES.items():
-        errors = verification.errors(reference(task, task))[0]
+    for name, baseline in BASELINES.items():
+        errors = verification.errors(baseline(task, task))[0]
         rows.append({"forecaster": name, **errors.metrics(), "weights": 0})
         steps.append(_steps(name, errors))
     facts = {
@@ -157,7 +157,7 @@ def _same_inputs(forecasters: Mapping[str, FittedForecaster]) -> FittedForecaste
 
 
 def _forecast(fitted: FittedForecaster, task: ForecastTask, device: str) -> Baseline:
-    """Return what forecasts windows of the task in the task's scaled units."""
+    """Return a function that forecasts windows of the task in its scaled units."""
     known = place_index(fitted.locations.coords, task.series)
     same = known is not None and len(known) == task.n_locations
     graph, profile = task.graph, task.train.profile
@@ -174,7 +174,7 @@ def _forecast(fitted: FittedForecaster, task: ForecastTask, device: str) -> Base
 
 
 def _milliseconds(forecast: Baseline, windows: WindowSource, repeats: int = 3) -> float:
-    """Return the shortest time to forecast one of some windows."""
+    """Return the shortest time per window in ms of repeated forecasts."""
     index: Tensor = evenly_spaced(len(windows), 32)
     times = []
     for _ in range(repeats):

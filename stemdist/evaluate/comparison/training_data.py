@@ -1,4 +1,4 @@
-"""Where the training data of a comparison come from; one small class per method.
+"""References: the training data of a comparison, one small class for each.
 
 Shapes: M_S selected windows, K clusters or selected locations, N locations.
 """
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a method may use.
+    """What a reference is made from.
 
     Parameters
     ----------
     task : ForecastTask
         The real data; references read its training and validation parts only.
     distilled : DistilledSet, optional
-        The set under test; others get as many windows M_S and locations K. Without it there is
-        the full data only.
+        The set under test; other references have its numbers of windows M_S and locations K.
+        Without it only the full data are available.
     seed : int
-        Of random draws.
+        Random seed.
     cache : Path, optional
-        Folder in which trained experts are kept.
+        Folder of trained experts.
     device : str
-        Where experts that are not there yet are trained, and answer.
+        Where experts forecast, and where those not in the cache are trained.
     """
 
     task: ForecastTask
@@ -72,19 +72,19 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What a forecaster is trained on.
+    """Training data of a forecaster.
 
     Parameters
     ----------
     source : WindowSource
-        Windows; their profile is what location encoders see in training.
+        Windows; location encoders read their profile in training.
     graph : torch_geometric.data.Data
         Graph between their locations.
     recorded_seconds : float
-        Time that making them took earlier (distilling, cached experts), known from a record.
+        Recorded time of making them earlier (distillation, cached experts).
     stored_numbers : int, optional
-        Numbers from which the targets and the inputs that differ in time and space can be made;
-        by default those of the windows, or of the series they are cut from.
+        Numbers that represent the targets and the inputs that differ in time and space; by
+        default those of the windows, or of the series they are cut from.
     """
 
     source: WindowSource
@@ -97,11 +97,11 @@ class Reference(ABC):
     """One way to get training data."""
 
     title: ClassVar[str]
-    """What tables call it."""
+    """Name in tables."""
     random: ClassVar[bool] = False
-    """True if every seed of the comparison makes its own draw."""
+    """True if the data are drawn anew for every seed of the comparison."""
     all_locations: ClassVar[bool] = False
-    """True if the data are at all N locations, so that a grid stays one."""
+    """True if the data are at all N locations, so that a regular grid is preserved."""
 
     @abstractmethod
     def identity(self, budget: Budget) -> Any:
@@ -119,7 +119,7 @@ class FullData(Reference):
     all_locations = True
 
     def identity(self, budget: Budget) -> Any:
-        """Return nothing: the task says it all."""
+        """Return None: the data depend on the task only."""
         return None
 
     def data(self, budget: Budget) -> TrainingData:
@@ -145,7 +145,7 @@ class RandomWindows(Reference):
 
 
 class RandomExpertWindows(Reference):
-    """The windows of ``random``, with expert labels: credits labels and data separately."""
+    """The windows of ``random`` with expert labels, to separate the effects of labels and data."""
 
     title = "random windows + expert labels"
     random = True
@@ -172,7 +172,7 @@ class RandomExpertWindows(Reference):
 
 
 class StartingPointWindows(Reference):
-    """Selected real windows at the representatives, labelled: where distilling started."""
+    """Selected real windows at the representatives, labelled: the start of the distillation."""
 
     title = "selected windows + labels"
 
@@ -184,7 +184,7 @@ class StartingPointWindows(Reference):
         return hash_of([chosen, settings.seed, settings.of_experts()])
 
     def data(self, budget: Budget) -> TrainingData:
-        """Return the windows that a synthesizer is given to improve."""
+        """Return the start from which the synthesizer begins."""
         settings = recorded_settings(budget)
         start = starting_point(budget.task, settings, cache=budget.cache, device=budget.device)
         return TrainingData(
@@ -200,7 +200,7 @@ class DistilledWindows(Reference):
     title = "distilled"
 
     def identity(self, budget: Budget) -> Any:
-        """Return a hash of its numbers."""
+        """Return the hash of its content."""
         return budget.given.content_hash
 
     def data(self, budget: Budget) -> TrainingData:
@@ -241,12 +241,12 @@ def draw(budget: Budget) -> tuple[Tensor, Tensor]:
 
 
 def recorded_settings(budget: Budget) -> DistillSettings:
-    """Return how the set was distilled.
+    """Return the settings with which the set was distilled.
 
     Raises
     ------
     InputError
-        If the set does not say.
+        If the set does not record them.
     """
     settings = budget.given.record.get("settings")
     if settings is None:

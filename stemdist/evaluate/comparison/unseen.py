@@ -1,4 +1,4 @@
-"""Locations that nothing is learned from, to see whether forecasters can be used at new ones.
+"""Held-out locations, to test whether forecasters generalise to new locations.
 
 Shapes: N locations, H held-out ones.
 """
@@ -25,7 +25,7 @@ PATTERNS = ("scattered", "region")
 
 @dataclass(frozen=True, kw_only=True)
 class Unseen:
-    """Where forecasters are tested on locations that nothing was learned from.
+    """Held-out locations on which forecasters are tested.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ class Unseen:
 
     @property
     def identity(self) -> tuple[str, list[int]]:
-        """What errors depend on besides the forecaster, as JSON types."""
+        """All that errors depend on besides the forecaster, as JSON types."""
         return self.task.content_hash, self.index.tolist()
 
 
 def hold_out(
     task: ForecastTask, share: float, *, pattern: str = "scattered", seed: int = 0
 ) -> tuple[ForecastTask, Unseen]:
-    """Split the locations of a task into those to learn from and those to test on.
+    """Split the locations of a task into training and held-out locations.
 
     The task to learn from contains nothing of the others: its graph, scaler and neighbour means are
     made from its own locations. For the test a forecaster is given all of them, as when new
@@ -59,16 +59,16 @@ def hold_out(
     task : ForecastTask
         All N locations.
     share : float
-        Share of them to hold out, above 0 and below 1.
+        Share of the locations to hold out, above 0 and below 1.
     pattern : {"scattered", "region"}
         Random locations, or a random one and those next to it in the graph, which is harder.
     seed : int
-        Of the draw.
+        Random seed.
 
     Returns
     -------
     ForecastTask, Unseen
-        What to learn from, and where to test.
+        The training task, and the held-out locations with all data for the test.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def check_hold_out(share: float, pattern: str) -> None:
 
 
 def _outwards(graph: Data, order: Tensor) -> Tensor:
-    """Sort locations by their edges from the first; as they were where that is equal."""
+    """Sort locations by their number of edges from the first, stably."""
     links = connectivity(graph)
     hops = shortest_path(links, directed=False, unweighted=True, indices=int(order[0]))
     return order[torch.from_numpy(np.argsort(hops[order.numpy()], kind="stable"))]

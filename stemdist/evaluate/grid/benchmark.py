@@ -38,9 +38,10 @@ def benchmark(
 ) -> Benchmark:
     """Distil every task by every method, ratio and seed, and train forecasters on every set.
 
-    Each distillation and training run leaves a file, named by a hash of all it depends on: the
-    same call, after it was stopped, goes on where it was, and a larger grid reuses what is there.
-    A job that fails does not stop the others; it is among ``failures`` and tried again next time.
+    Each distillation and training run writes a file, named by a hash of all it depends on: a
+    stopped benchmark is resumed by the same call, and a larger grid reuses existing results.
+    A job that fails does not stop the others; it is listed in ``failures`` and repeated by the
+    next call.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def benchmark(
     device : str
         Where to distil, train and predict.
     progress : bool, optional
-        Show bars; None shows them on a terminal only.
+        Show progress bars; None shows them on a terminal only.
 
     Returns
     -------
@@ -117,15 +118,15 @@ def rolling_tasks(
 ) -> dict[str, ForecastTask]:
     """Return tasks on leading shares of a series, each with its own split.
 
-    Results on several splits tell whether a method wins in one period only; no split trains on
-    what comes after its own test part.
+    Results on several splits show whether a method is better in one period only; no split is
+    trained on data after its own test part.
 
     Parameters
     ----------
     series : xarray.Dataset
         Canonical series.
     settings : TaskSettings, optional
-        Of every task; the split's shares are those of the part that is used.
+        Settings of every task; the shares of the split are relative to the used steps.
     shares : sequence of float
         Shares of the time steps to use, from the first one on, in (0, 1].
 
@@ -183,7 +184,7 @@ def _run(
 
 
 def _table(rows: list[Row]) -> pd.DataFrame:
-    """Return the rows of all jobs; forecasts without training come with many, and stay once."""
+    """Return the rows of all jobs without duplicates; baselines are in those of many jobs."""
     if not rows:
         return pd.DataFrame(columns=list(KEYS))
     table = pd.DataFrame(rows).drop_duplicates(list(KEYS), ignore_index=True)

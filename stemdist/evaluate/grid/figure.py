@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DODGE = 1.03
-"""Methods stand beside each other by this factor, so that intervals do not hide one another."""
+"""Methods are shifted horizontally by this factor, so that their intervals do not overlap."""
 
 
 def plot_benchmark(benchmark: Benchmark, column: str = "relative_rmse") -> Figure:
-    """Draw how much worse than full data each method is, against the share that is kept.
+    """Draw the excess of each method over full data, against the share that is kept.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The jobs of a benchmark: each leaves files, so that a stopped benchmark goes on where it was."""
+"""The jobs of a benchmark: each writes files, so that a stopped benchmark can be resumed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class GridTask:
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """Name in messages."""
         return f"{self.data} {self.split}".rstrip()
 
 
@@ -56,14 +56,14 @@ class JobContext:
     def rows(
         self,
         grid_task: GridTask,
-        judging: EvaluationSettings,
+        evaluation: EvaluationSettings,
         distilled: DistilledSet | None = None,
     ) -> list[Row]:
         """Train and test forecasters through :func:`~stemdist.evaluate.evaluate`."""
         found = evaluate(
             distilled,
             grid_task.task,
-            judging,
+            evaluation,
             unseen=grid_task.unseen,
             results=self.folder,
             experts=self.experts,
@@ -74,7 +74,7 @@ class JobContext:
         return [self._named(row, grid_task) for row in records]
 
     def _named(self, row: Row, grid_task: GridTask) -> Row:
-        """Say where a row belongs; references get their titles, which no method has as a name."""
+        """Add data set and split to a row; references get their titles, distinct from methods."""
         method = str(row.pop("method"))
         seed = int(row.pop("seed"))
         trained = bool(row["forecaster"])
@@ -92,7 +92,7 @@ class JobContext:
     def made(self, task: ForecastTask, settings: DistillSettings) -> DistilledSet:
         """Return a distilled set, from its file if it was made before.
 
-        A set is always read back, so that a benchmark that was stopped finds the same numbers.
+        A set is always read back, so that a resumed benchmark has the same numbers.
         """
         key = _set_key(task, settings)
         path = self.folder / "sets" / f"{key}.nc"
@@ -119,14 +119,14 @@ def _set_key(task: ForecastTask, settings: DistillSettings) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Job(ABC):
-    """One piece of work that may fail without harm to the others."""
+    """One piece of work that may fail without stopping the others."""
 
     grid_task: GridTask
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """What messages call it."""
+        """Name in messages."""
 
     @abstractmethod
     def run(self, context: JobContext) -> list[Row]:
@@ -145,7 +145,7 @@ class ExpertJob(Job):
         return f"{self.grid_task.label}: experts {', '.join(self.settings.experts)}"
 
     def run(self, context: JobContext) -> list[Row]:
-        """Leave trained experts in the folder of experts."""
+        """Write trained experts to the folder of experts."""
         experts_of(self.grid_task.task, self.settings, cache=context.experts, device=context.device)
         return []
 
@@ -162,19 +162,19 @@ class FullJob(Job):
         return f"{self.grid_task.label}: {self.forecaster} on the full data"
 
     def run(self, context: JobContext) -> list[Row]:
-        """Return a row per seed, and those of forecasts without training."""
+        """Return a row per seed, and those of baselines."""
         settings = context.settings
-        judging = settings.evaluation(
+        evaluation = settings.evaluation(
             ("full",),
             forecasters=(self.forecaster,),
             seeds=settings.seeds * settings.trainings,
         )
-        return context.rows(self.grid_task, judging)
+        return context.rows(self.grid_task, evaluation)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceJob(Job):
-    """Train forecasters on real windows as many as a ratio allows."""
+    """Train forecasters on the references at one ratio."""
 
     ratio: str
     methods: tuple[str, ...]
@@ -188,8 +188,8 @@ class ReferenceJob(Job):
         """Return a row per reference, forecaster and seed."""
         settings = context.settings
         size = context.made(self.grid_task.task, settings.starting_point(self.ratio))
-        judging = settings.evaluation(self.methods, seeds=settings.seeds * settings.trainings)
-        return _at(self.ratio, context.rows(self.grid_task, judging, size), {})
+        evaluation = settings.evaluation(self.methods, seeds=settings.seeds * settings.trainings)
+        return _at(self.ratio, context.rows(self.grid_task, evaluation, size), {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,12 +212,12 @@ class MethodJob(Job):
         return context.settings.distillation(self.method, self.ratio, self.seed, self.surrogate)
 
     def run(self, context: JobContext) -> list[Row]:
-        """Return a row per forecaster and training, with what the set cost and looks like."""
+        """Return a row per forecaster and training, with costs and fidelity of the set."""
         task, settings = self.grid_task.task, self.settings(context)
         distilled = context.made(task, settings)
         looks = context.fidelity(task, distilled, _set_key(task, settings))
         n = context.settings.trainings
-        judging = context.settings.evaluation(("distilled",), seeds=n, first_seed=self.seed * n)
+        evaluation = context.settings.evaluation(("distilled",), seeds=n, first_seed=self.seed * n)
         facts = {
             "method": self.method,
             "surrogate": self.surrogate,
@@ -226,7 +226,7 @@ class MethodJob(Job):
             "distill_peak_memory_bytes": float(distilled.record["peak_memory_bytes"]),
             **{f"fidelity_{name}": value for name, value in looks.items()},
         }
-        return _at(self.ratio, context.rows(self.grid_task, judging, distilled), facts)
+        return _at(self.ratio, context.rows(self.grid_task, evaluation, distilled), facts)
 
 
 def _at(ratio: str, rows: Iterable[Row], facts: Mapping[str, Any]) -> list[Row]:
@@ -237,7 +237,7 @@ def _at(ratio: str, rows: Iterable[Row], facts: Mapping[str, Any]) -> list[Row]:
 def stages(
     grid_tasks: list[GridTask], settings: BenchmarkSettings
 ) -> Iterator[tuple[str, list[Job]]]:
-    """Yield the jobs in order: what several share first, so that nothing is made twice."""
+    """Yield the jobs in order: shared work first, so that nothing is computed twice."""
     yield "experts", [job for grid_task in grid_tasks for job in _expert_jobs(grid_task, settings)]
     if "full" in settings.references:
         yield (
@@ -288,6 +288,6 @@ def attempt(job: Job, context: JobContext) -> tuple[str, list[Row], str]:
     torch.set_num_threads(context.threads)
     try:
         return job.label, job.run(context), ""
-    except Exception as error:  # whatever it is, the other jobs go on, and the report names it
+    except Exception as error:  # of any kind: the other jobs continue, and the report lists it
         reason = " ".join(str(error).split()) or "no message"
         return job.label, [], f"{type(error).__name__}: {reason}"

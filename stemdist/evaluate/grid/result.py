@@ -24,14 +24,14 @@ from stemdist.files import atomic_path, write_json
 KEYS = ("data", "split", "ratio", "method", "surrogate", "forecaster", "seed", "training_seed")
 PLACE = ["data", "split"]
 SET = [*PLACE, "seed"]
-"""What tells distilled sets of one method and ratio apart."""
+"""Columns that identify a distilled set of one method and ratio."""
 CELL = [*PLACE, "ratio", "forecaster", "training_seed"]
-"""What cells of different methods have in common."""
+"""Columns that identify a cell of the results grid, in which methods are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """What :func:`~stemdist.evaluate.grid.benchmark` found; printing it shows all tables.
+    """Result of :func:`~stemdist.evaluate.grid.benchmark`; printing it shows all tables.
 
     Methods are named as in ``REFERENCES`` (with the surrogate in brackets where there are several),
     references by their titles, e.g. ``random windows``.
@@ -42,9 +42,9 @@ class Benchmark:
         One row per data set, split, ratio, method, surrogate, forecaster, seed (of the
         distillation or the draw) and training_seed (of the weights): test metrics as in
         :class:`~stemdist.evaluate.Evaluation`, costs, ratios, and ``fidelity_...`` of distilled
-        sets. The full data have no ratio; forecasts without training have no forecaster.
+        sets. The full data have no ratio; baselines have no forecaster.
     failures : tuple of dict
-        ``job`` and ``error`` of what went wrong.
+        ``job`` and ``error`` of every failed job.
     facts : dict
         Tasks, settings and version; JSON types.
     """
@@ -59,7 +59,7 @@ class Benchmark:
         return REFERENCES.get("full").title in set(self.table["method"])
 
     def excess(self, column: str = "relative_rmse", by: Sequence[str] = ()) -> pd.DataFrame:
-        """Return how much worse than full data each method is: ``e / e_full - 1``.
+        """Return the excess of each method over full data: ``e / e_full - 1``.
 
         ``e_full`` is the mean error over seeds of the same forecaster on the full data of the
         same data set and split. The excess is averaged over the forecasters of a distilled set
@@ -70,7 +70,7 @@ class Benchmark:
         column : str
             An error of the table.
         by : sequence of str
-            Further columns to tell apart, e.g. ``("data",)`` or ``("forecaster",)``.
+            Further columns to group by, e.g. ``("data",)`` or ``("forecaster",)``.
 
         Returns
         -------
@@ -99,7 +99,7 @@ class Benchmark:
         column: str = "relative_rmse",
         over: str = "cell",
     ) -> pd.DataFrame:
-        """Compare every method with a reference method in the cells that both have.
+        """Compare every method with a reference in the cells that both have.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class Benchmark:
         return _frame(rows, ["ratio", "method"])
 
     def ranks(self, column: str = "relative_rmse") -> pd.DataFrame:
-        """Rank the methods in every cell that all methods of a ratio have, 1 for the lowest error.
+        """Rank the methods, 1 for the lowest error, in the cells that all methods of a ratio have.
 
         Returns
         -------
@@ -163,7 +163,7 @@ class Benchmark:
         return _frame(rows, ["ratio", "method"])
 
     def quality(self, column: str = "relative_rmse") -> pd.DataFrame:
-        """Return scores of the methods as data, one number each.
+        """Return scores of the methods, one number each.
 
         Returns
         -------
@@ -193,7 +193,7 @@ class Benchmark:
         return _frame(rows, ["ratio", "method"])
 
     def cross_architecture(self, column: str = "relative_rmse") -> pd.DataFrame:
-        """Return the mean excess by what a set was distilled with and what is trained on it.
+        """Return the mean excess by the surrogate of a set and the forecaster trained on it.
 
         Returns
         -------
@@ -208,7 +208,7 @@ class Benchmark:
         return wide.rename_axis(index=["method", "distilled with"], columns="trained")
 
     def costs(self) -> pd.DataFrame:
-        """Return what each method costs.
+        """Return the costs of each method.
 
         Returns
         -------
@@ -322,12 +322,12 @@ def _wilcoxon(differences: list[float]) -> float:
     if not values:
         return math.nan
     with warnings.catch_warnings():
-        # With ties the exact distribution is not known; scipy says that its own is approximate.
+        # With ties the exact distribution is unknown; scipy warns that its own is approximate.
         warnings.simplefilter("ignore")
         return float(stats.wilcoxon(values).pvalue)
 
 
 def _records(frame: pd.DataFrame) -> Any:
-    """Return a frame as JSON records, its index among the columns; what is not defined is null."""
+    """Return a frame as JSON records, its index among the columns; undefined values are null."""
     flat = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
     return json.loads(flat.replace([math.inf, -math.inf], math.nan).to_json(orient="records"))

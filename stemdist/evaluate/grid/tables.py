@@ -15,7 +15,7 @@ Grid = Mapping[tuple[Any, ...], Mapping[str, float]]
 
 
 class BenchmarkResult(Protocol):
-    """What the tables read of a :class:`~stemdist.evaluate.Benchmark`."""
+    """What the tables need of a :class:`~stemdist.evaluate.Benchmark`."""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -49,11 +49,11 @@ class BenchmarkResult(Protocol):
         """Return the excess by surrogate and forecaster."""
 
     def costs(self) -> pd.DataFrame:
-        """Return what each method costs."""
+        """Return the costs of each method."""
 
 
 def benchmark_text(benchmark: BenchmarkResult, column: str = "relative_rmse") -> str:
-    """Return all tables of a benchmark for a terminal.
+    """Return all tables of a benchmark as plain text.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def benchmark_text(benchmark: BenchmarkResult, column: str = "relative_rmse") ->
 
 
 def benchmark_tables(benchmark: BenchmarkResult, column: str = "relative_rmse") -> dict[str, Rows]:
-    """Return the tables of :func:`benchmark_text` of which the benchmark has the numbers.
+    """Return the tables of :func:`benchmark_text` for which the benchmark has results.
 
     Parameters
     ----------
@@ -86,8 +86,8 @@ def benchmark_tables(benchmark: BenchmarkResult, column: str = "relative_rmse") 
     -------
     dict of str to list of list of str
         ``errors``, ``excess``, ``excess_by_data``, ``excess_by_forecaster``,
-        ``cross_architecture``, ``paired``, ``scores`` and ``costs`` as far as they are known:
-        cells, of which the first row is the header.
+        ``cross_architecture``, ``paired``, ``scores`` and ``costs`` as far as available:
+        rows of cells, the first of which is the header.
     """
     check_error(column)
     if not len(benchmark.table):
@@ -111,7 +111,7 @@ def benchmark_tables(benchmark: BenchmarkResult, column: str = "relative_rmse") 
 
 
 def heading(benchmark: BenchmarkResult, column: str) -> str:
-    """Return lines that say what was compared and how."""
+    """Return the lines above the tables: tasks and training."""
     settings = benchmark.facts["settings"]
     places = benchmark.facts["tasks"]
     held = dict.fromkeys(str(n) for task in places if (n := task["held_out_locations"]))
@@ -130,7 +130,7 @@ def heading(benchmark: BenchmarkResult, column: str) -> str:
 
 
 def _errors(benchmark: BenchmarkResult, column: str) -> Rows:
-    """Absolute errors by data set, mean over forecasters; forecasts without training too."""
+    """Absolute errors by data set, mean over forecasters; baselines too."""
     table = benchmark.table
     names = list(dict.fromkeys(table["data"]))
     means = table.groupby(["ratio", "method", "data"], sort=False)[column].mean()
@@ -198,7 +198,7 @@ def _scores(benchmark: BenchmarkResult, column: str) -> Rows:
 
 
 def _ratios_without_gap(benchmark: BenchmarkResult, column: str) -> set[str]:
-    """Return where random windows are no worse than full data beyond the noise of their excess."""
+    """Return ratios at which the excess of random windows over full data is within the noise."""
     if not benchmark.has_full:
         return set()
     random = REFERENCES.get("random").title
@@ -213,14 +213,14 @@ def _costs(benchmark: BenchmarkResult) -> Rows:
     ]
     for (ratio, method), row in _items(benchmark.costs()):
         after = row["break_even"]
-        models = "-" if math.isnan(after) else "never" if math.isinf(after) else f"{after:.0f}"
+        count = "-" if math.isnan(after) else "never" if math.isinf(after) else f"{after:.0f}"
         cells: dict[str, Callable[[float], str]] = {
             "make_seconds": "{:.1f}".format,
             "train_seconds": "{:.2f}".format,
             "peak_memory_bytes": lambda value: f"{value / MIB:.0f}",
             "byte_ratio": lambda value: f"{100 * value:.3g} %",
         }
-        rows.append([method, ratio, *(show(row[name]) for name, show in cells.items()), models])
+        rows.append([method, ratio, *(show(row[name]) for name, show in cells.items()), count])
     return rows
 
 

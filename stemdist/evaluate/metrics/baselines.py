@@ -1,4 +1,4 @@
-"""Forecasts that every table shows beside trained ones, so that failures cannot hide."""
+"""Baselines: forecasts without training, shown in every table beside trained forecasters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ YEARS_FOR_SEASON = 2
 
 
 def climatology(task: ForecastTask) -> Climatology:
-    """Return the mean by time of day, and by day of year where two years are there to average.
+    """Return the mean by time of day, and by day of year if the training part has two years.
 
     Parameters
     ----------
@@ -59,4 +59,4 @@ BASELINES: dict[str, Callable[[ForecastTask, ForecastTask], Baseline]] = {
     "window mean": lambda task, tested: window_mean,
     "closed-form linear": closed_form_linear,
 }
-"""Made from the task that forecasters learn from and the one that is tested, often the same."""
+"""Functions of the task that forecasters are trained on and the tested one, often the same."""

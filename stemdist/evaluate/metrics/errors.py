@@ -37,7 +37,7 @@ _TERMS = (
 
 
 class ErrorSums:
-    """Sums from which every metric follows, so that all forecasts are never held at once.
+    """Sums from which every metric is computed, so that forecasts need not be in memory together.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class ErrorSums:
         self.strata = torch.zeros(4, n_strata, dtype=torch.float64)  # count, error, abs., square
 
     def add(self, forecast: ArrayLike, y: ArrayLike, mask: ArrayLike) -> ErrorSums:
-        """Add a block; masked entries are ignored whatever they hold, NaN included.
+        """Add a block; masked entries are ignored, also if they are NaN.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class ErrorSums:
         Raises
         ------
         InputError
-            If the shapes do not belong together, or a valid forecast is not finite.
+            If the shapes do not match, or a valid forecast is not finite.
         """
         levels = forecast if self.quantiles else forecast[:, None]
         forecast = levels[:, self._middle]
@@ -132,7 +132,7 @@ class ErrorSums:
 
     def _add_terms(self, guess: Tensor, target: Tensor, valid: Tensor, crps: Tensor) -> None:
         share, error = valid.double(), guess - target
-        # sums of deviations from the mean keep their digits at 290 K
+        # sums of deviations from the mean keep precision where the mean is large, e.g. 290 K
         deviation = (target - self.summary.mean) * share
         guessed = (guess - self.summary.mean) * share
         away = valid & (target.abs() >= self.near_zero) & (target != 0)
@@ -241,7 +241,7 @@ def forecast_errors(
     near_zero: float | None = None,
     quantiles: tuple[float, ...] = (),
 ) -> ErrorSums:
-    """Measure forecasts that are all in memory; see :class:`ErrorSums` for the parameters.
+    """Return the errors of forecasts in memory; see :class:`ErrorSums` for the parameters.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What forecast errors are measured against: the targets' spread, persistence, areas.
+"""Scales and weights of forecast errors: spread of the targets, persistence, areas.
 
 Shapes: B windows of a block, L_out horizon, N locations, T steps.
 """
@@ -29,12 +29,12 @@ MOST_QUANTILE_VALUES = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class TargetSummary:
-    """What the errors of a split are measured against; gather it with :meth:`of`.
+    """Statistics of the targets of a part, to which errors are relative; made by :meth:`of`.
 
     Parameters
     ----------
     mean : float
-        Mean of the split's valid targets, in the target's unit.
+        Mean of the part's valid targets, in the target's unit.
     spread : float
         Their standard deviation.
     edges : tuple of float
@@ -63,9 +63,10 @@ class TargetSummary:
         weight : array, optional
             (N,) location weights.
         quantiles : tuple of float
-            Where the strata meet. They are found from at most a million targets, evenly spaced.
+            Levels of the inner edges of the strata, computed from at most a million evenly spaced
+            targets.
         edges : tuple of float
-            Where the strata meet, ascending, in the target's unit; instead of quantiles.
+            Inner edges of the strata, ascending, in the target's unit; instead of quantiles.
 
         Raises
         ------
@@ -121,17 +122,17 @@ class _Sample:
 
 
 def known_edges(target: xr.DataArray) -> tuple[float, ...]:
-    """Return where the strata of a target meet by convention: Beaufort's forces for wind speed.
+    """Return conventional edges of the strata of a target: the Beaufort scale for wind speed.
 
     Parameters
     ----------
     target : xarray.DataArray
-        Its name and attributes say what it is; wind speed must be in m/s.
+        Recognised by its name and attributes; wind speed must be in m/s.
 
     Returns
     -------
     tuple of float
-        Empty where there is no convention.
+        Empty if there is no convention.
 
     Examples
     --------
@@ -158,8 +159,8 @@ def persistence_scale(values: ArrayLike, observed: ArrayLike, season_steps: int 
     Returns
     -------
     Tensor
-        (N,) float64; NaN where a location has no such pair or never changes, which leaves it
-        out of MASE.
+        (N,) float64; NaN where a location has no such pair or never changes; it is then
+        left out of MASE.
 
     Examples
     --------

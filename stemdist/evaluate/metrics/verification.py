@@ -1,4 +1,4 @@
-"""Measuring any forecast on one part of a task, block by block.
+"""Errors of any forecast on one part of a task, block by block.
 
 Shapes: M windows, B windows of a block, L_out horizon, C targets, Q quantiles, N locations, H of
 them that are measured.
@@ -27,7 +27,7 @@ from stemdist.forecast.predict import physical_quantiles, windows_per_block
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """One part of a task and what errors on it are relative to; make it with :meth:`of`.
+    """One part of a task with the scales of its errors; made by :meth:`of`.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class Verification:
         return sums
 
     def measured(self, values: Tensor) -> Tensor:
-        """Return the (..., H) of values (..., N) that are at locations which are evaluated."""
+        """Return the values (..., H) at the evaluated locations, of values (..., N)."""
         return values if self.locations is None else values[..., self.locations]
 
 

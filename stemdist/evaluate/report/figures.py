@@ -1,4 +1,4 @@
-"""Figures that only the report has; each is one panel that can be read on a narrow screen.
+"""Figures of the report; each is one panel that is readable on a narrow screen.
 
 Shapes: N locations, K clusters, L_out horizon.
 """
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 5.6, 4.2
 MOST_EDGES = 2000
-"""Edges of the cluster graph that are drawn at most, the strongest."""
+"""Most edges of the cluster graph that are drawn, the strongest first."""
 HEADROOM = 1.4
-"""Top of a figure over the highest mean, so that wide intervals do not flatten the rest."""
+"""Largest upper limit of an axis as a multiple of the highest mean, for wide intervals."""
 LEAST_MODELS = 10
-"""Forecasters to which curves of cost reach at least."""
+"""Smallest range of the number of trainings in curves of cost."""
 
 
 def plot_horizon(by_horizon: pd.DataFrame, forecaster: str, column: str) -> Figure:
-    """Draw the error of every method by horizon step, and that of forecasts without training.
+    """Draw the error of every reference and baseline by horizon step.
 
     Parameters
     ----------
     by_horizon : pandas.DataFrame
         As in :class:`~stemdist.evaluate.Evaluation`.
     forecaster : str
-        Which one was trained.
+        Name of the trained forecaster.
     column : str
         Error to draw; its band is the 95 % interval over seeds.
     """
@@ -77,12 +77,12 @@ def plot_horizon(by_horizon: pd.DataFrame, forecaster: str, column: str) -> Figu
 
 
 def plot_costs(costs: Mapping[str, tuple[float, float]]) -> Figure:
-    """Draw the seconds that the training data and one training run cost, by method.
+    """Draw the seconds to make the training data and to train once, by reference or method.
 
     Parameters
     ----------
     costs : mapping of str to tuple of float
-        Seconds of making the data and of training, by title of a method.
+        Seconds of making the data and of training, by title.
     """
     figure, axes = _panel(height=1.6 + 0.34 * len(costs))
     left = np.zeros(len(costs))
@@ -101,12 +101,12 @@ def plot_costs(costs: Mapping[str, tuple[float, float]]) -> Figure:
 
 
 def plot_memory(peaks: Mapping[str, tuple[float, float]]) -> Figure:
-    """Draw the peak memory of a training run in MiB, by method.
+    """Draw the peak memory of a training run in MiB, by reference.
 
     Parameters
     ----------
     peaks : mapping of str to tuple of float
-        MiB of the whole process, and what training added, by title of a method.
+        MiB of the whole process, and those added by training, by title.
     """
     figure, axes = _panel(height=1.6 + 0.34 * len(peaks))
     total, added = np.array(list(peaks.values())).T
@@ -122,12 +122,12 @@ def plot_memory(peaks: Mapping[str, tuple[float, float]]) -> Figure:
 
 
 def plot_break_even(costs: Mapping[str, tuple[float, float]], after: Mapping[str, float]) -> Figure:
-    """Draw the seconds until so many forecasters are trained, by method.
+    """Draw the time against the number of trainings, by reference.
 
     Parameters
     ----------
     costs : mapping of str to tuple of float
-        Seconds of making the data and of training, by title of a method.
+        Seconds of making the data and of training, by title.
     after : mapping of str to float
         Number of trainings after which a method breaks even; infinite for never.
     """
@@ -150,7 +150,7 @@ def plot_break_even(costs: Mapping[str, tuple[float, float]], after: Mapping[str
 
 
 def plot_clusters(distilled: DistilledSet) -> Figure:
-    """Draw the locations by cluster and, where positions are known, the cluster graph."""
+    """Draw the locations by cluster and, if positions are known, the cluster graph."""
     figure, axes = _panel(height=5.4)
     names = positions(distilled.locations.coords)
     if names is not None:
@@ -169,16 +169,16 @@ def plot_location_values(
     coords : xarray.Dataset
         Coordinates of the N locations.
     values : numpy.ndarray
-        (N,) numbers; the colours reach from the 1st to the 99th percentile.
+        (N,) numbers; colours range from the 1st to the 99th percentile.
     label : str
-        What they are, with their unit.
+        Quantity and unit.
     diverging : bool
         Whether their sign matters; zero is then white.
 
     Returns
     -------
     matplotlib.figure.Figure or None
-        None where positions are not known, or no value is.
+        None if no position or no value is known.
     """
     names, known = positions(coords), values[np.isfinite(values)]
     if names is None or not len(known):

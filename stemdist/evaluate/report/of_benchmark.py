@@ -31,12 +31,12 @@ SECTIONS = {
         "excess_by_forecaster": "Excess by the forecaster that is trained",
     },
     "Cross-architecture": {
-        "cross_architecture": "Mean excess by what a set was distilled with (rows) and what is "
+        "cross_architecture": "Mean excess by the surrogate of a set (rows) and the forecaster "
         "trained on it (columns)",
     },
     "Paired tests": {
         "paired": "Relative difference from random windows in matched cells; negative is better. "
-        "Many tests make some small p-values by luck",
+        "With many tests, some p-values are small by chance",
     },
     "Ranks, quality and fidelity": {
         "scores": "Ranks in matched cells (1 is best), gap closed from random windows to full "
@@ -61,7 +61,7 @@ def report_benchmark(
     path : str or Path
         File to write, atomically.
     benchmark : Benchmark
-        What :func:`~stemdist.evaluate.grid.benchmark` found; tables and curves whose reference is
+        Result of :func:`~stemdist.evaluate.grid.benchmark`; tables and curves whose reference is
         missing are left out.
     column : str
         The error to show; lower is better.
@@ -151,7 +151,7 @@ def _costs(benchmark: Benchmark) -> list[Part]:
 
 def _looks() -> Details:
     rows: Rows = [["score", "what", "best"]]
-    rows += [[name, *told] for name, told in LOOKS.items()]
+    rows += [[name, *meaning] for name, meaning in LOOKS.items()]
     table = Table(caption="Scores of fidelity", rows=rows, sentences=("what",))
     return Details(title="What the scores of fidelity mean", table=table)
 
@@ -171,6 +171,6 @@ def _failures(benchmark: Benchmark) -> list[Section]:
         return []
     rows: Rows = [["job", "error"]]
     rows += [[failure["job"], failure["error"]] for failure in benchmark.failures]
-    text = f"{len(rows) - 1} of the jobs failed; what they would have shown is missing below."
+    text = f"{len(rows) - 1} of the jobs failed; their results are missing below."
     table = Table(caption="What failed", rows=rows, sentences=("error",))
     return [Section(title="Failures", parts=[Paragraph(text=text, failed=True), table])]

@@ -54,18 +54,18 @@ def report_evaluation(
 ) -> Path:
     """Write a comparison as one HTML file with tables and figures, which needs no network.
 
-    Where all forecasters were trained on the full data, its tables compare these.
+    If all forecasters were trained on the full data, the tables compare forecasters.
 
     Parameters
     ----------
     path : str or Path
         File to write, atomically.
     evaluation : Evaluation
-        What :func:`~stemdist.evaluate.evaluate` found.
+        Result of :func:`~stemdist.evaluate.evaluate`.
     distilled : DistilledSet, optional
         The set under test; without it there are no maps of clusters and no windows.
     task : ForecastTask, optional
-        The data of the comparison; without it nothing real stands beside the synthetic windows.
+        The data of the comparison; without it synthetic windows are shown without real ones.
     column : str
         The error to show; lower is better.
 
@@ -118,7 +118,7 @@ def report_evaluation(
 
 
 def _of_forecasters(evaluation: Evaluation) -> bool:
-    """Say whether forecasters are compared, all on the full data, and not what they learn from."""
+    """Return whether forecasters are compared, all on the full data, and not references."""
     return list(evaluation.facts["settings"]["references"]) == ["full"]
 
 
@@ -171,10 +171,10 @@ def _horizon(evaluation: Evaluation, column: str) -> Section:
         Image(
             figure=figures.plot_horizon(evaluation.by_horizon, name, column),
             alt=f"Curves: test {column} of {name} over the horizon steps, one curve for each "
-            "method and grey dashes for forecasts without training. The numbers are in the table "
-            "below.",
+            "reference and grey dashes for forecasts without training. The numbers are in the "
+            "table below.",
             caption=f"{name}: mean over seeds, bands are 95 % intervals. Forecasts without "
-            "training may be above the figure.",
+            "training may be above the axes.",
         )
         for name in evaluation.facts["settings"]["forecasters"]
     ]
@@ -224,7 +224,7 @@ def _costs(evaluation: Evaluation, tables: dict[str, Rows]) -> Section:
         parts.append(
             Table(
                 caption="Share of the gap from random windows to full data that is closed, and "
-                "the number of forecasters after which the data have paid for themselves",
+                "the number of trainings after which making the data breaks even",
                 rows=tables["quality"],
             )
         )
@@ -295,7 +295,7 @@ def _maps(
 
 
 def _error_maps(evaluation: Evaluation, coords: xr.Dataset, column: str) -> list[Image]:
-    """Error at each location of the set under test, and how much worse than full data it is."""
+    """Error at each location of the set under test, and its difference from full data."""
     metric = column if column in evaluation.by_location else "rmse"
     methods = evaluation.facts["settings"]["references"]
     shown = _shown(evaluation)
@@ -309,8 +309,8 @@ def _error_maps(evaluation: Evaluation, coords: xr.Dataset, column: str) -> list
     ]
     if shown != "full" and "full" in methods:
         full = _by_location(evaluation.by_location, "full", best, metric, n_locations)
-        told = f"{best}: {method_title(shown)} less full data; orange is worse than full data"
-        maps.append((error - full, f"difference of {metric} ({units})", True, told))
+        text = f"{best}: {method_title(shown)} less full data; orange is worse than full data"
+        maps.append((error - full, f"difference of {metric} ({units})", True, text))
     images = []
     for values, label, diverging, caption in maps:
         figure = figures.plot_location_values(coords, values, label, diverging=diverging)
@@ -322,7 +322,7 @@ def _error_maps(evaluation: Evaluation, coords: xr.Dataset, column: str) -> list
 
 
 def _graph_maps(evaluation: Evaluation, coords: xr.Dataset) -> list[Image]:
-    """Where the graphs that forecasters have learned lead to: to the locations others read."""
+    """Influence of each location in the graphs that forecasters have learned."""
     table, settings = evaluation.by_location, evaluation.facts["settings"]
     if "influence" not in table:
         return []
@@ -340,11 +340,11 @@ def _graph_maps(evaluation: Evaluation, coords: xr.Dataset) -> list[Image]:
             )
             if figure is None:
                 continue  # this forecaster learns no graph
-            told = f"{name} trained on {method_title(method)}: its learned graph"
-            alt = f"Map of how much each location is read by others; {told}."
-            text = f"{told}, mean over seeds. Bright locations are read by many others"
+            graph = f"{name} trained on {method_title(method)}: its learned graph"
+            alt = f"Map of the influence of each location on others; {graph}."
+            text = f"{graph}, mean over seeds. Bright locations influence many others"
             if method != "full" and "full" in maps:
-                with np.errstate(invalid="ignore"):  # nobody is read: not defined
+                with np.errstate(invalid="ignore"):  # not defined without any influence
                     same = np.corrcoef(values, maps["full"])[0, 1]
                 alike = f"{same:.2f}" if math.isfinite(same) else "not defined"
                 text += f"; correlation with the graph learned from full data {alike}"
@@ -353,7 +353,7 @@ def _graph_maps(evaluation: Evaluation, coords: xr.Dataset) -> list[Image]:
 
 
 def _shown(evaluation: Evaluation) -> str:
-    """Return the method whose maps are drawn."""
+    """Return the reference whose maps are drawn."""
     methods: list[str] = list(evaluation.facts["settings"]["references"])
     return "distilled" if "distilled" in methods else methods[0]
 
@@ -393,5 +393,7 @@ def _windows(distilled: DistilledSet, task: ForecastTask | None) -> Section:
     rows = [["score", "value", "what", "best"]]
     rows += [[name, looks_like(value), *LOOKS[name]] for name, value in scores.items()]
     table = Table(caption="Fidelity of the synthetic windows", rows=rows, sentences=("what",))
-    note = Paragraph(text="These describe; a set need not look real to teach well.")
+    note = Paragraph(
+        text="These scores are descriptive: a set need not look real to train good forecasters."
+    )
     return Section(title="Synthetic and real windows", parts=[Images(figures=images), table, note])

@@ -1,4 +1,4 @@
-"""What a report consists of, and how it becomes one HTML file without references to others."""
+"""The elements of a report, and its rendering to one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SCREEN_DPI = 100
 SHARPNESS = 1.5
-"""Pixels of a figure per pixel of the page, for screens that are finer."""
+"""Pixels of a figure per pixel of the page, for high-resolution screens."""
 
 _NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?(e[+-]?\d+)?")
 _SIZE = re.compile(r"([\d.]+) ?x ?([\d.]+)")
@@ -31,7 +31,7 @@ _SIZE = re.compile(r"([\d.]+) ?x ?([\d.]+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell of a table: what it says, and the number by which it is sorted."""
+    """A cell of a table: its text, and the number by which it is sorted."""
 
     text: str
     sort: float | None
@@ -59,7 +59,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Paragraph:
-    """Some sentences; ``failed`` marks what the reader must not overlook."""
+    """Some sentences; ``failed`` highlights them as an error."""
 
     kind: ClassVar[str] = "paragraph"
     text: str
@@ -70,7 +70,7 @@ class Paragraph:
 class Table:
     """A table whose first row is its header; the first column names its rows.
 
-    The columns ``sentences`` are neither numbers nor kept on one line.
+    The columns ``sentences`` have text instead of numbers and may wrap.
     """
 
     kind: ClassVar[str] = "table"
@@ -104,11 +104,11 @@ class Image:
     figure : matplotlib.figure.Figure
         What is shown.
     alt : str
-        What it shows, for those who cannot see it.
+        Text alternative, for screen readers.
     caption : str
         The sentence below it.
     wide : bool
-        Give it the whole width of the page.
+        Use the whole width of the page.
     """
 
     figure: Figure
@@ -130,7 +130,7 @@ class Image:
     def png(self) -> str:
         """The figure as PNG in base 64."""
         for label in _labels(self.figure):
-            label.set_parse_math(False)  # a $ in the name of a variable is a $
+            label.set_parse_math(False)  # a $ in the name of a variable is literal
         content = BytesIO()
         self.figure.savefig(
             content, format="png", dpi=SCREEN_DPI * SHARPNESS, metadata={"Software": None}
@@ -166,7 +166,7 @@ Part = Paragraph | Table | Images | Details
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A heading and what is below it."""
+    """A heading and its parts."""
 
     title: str
     parts: Sequence[Part]
@@ -186,7 +186,7 @@ class Page:
         Raises
         ------
         OutputError
-            If it cannot be written; whatever stood there before is intact.
+            If it cannot be written; an existing file is left unchanged.
         """
         html = self.html()
         with atomic_path(path) as part:
@@ -194,7 +194,7 @@ class Page:
         return Path(path)
 
     def html(self) -> str:
-        """Return the page as HTML; what comes from data is escaped."""
+        """Return the page as HTML; text from data is escaped."""
         from jinja2 import Environment, StrictUndefined
         from markupsafe import Markup
 
@@ -233,7 +233,7 @@ def _own_file(name: str) -> str:
 
 
 def _labels(figure: Figure) -> Iterator[Text]:
-    """Yield the texts of a figure that may have names in them; numbers at ticks are left out."""
+    """Yield the texts of a figure that may contain names, without tick labels."""
     for axes in figure.axes:
         yield from (axes.xaxis.label, axes.yaxis.label, axes.title)
         if legend := axes.get_legend():

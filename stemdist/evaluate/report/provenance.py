@@ -1,4 +1,4 @@
-"""What was done, with what, on which data; and what scores mean."""
+"""Provenance of a report: settings, versions and data; and the meaning of fidelity scores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOOKS = {
     ],
     "coverage": ["share of the groups of real input windows with a synthetic member", "1"],
 }
-"""What each score of :func:`~stemdist.evaluate.comparison.fidelity` is, and its best value."""
+"""Meaning and best value of each score of :func:`~stemdist.evaluate.comparison.fidelity`."""
 
 
 def looks_like(value: float) -> str:
@@ -33,14 +33,14 @@ def looks_like(value: float) -> str:
 
 
 def config_section(facts: Mapping[str, Any], record: Mapping[str, Any] | None = None) -> Section:
-    """Return the last section of a report: how its numbers came about.
+    """Return the last section of a report: configuration and provenance.
 
     Parameters
     ----------
     facts : mapping
         Facts of an evaluation or a benchmark.
     record : mapping, optional
-        That of the distilled set under test.
+        Record of the distilled set under test.
     """
     rows: Rows = [["what", "value"], ["results made with stemdist", facts["stemdist_version"]]]
     rows += [[f"report made with {name}", version(name)] for name in ("stemdist", *LIBRARIES)]
@@ -53,8 +53,8 @@ def config_section(facts: Mapping[str, Any], record: Mapping[str, Any] | None = 
         if end > begin
     ]
     known = record or {}
-    told = ("source_name", "title", "license", "citation")
-    rows += [[name.replace("_", " "), str(known[name])] for name in told if known.get(name)]
+    source = ("source_name", "title", "license", "citation")
+    rows += [[name.replace("_", " "), str(known[name])] for name in source if known.get(name)]
     parts: list[Part] = [
         Table(caption="Provenance", rows=rows, sentences=("value",)),
         Details.json("Settings and facts (JSON)", dict(facts)),

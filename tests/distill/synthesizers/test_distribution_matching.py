@@ -39,7 +39,7 @@ def windows(x: torch.Tensor, y: torch.Tensor, weight=None, mask=None) -> TensorW
     return TensorWindows(x=x, y=y, mask=torch.ones_like(y) if mask is None else mask, weight=weight)
 
 
-def variables_of(problem, synthesizer) -> SyntheticState:
+def synthetic_of(problem, synthesizer) -> SyntheticState:
     parametrisation = encode(problem)
     return SyntheticState(parametrisation, synthesizer.optimizer(parametrisation.tensors))
 
@@ -101,7 +101,7 @@ def test_the_same_samples_have_no_distance(problem, name):
     x, y = torch.randn(1, 6, 4, 2, generator=generator()), torch.randn(1, 3, 4)
     same = windows(x, y, weight=torch.tensor([0.4, 0.6, 1.0, 2.0]))
     matching = make_synthesizer("distribution-matching", distance=name)
-    synthetic = variables_of(toy(problem, same, same), matching)
+    synthetic = synthetic_of(toy(problem, same, same), matching)
     found = matching._distance(toy(problem, same, same), synthetic, generator())
     assert found.item() == pytest.approx(0.0, abs=1e-6)
     other = windows(x, y)  # the same samples with other weights are another distribution
@@ -118,7 +118,7 @@ def test_samples_move_to_where_the_real_ones_are(problem, name):
         "distribution-matching", distance=name, steps=120, learning_rate=0.05
     )
     case = toy(problem, real, start)
-    synthetic = variables_of(case, matching)
+    synthetic = synthetic_of(case, matching)
     before = matching._distance(case, synthetic, generator()).item()
     matching.improve(case, synthetic, generator())
     after = matching._distance(case, synthetic, generator()).item()
@@ -137,7 +137,7 @@ def test_missing_targets_have_no_influence(problem):
     for fill in (0.0, 1e3):
         spoilt = windows(x, torch.where(mask > 0, y, fill), mask=mask)
         case = toy(problem, spoilt, spoilt)
-        synthetic = variables_of(case, matching)
+        synthetic = synthetic_of(case, matching)
         value = matching._distance(case, synthetic, generator())
         values.append(value.item())
         gradient = torch.autograd.grad(value, synthetic.tensors)[1]
@@ -155,14 +155,14 @@ def test_a_gap_does_not_pull_the_targets_to_zero(problem):
         "distribution-matching", steps=200, learning_rate=0.05, distance="mean"
     )
     case = toy(problem, real, start)
-    synthetic = variables_of(case, matching)
+    synthetic = synthetic_of(case, matching)
     matching.improve(case, synthetic, generator())
     assert synthetic.windows()[1].mean().item() == pytest.approx(3.0, abs=0.5)
 
 
 def test_a_part_of_the_synthetic_samples(problem):
     matching = make_synthesizer("distribution-matching", **{**SMALL, "synthetic_samples": 3})
-    synthetic = variables_of(problem, matching)
+    synthetic = synthetic_of(problem, matching)
     value = matching._distance(problem, synthetic, generator())
     gradient = torch.autograd.grad(value, synthetic.tensors)[0]
     assert int((gradient != 0).any(dim=3).any(dim=1).sum()) == 3
@@ -185,7 +185,7 @@ def test_same_seed_same_result_and_exact_resume(labelled, tmp_path, monkeypatch)
 
 def test_a_step_that_is_not_finite_is_left_out(problem, monkeypatch):
     matching = make_synthesizer("distribution-matching", **SMALL)
-    synthetic = variables_of(problem, matching)
+    synthetic = synthetic_of(problem, matching)
     before = synthetic.tensors[0].detach().clone()
     monkeypatch.setitem(DISTANCES, "rbf", lambda *given: mean_distance(*given) * float("nan"))
     assert matching.improve(problem, synthetic, generator()) == float("inf")

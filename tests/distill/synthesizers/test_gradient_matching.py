@@ -54,11 +54,11 @@ def surrogate_of(problem, family="mlp"):
     )
 
 
-def distance(problem, matching, surrogate, part, x, y, real):
-    here = part.index
+def distance(problem, matching, surrogate, subset, x, y, real):
+    here = subset.index
     profile = x[:, :, here].mean(0).transpose(0, 1).flatten(1)
     synthetic = (x[:, :, here], y[:, :, here], problem.start.mask[:, :, here])
-    found = matching._gradients(surrogate, part, synthetic, profile, create_graph=True)
+    found = matching._gradients(surrogate, subset, synthetic, profile, create_graph=True)
     return gradient_distance(real, found)
 
 
@@ -73,18 +73,18 @@ def test_gradient_on_the_inputs_agrees_with_finite_differences(problem, family):
             **{n: getattr(problem.start, n).double() for n in ("x", "y", "mask", "weight")},
         ),
     )
-    part = ClusterSubset.cut(doubled.graph, doubled.start.weight, here)
+    subset = ClusterSubset.cut(doubled.graph, doubled.start.weight, here)
     x, y = encode(doubled).windows()
     batch = [t.double() for t in problem.real.batch(torch.arange(5), here)]
-    real = matching._gradients(surrogate, part, batch, problem.real.profile[here].double())
-    value = distance(doubled, matching, surrogate, part, doubled.inputs(x), y, real)
+    real = matching._gradients(surrogate, subset, batch, problem.real.profile[here].double())
+    value = distance(doubled, matching, surrogate, subset, doubled.inputs(x), y, real)
     gradient = torch.autograd.grad(value, [x, y])
     direction = torch.randn_like(x)
     step = 1e-6
     with torch.no_grad():
         moved = [x + sign * step * direction for sign in (1, -1)]
     up, down = (
-        distance(doubled, matching, surrogate, part, doubled.inputs(m), y, real).item()
+        distance(doubled, matching, surrogate, subset, doubled.inputs(m), y, real).item()
         for m in moved
     )
     expected = (up - down) / (2 * step)
@@ -98,22 +98,22 @@ def test_clusters_outside_the_part_do_not_move(problem):
     x, y = parametrisation.tensors
     synthetic = SyntheticState(parametrisation, torch.optim.SGD([x, y], lr=1.0))
     before = x.detach().clone()
-    part = ClusterSubset.cut(problem.graph, problem.start.weight, torch.tensor([1]))
+    subset = ClusterSubset.cut(problem.graph, problem.start.weight, torch.tensor([1]))
     generator = torch.Generator().manual_seed(0)
-    matching._match(problem, synthetic, surrogate_of(problem), part, generator)
+    matching._match(problem, synthetic, surrogate_of(problem), subset, generator)
     moved = (x.detach() != before).flatten(0, 1).any(dim=(0, 2))
     assert moved.tolist() == [k == 1 for k in range(x.shape[2])]
 
 
 def test_matching_lowers_the_distance(problem):
     matching, surrogate = GradientMatching(learning_rate=1e-2), surrogate_of(problem)
-    part = ClusterSubset.cut(
+    subset = ClusterSubset.cut(
         problem.graph, problem.start.weight, torch.arange(problem.start.n_locations)
     )
     parametrisation = encode(problem)
     synthetic = SyntheticState(parametrisation, matching.optimizer(parametrisation.tensors))
     values = [
-        matching._match(problem, synthetic, surrogate, part, torch.Generator().manual_seed(0))
+        matching._match(problem, synthetic, surrogate, subset, torch.Generator().manual_seed(0))
         for _ in range(30)
     ]
     assert values[-1] < 0.9 * values[0]
@@ -121,13 +121,13 @@ def test_matching_lowers_the_distance(problem):
 
 def test_masked_targets_have_no_influence(problem):
     matching, surrogate = GradientMatching(), surrogate_of(problem)
-    part = ClusterSubset.cut(problem.graph, problem.start.weight, torch.tensor([0, 1]))
-    x, y, mask = problem.real.batch(torch.arange(40), part.index)
+    subset = ClusterSubset.cut(problem.graph, problem.start.weight, torch.tensor([0, 1]))
+    x, y, mask = problem.real.batch(torch.arange(40), subset.index)
     assert mask.min() == 0
-    profile = problem.real.profile[part.index]
+    profile = problem.real.profile[subset.index]
     spoilt = torch.where(mask > 0, y, torch.full_like(y, 1e3))
-    one = matching._gradients(surrogate, part, (x, y, mask), profile)
-    other = matching._gradients(surrogate, part, (x, spoilt, mask), profile)
+    one = matching._gradients(surrogate, subset, (x, y, mask), profile)
+    other = matching._gradients(surrogate, subset, (x, spoilt, mask), profile)
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a, b)
 
@@ -142,8 +142,8 @@ def test_a_step_that_is_not_finite_is_left_out(problem, monkeypatch):
         "stemdist.distill.synthesizers.gradient_matching.gradient_distance",
         lambda real, found: sum(g.sum() for g in found) * float("nan"),
     )
-    part = ClusterSubset.cut(problem.graph, problem.start.weight, torch.tensor([0]))
-    matching._match(problem, synthetic, surrogate_of(problem), part, torch.Generator())
+    subset = ClusterSubset.cut(problem.graph, problem.start.weight, torch.tensor([0]))
+    matching._match(problem, synthetic, surrogate_of(problem), subset, torch.Generator())
     assert torch.equal(x.detach(), before)
     assert synthetic.optimizer.param_groups[0]["lr"] == matching.learning_rate / 2
 

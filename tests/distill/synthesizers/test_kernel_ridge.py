@@ -44,7 +44,7 @@ def samples(n, columns, seed=0):
     return features, targets, torch.randn(4, columns, generator=draws).double()
 
 
-def variables_of(problem, synthesizer) -> SyntheticState:
+def synthetic_of(problem, synthesizer) -> SyntheticState:
     parametrisation = encode(problem)
     return SyntheticState(parametrisation, synthesizer.optimizer(parametrisation.tensors))
 
@@ -141,7 +141,7 @@ def test_synthetic_windows_that_are_right_have_no_error(problem):
     case = replace(case, start=start)
     synthesizer = KernelRidge(**LINEAR, ridge=1e-9)
     forecaster = make_forecaster("linear", **shape_of(start))
-    synthetic = variables_of(case, synthesizer)
+    synthetic = synthetic_of(case, synthesizer)
     error = synthesizer._error(case, synthetic, forecaster, generator())
     assert error.item() == pytest.approx(0.0, abs=1e-8)
 
@@ -160,7 +160,7 @@ def test_the_error_falls(problem, surrogate):
         batch_windows=16,
         ridge=1e-3,
     )
-    synthetic = variables_of(case, synthesizer)
+    synthetic = synthetic_of(case, synthesizer)
     synthesizer.prepare(case, seed=0, cache=None)
     first = synthesizer._error(case, synthetic, synthesizer.pool_[0].forecaster, generator())
     synthesizer.improve(case, synthetic, generator())
@@ -338,7 +338,7 @@ def test_masks_and_weights_of_synthetic_samples(problem):
     for fill in (0.0, 1e3):
         y = torch.where(mask > 0, case.start.x[:, :3, :, 0], fill)
         case = replace(case, start=replace(case.start, y=y))
-        synthetic = variables_of(case, synthesizer)
+        synthetic = synthetic_of(case, synthesizer)
         error = synthesizer._error(case, synthetic, forecaster, generator())
         x, y = torch.autograd.grad(error, synthetic.tensors)
         assert y[mask == 0].abs().max() == 0
@@ -347,14 +347,14 @@ def test_masks_and_weights_of_synthetic_samples(problem):
     assert values[0] == values[1]
     heavy = replace(case.start, weight=case.start.weight * torch.tensor([1.0, 5, 1, 1]))
     other = replace(case, start=heavy)
-    synthetic = variables_of(other, synthesizer)
+    synthetic = synthetic_of(other, synthesizer)
     assert synthesizer._error(other, synthetic, forecaster, generator()).item() != values[0]
 
 
 def test_a_part_of_the_synthetic_samples(problem):
     synthesizer = KernelRidge(synthetic_samples=6)
     forecaster = make_forecaster("linear", **shape_of(problem.start))
-    synthetic = variables_of(problem, synthesizer)
+    synthetic = synthetic_of(problem, synthesizer)
     error = synthesizer._error(problem, synthetic, forecaster, generator())
     moved = (torch.autograd.grad(error, synthetic.tensors)[0] != 0).any(dim=3).any(dim=1)
     assert moved.sum() == len(problem.start.weight)  # one window at all clusters
@@ -363,7 +363,7 @@ def test_a_part_of_the_synthetic_samples(problem):
 
 def test_networks_age_and_are_replaced(problem):
     synthesizer = KernelRidge(steps=4, networks=1, updates=2, longest=4, batch_windows=4)
-    synthetic = variables_of(problem, synthesizer)
+    synthetic = synthetic_of(problem, synthesizer)
     synthesizer.prepare(problem, seed=0, cache=None)
     network = synthesizer.pool_[0]
     network.lifetime = 8
@@ -391,7 +391,7 @@ def test_networks_whose_features_are_the_inputs_age_without_training(problem):
         surrogates="mlp,linear",
         final_surrogates="",
     )
-    synthetic = variables_of(problem, synthesizer)
+    synthetic = synthetic_of(problem, synthesizer)
     synthesizer.prepare(problem, seed=0, cache=None)
     for network in synthesizer.pool_:
         network.lifetime = 100  # none gives way
@@ -433,7 +433,7 @@ def test_same_seed_same_result_and_exact_resume(labelled, tmp_path):
 
 def test_a_network_that_went_astray_is_replaced(problem):
     synthesizer = KernelRidge(steps=1, networks=1, batch_windows=4)
-    synthetic = variables_of(problem, synthesizer)
+    synthetic = synthetic_of(problem, synthesizer)
     synthesizer.prepare(problem, seed=0, cache=None)
     lost = synthesizer.pool_[0]
     with torch.no_grad():

@@ -28,7 +28,7 @@ def problem(make_problem, quick) -> DistillationProblem:
 
 
 def test_gradient_is_that_of_unrolling_and_of_finite_differences(problem):
-    """Of the error after three updates, with parts of the clusters and of the windows."""
+    """Of the error after three updates, with subsets of the clusters and of the windows."""
     problem = replace(
         problem,
         start=replace(

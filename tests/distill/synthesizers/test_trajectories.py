@@ -12,7 +12,7 @@ from stemdist.distill.synthesizers.inner_loop import Adam, FlatForecaster
 from stemdist.distill.synthesizers.trajectories import (
     TrajectorySettings,
     content_hash,
-    parts_in_turn,
+    subsets_in_turn,
     train_trajectories,
 )
 from stemdist.errors import InputError
@@ -63,17 +63,17 @@ def test_the_path_is_that_of_torch_optim(task, name, rate, build, monkeypatch):
     assert states.shape[1] == {"sgd": 1, "momentum": 2, "adam": 3}[name]
 
 
-def test_each_update_sees_one_part(task):
+def test_each_update_sees_one_subset(task):
     settings = replace(SETTINGS, **SMALL_MLP, subsets=3, interval=2, intervals=1)
     states = first(task, settings)
     generator = torch.Generator().manual_seed(0)
     order = torch.tensor_split(torch.randperm(task.n_locations, generator=generator), 3)
     forecaster = fresh_forecaster("mlp", task.train, 0, settings.surrogate_options)
     optimizer = torch.optim.SGD(forecaster.parameters(), lr=0.1)
-    for number, part in enumerate(order[:2]):
-        x, y, mask = task.train.batch(batch_index(len(task.train), 8, number, 0), part)
-        forecast = forecaster(x, subgraph(task.graph, part), task.train.profile[part])
-        weight = subset_weights(task.train.location_weight[part])
+    for number, subset in enumerate(order[:2]):
+        x, y, mask = task.train.batch(batch_index(len(task.train), 8, number, 0), subset)
+        forecast = forecaster(x, subgraph(task.graph, subset), task.train.profile[subset])
+        weight = subset_weights(task.train.location_weight[subset])
         optimizer.zero_grad()
         weighted_mean((forecast - y) ** 2, mask, weight).backward()
         optimizer.step()
@@ -83,30 +83,32 @@ def test_each_update_sees_one_part(task):
 def turns(task, n, seed=0, **changes):
     settings = replace(SETTINGS, **changes)
     generator = torch.Generator().manual_seed(seed)
-    parts = parts_in_turn(task.graph, task.train.location_weight, settings, generator)
-    return list(itertools.islice(parts, n))
+    subsets = subsets_in_turn(task.graph, task.train.location_weight, settings, generator)
+    return list(itertools.islice(subsets, n))
 
 
-def test_parts_take_turns(task):
-    parts = turns(task, 10, subsets=5)
-    assert [len(part.index) for part in parts] == 2 * [3, 3, 2, 2, 2]
-    for round_ in (parts[:5], parts[5:]):
-        assert torch.cat([part.index for part in round_]).sort().values.tolist() == list(range(12))
-    assert not torch.equal(parts[0].index, parts[5].index)
-    assert all(part.weight.mean() == pytest.approx(1.0) for part in parts)
+def test_subsets_take_turns(task):
+    subsets = turns(task, 10, subsets=5)
+    assert [len(subset.index) for subset in subsets] == 2 * [3, 3, 2, 2, 2]
+    for round_ in (subsets[:5], subsets[5:]):
+        assert torch.cat([subset.index for subset in round_]).sort().values.tolist() == list(
+            range(12)
+        )
+    assert not torch.equal(subsets[0].index, subsets[5].index)
+    assert all(subset.weight.mean() == pytest.approx(1.0) for subset in subsets)
 
 
-def test_one_part_is_the_whole_graph(task):
-    (part,) = turns(task, 1)
+def test_one_subset_is_the_whole_graph(task):
+    (subset,) = turns(task, 1)
     values = torch.randn(2, 3, 12)
-    assert part.index is None
-    assert part.graph is task.graph
-    assert part.of(values) is values
+    assert subset.index is None
+    assert subset.graph is task.graph
+    assert subset.of(values) is values
 
 
-def test_parts_are_bounded_and_not_empty(task):
-    assert {len(part.index) for part in turns(task, 6, clusters_per_update=4)} == {4}
-    assert {len(part.index) for part in turns(task, 12, subsets=99)} == {1}
+def test_subsets_are_bounded_and_not_empty(task):
+    assert {len(subset.index) for subset in turns(task, 6, clusters_per_update=4)} == {4}
+    assert {len(subset.index) for subset in turns(task, 12, subsets=99)} == {1}
 
 
 def test_flat_experts_take_another_path(task):

@@ -12,7 +12,11 @@ from stemdist.distill.parametrisation import encode
 from stemdist.distill.synthesizer import SyntheticState
 from stemdist.distill.synthesizers import trajectories as trajectories_module
 from stemdist.distill.synthesizers.inner_loop import FlatForecaster
-from stemdist.distill.synthesizers.inner_training import Student, path_distance, shuffled_orders
+from stemdist.distill.synthesizers.inner_training import (
+    InnerTraining,
+    path_distance,
+    shuffled_orders,
+)
 from stemdist.distill.synthesizers.spectra import (
     mean_amplitudes,
     source_amplitudes,
@@ -55,8 +59,8 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def student_of(problem, optimizer="sgd", subsets=1, dtype=torch.float64, n_updates=4):
-    """Return a student whose tensors are leaves, and an expert's states to match."""
+def inner_training_of(problem, optimizer="sgd", subsets=1, dtype=torch.float64, n_updates=4):
+    """Return an inner training whose tensors are leaves, and an expert's states to match."""
     torch.manual_seed(0)
     start = problem.start
     forecaster = make_forecaster(
@@ -76,26 +80,26 @@ def student_of(problem, optimizer="sgd", subsets=1, dtype=torch.float64, n_updat
     double = replace(
         problem, start=replace(start, mask=start.mask.to(dtype), weight=start.weight.to(dtype))
     )
-    student = maker._student(double, leaves, 7, seeded())
+    inner = maker._inner_training(double, leaves, 7, seeded())
     rows = inner_optimizer(optimizer)
     begin = rows.start(flat.vector())
     begin[1:] = 0.01 * torch.rand(begin[1:].shape, generator=seeded(), dtype=dtype)
     target = begin + 0.05 * torch.randn(begin.shape, generator=seeded(), dtype=dtype)
     group = torch.zeros(begin.shape[1], dtype=torch.int64)
-    return student, leaves, begin, target, group
+    return inner, leaves, begin, target, group
 
 
-def unrolled(student, begin, target, optimizer):
+def unrolled(inner, begin, target, optimizer):
     """Return the distance, written anew with one graph through all updates."""
     weights, velocity = begin[0], begin[1] if len(begin) > 1 else None
     square = begin[2] if len(begin) > 2 else None
-    rate, first = student.log_rate.exp(), weights
-    for number, (order, part) in enumerate(zip(student.orders, student.parts, strict=True)):
-        index = torch.arange(student.windows.x.shape[2]) if part.index is None else part.index
-        x, y, mask = (values[order][:, :, index] for values in student.windows)
+    rate, first = inner.log_rate.exp(), weights
+    for number, (order, subset) in enumerate(zip(inner.orders, inner.subsets, strict=True)):
+        index = torch.arange(inner.windows.x.shape[2]) if subset.index is None else subset.index
+        x, y, mask = (values[order][:, :, index] for values in inner.windows)
         weights = weights.requires_grad_() if not weights.requires_grad else weights
-        forecast = student.flat(weights, x, part.graph, student.profile[index])
-        loss = weighted_mean((forecast - y) ** 2, mask, part.weight)
+        forecast = inner.flat(weights, x, subset.graph, inner.profile[index])
+        loss = weighted_mean((forecast - y) ** 2, mask, subset.weight)
         (gradient,) = torch.autograd.grad(loss, weights, create_graph=True)
         if optimizer == "sgd":
             weights = weights - rate * gradient
@@ -103,7 +107,7 @@ def unrolled(student, begin, target, optimizer):
             velocity = 0.9 * velocity + gradient
             weights = weights - rate * velocity
         else:
-            step = student.earlier_updates + number + 1
+            step = inner.earlier_updates + number + 1
             velocity = 0.9 * velocity + 0.1 * gradient
             square = 0.999 * square + 0.001 * gradient**2
             mean, spread = velocity / (1 - 0.9**step), square / (1 - 0.999**step)
@@ -115,9 +119,9 @@ def unrolled(student, begin, target, optimizer):
 @pytest.mark.parametrize("subsets", [1, 2])
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 def test_gradient_is_that_of_plain_unrolling(problem, optimizer, subsets):
-    student, leaves, begin, target, group = student_of(problem, optimizer, subsets)
-    value, gradients = student.matching(begin, target, group)
-    distance = unrolled(student, begin.clone(), target, optimizer)
+    inner, leaves, begin, target, group = inner_training_of(problem, optimizer, subsets)
+    value, gradients = inner.matching(begin, target, group)
+    distance = unrolled(inner, begin.clone(), target, optimizer)
     expected = torch.autograd.grad(distance, leaves)
     assert value == pytest.approx(distance.item(), rel=1e-9)
     for found, wanted in zip(gradients, expected, strict=True):
@@ -126,31 +130,31 @@ def test_gradient_is_that_of_plain_unrolling(problem, optimizer, subsets):
 
 
 def test_gradient_of_single_precision_too(problem):
-    student, leaves, begin, target, group = student_of(problem, dtype=torch.float32)
-    _, gradients = student.matching(begin, target, group)
-    expected = torch.autograd.grad(unrolled(student, begin.clone(), target, "sgd"), leaves)
+    inner, leaves, begin, target, group = inner_training_of(problem, dtype=torch.float32)
+    _, gradients = inner.matching(begin, target, group)
+    expected = torch.autograd.grad(unrolled(inner, begin.clone(), target, "sgd"), leaves)
     for found, wanted in zip(gradients, expected, strict=True):
         assert (found - wanted).norm() < 1e-5 * wanted.norm()
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 def test_gradient_agrees_with_finite_differences(problem, optimizer):
-    student, leaves, begin, target, group = student_of(problem, optimizer, 2)
-    _, gradients = student.matching(begin, target, group)
+    inner, leaves, begin, target, group = inner_training_of(problem, optimizer, 2)
+    _, gradients = inner.matching(begin, target, group)
     for leaf, gradient in zip(leaves, gradients, strict=True):
         direction = torch.randn(leaf.shape, generator=seeded(1), dtype=leaf.dtype)
         values = []
         for sign in (1, -1):
             with torch.no_grad():
                 leaf.add_(sign * 1e-6 * direction)
-            values.append(student.matching(begin, target, group)[0])
+            values.append(inner.matching(begin, target, group)[0])
             with torch.no_grad():
                 leaf.sub_(sign * 1e-6 * direction)
         expected = (values[0] - values[1]) / 2e-6
         assert (gradient * direction).sum().item() == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
-def most_numbers_kept_for_backward(student, begin, target, group):
+def most_numbers_kept_for_backward(inner, begin, target, group):
     """Return the most numbers that graphs held at any one time."""
     alive, most = [0], [0]
 
@@ -166,7 +170,7 @@ def most_numbers_kept_for_backward(student, begin, target, group):
             alive[0] -= count
 
     with torch.autograd.graph.saved_tensors_hooks(Holder, lambda holder: holder.tensor):
-        student.matching(begin, target, group)
+        inner.matching(begin, target, group)
     gc.collect()
     return most[0]
 
@@ -174,7 +178,7 @@ def most_numbers_kept_for_backward(student, begin, target, group):
 def test_graphs_take_the_same_memory_for_any_number_of_updates(problem):
     few, many = (
         most_numbers_kept_for_backward(*(s, b, t, g))
-        for s, _, b, t, g in (student_of(problem, n_updates=n) for n in (3, 24))
+        for s, _, b, t, g in (inner_training_of(problem, n_updates=n) for n in (3, 24))
     )
     assert 0 < many <= 1.05 * few
 
@@ -200,7 +204,7 @@ def test_weights_that_modules_share_are_one_weight():
 
 
 def own_problem(problem):
-    """All real windows are the start, so students can follow experts exactly."""
+    """All real windows are the start, so surrogates can follow experts exactly."""
     index = torch.arange(0, len(problem.real), 10)
     x, y, mask = problem.real.batch(index)
     windows = TensorWindows(x=x, y=y, mask=mask, weight=problem.real.location_weight)
@@ -249,14 +253,14 @@ def test_the_step_size_is_learned(problem):
 
 
 def starts(matching, problem, synthetic, n, monkeypatch):
-    """Return the snapshots that n students start from."""
-    seen, make = [], TrajectoryMatching._student
+    """Return the snapshots from which n surrogates start."""
+    seen, make = [], TrajectoryMatching._inner_training
 
     def watched(self, problem, leaves, earlier, generator):
         seen.append(earlier // self.interval)
         return make(self, problem, leaves, earlier, generator)
 
-    monkeypatch.setattr(TrajectoryMatching, "_student", watched)
+    monkeypatch.setattr(TrajectoryMatching, "_inner_training", watched)
     generator = seeded()
     for _ in range(n):
         matching._match(problem, synthetic, generator)
@@ -282,17 +286,17 @@ def test_the_range_widens(problem, monkeypatch):
 
 def test_targets_are_ahead_of_starts(problem, monkeypatch):
     matching, synthetic = prepared(problem, trajectories=1, first_start=3, last_start=3)
-    path, seen, match = matching.trajectories_[0].states, [], Student.matching
+    path, seen, match = matching.trajectories_[0].states, [], InnerTraining.matching
     assert len(path) == 3 + 2 + 1
     monkeypatch.setattr(
-        Student, "matching", lambda self, *args: seen.append(args) or match(self, *args)
+        InnerTraining, "matching", lambda self, *args: seen.append(args) or match(self, *args)
     )
     matching._match(problem, synthetic, seeded())
     assert torch.equal(seen[0][0], path[3])
     assert torch.equal(seen[0][1], path[5])
 
 
-def test_a_student_that_diverges_shortens_its_steps_alone(problem):
+def test_an_inner_training_that_diverges_shortens_its_steps_alone(problem):
     matching, synthetic = prepared(problem)
     matching.log_rate_.fill_(60.0)
     before = [tensor.detach().clone() for tensor in synthetic.tensors]
@@ -306,14 +310,14 @@ def test_a_student_that_diverges_shortens_its_steps_alone(problem):
 
 def test_gradients_that_are_not_finite_move_nothing(problem, monkeypatch):
     matching, synthetic = prepared(problem)
-    match = Student.matching
+    match = InnerTraining.matching
 
     def spoilt(self, *args):
         value, gradients = match(self, *args)
         gradients[0][0] = math.nan
         return value, gradients
 
-    monkeypatch.setattr(Student, "matching", spoilt)
+    monkeypatch.setattr(InnerTraining, "matching", spoilt)
     before = [tensor.detach().clone() for tensor in synthetic.tensors]
     rate = matching.log_rate_.clone()
     matching._match(problem, synthetic, seeded())
@@ -376,14 +380,14 @@ def test_labels_may_be_left_alone(problem):
         assert torch.equal(y.detach(), problem.start.y) is not learned
 
 
-def test_profiles_of_students(problem, monkeypatch):
-    seen, make = [], TrajectoryMatching._student
+def test_profiles_of_inner_trainings(problem, monkeypatch):
+    seen, make = [], TrajectoryMatching._inner_training
 
     def watched(self, problem, leaves, *args):
         seen.append(leaves[2].detach())
         return make(self, problem, leaves, *args)
 
-    monkeypatch.setattr(TrajectoryMatching, "_student", watched)
+    monkeypatch.setattr(TrajectoryMatching, "_inner_training", watched)
     for synthetic in (True, False):
         matching, synthetic = prepared(problem, synthetic_profile=synthetic)
         matching._match(problem, synthetic, seeded())
@@ -420,11 +424,11 @@ def test_other_surrogates(problem, family, options):
     assert not torch.equal(synthetic.tensors[0].detach(), before)
 
 
-def test_parts_of_a_student_have_their_own_graph(problem):
-    student, *_ = student_of(problem, subsets=2)
-    for part in student.parts:
-        expected = subgraph(problem.graph, part.index)
-        assert torch.equal(part.graph.edge_index, expected.edge_index)
+def test_subsets_of_an_inner_training_have_their_own_graph(problem):
+    inner, *_ = inner_training_of(problem, subsets=2)
+    for subset in inner.subsets:
+        expected = subgraph(problem.graph, subset.index)
+        assert torch.equal(subset.graph.edge_index, expected.edge_index)
 
 
 def test_spectrum_by_hand():

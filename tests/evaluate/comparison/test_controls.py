@@ -52,7 +52,9 @@ def test_blocks_of_answers_do_not_matter(budget, monkeypatch):
 
 def test_too_many_answers(budget, monkeypatch):
     monkeypatch.setattr(module, "ANSWER_LIMIT_BYTES", 2**10)
-    with pytest.raises(InputError, match="leave the method 'full-expert' out, or use 'clustered-e"):
+    with pytest.raises(
+        InputError, match="leave the reference 'full-expert' out, or use 'clustered-e"
+    ):
         REFERENCES.get("full-expert")().data(budget)
 
 

@@ -63,7 +63,7 @@ def test_paired_differences(hand_made):
 def test_quality(hand_made):
     row = hand_made.quality().loc[("distilled", "mlp")]
     assert row["gap_closed"] == pytest.approx((0.60 - 0.53) / (0.60 - 0.51))
-    assert row["break_even"] == 3  # 120 s pay off after 120 / 50 = 2.4 forecasters
+    assert row["break_even"] == 3  # 120 s are saved after 120 / 50 = 2.4 trainings
 
 
 def test_quality_scores():
@@ -77,7 +77,7 @@ def test_quality_scores():
 def test_messages(hand_made):
     with pytest.raises(InputError, match="unknown column 'rmsee'"):
         hand_made.summary("rmsee")
-    with pytest.raises(InputError, match="unknown reference method 'randon': did you mean"):
+    with pytest.raises(InputError, match="unknown reference 'randon': did you mean"):
         hand_made.paired("randon")
     message = r"unknown error 'correlation'.* Choose from: crps, mae, mape"
     with pytest.raises(InputError, match=message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 
@@ -226,3 +227,71 @@ def test_teach_trains_the_teachers_of_a_method_once(raw, tmp_path):
     second = stemdist.teach(raw, "gru", method="hints", **how)
     assert first.record["teacher_hashes"] == second.record["teacher_hashes"]
     assert len(list((tmp_path / "teachers").iterdir())) == 1
+
+
+def _flat_linear(lookback: int, n_features: int, rows: int) -> torch.nn.Module:
+    return torch.nn.Linear(lookback * n_features, rows)
+
+
+def _no_module() -> dict[str, int]:
+    return {}
+
+
+SHORT = {"lookback": 6, "horizon": 3, "updates": 2}
+FLAT = {"layout": "(B N) (T F)", "output": "(B N) H"}
+
+
+@pytest.mark.parametrize(
+    ("forecaster", "options"),
+    [
+        (torch.nn.Linear, {"options": {"in_features": 12, "out_features": 3}}),
+        (_flat_linear, {}),
+        (torch.nn.Linear(12, 3), {}),
+    ],
+    ids=["class", "function", "instance"],
+)
+def test_any_torch_module_is_trained(raw, tmp_path, forecaster, options):
+    before = copy.deepcopy(forecaster) if isinstance(forecaster, torch.nn.Module) else None
+    fitted = stemdist.train(raw, forecaster, hyperparameters={**FLAT, **options}, **SHORT)
+    assert fitted.name == "module"
+    if before is not None:  # a copy was trained
+        assert torch.equal(before.weight, forecaster.weight)
+        assert not torch.equal(before.weight, fitted.forecaster.module.weight)
+    if forecaster is torch.nn.Linear:  # it can be imported again by its name
+        fitted.save(tmp_path / "model")
+        return
+    with pytest.raises(InputError, match="cannot be saved, because its hyper-parameters are no"):
+        fitted.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_is_no_module_is_refused(raw):
+    with pytest.raises(InputError, match="the forecaster is 5: give a registered name"):
+        stemdist.train(raw, 5)
+    with pytest.raises(InputError, match="returned a dict: it must return a torch"):
+        stemdist.train(raw, _no_module, hyperparameters=FLAT, **SHORT)
+
+
+def test_validation_chooses_the_weights_of_a_distilled_set(raw, tiny):
+    fitted = stemdist.train(tiny, "linear", validation=raw, updates=4, validate_every=2)
+    assert fitted.record["validation_error"] is not None
+    assert stemdist.train(tiny, "linear", updates=4).record["validation_error"] is None
+
+
+def test_benchmark_takes_series_and_options(tmp_path):
+    quick = {"labels": "observed", "judging": {"updates": 2}}
+    longer = stemdist.simulate("weather-sim", days=8, n_lat=3, n_lon=4)
+    found = stemdist.benchmark(
+        {"w": stemdist.open_series(longer)},
+        results=tmp_path,
+        methods=("kmeans",),
+        references=("full",),
+        forecasters=("linear",),
+        learning_rates=(5e-3,),
+        seeds=1,
+        updates=2,
+        distill=quick,
+    )
+    assert found.excess().index.tolist() == [("0.1x0.1", "kmeans")]
+    with pytest.raises(InputError, match="settings and seeds are both given"):
+        stemdist.benchmark({}, stemdist.BenchmarkSettings(), results=tmp_path, seeds=2)

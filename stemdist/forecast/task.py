@@ -90,8 +90,8 @@ class ForecastTask:
         --------
         >>> from stemdist.data import open_series
         >>> task = ForecastTask.from_series(open_series("weather-sim"))
-        >>> task.feature_names, len(task.train)
-        (('t2m', 't2m_neighbours'), 841)
+        >>> task.feature_names[:3], len(task.train)
+        (('t2m', 't2m_neighbours', 'time_of_day_sin'), 841)
         """
         settings = settings or settings_for(series)
         series = settings.ordered(series)

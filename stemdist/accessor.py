@@ -1,4 +1,4 @@
-"""The xarray accessor ``ds.stemdist``: thin, everything is done elsewhere."""
+"""The xarray accessor ``ds.stemdist``, a thin wrapper of the functions of the package."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class StemdistAccessor:
         return teach(self._with_static(variable, options), teachers, **options)
 
     def evaluate(self, distilled: DistilledSet, **options: Unpack[EvaluateOptions]) -> Evaluation:
-        """Judge a distilled set by this dataset; see :func:`stemdist.evaluate_distilled`."""
+        """Evaluate a distilled set on this dataset; see :func:`stemdist.evaluate_distilled`."""
         from stemdist.api import evaluate_distilled
 
         return evaluate_distilled(distilled, self._dataset, **options)

@@ -23,7 +23,7 @@ class MissingDependencyError(StemdistError, ImportError):
 
 
 class OutputError(StemdistError, OSError):
-    """A result could not be written; whatever stood at the target before is intact."""
+    """A result could not be written; the previous content of the target is intact."""
 
 
 class CatalogueError(StemdistError, ValueError):
@@ -88,7 +88,7 @@ def check_distinct(
     name : str
         What is given, in the user's words.
     values : str or iterable
-        The values; a single name stands for itself.
+        The values; a single name counts as one value.
     minimum : int
         How many there must be, 0 or 1.
     hint : str, optional

@@ -1,4 +1,4 @@
-"""Writing files so that a full disk or a kill never leaves half a result."""
+"""Atomic writing of files: a full disk or a kill never leaves a partial result."""
 
 from __future__ import annotations
 

@@ -28,10 +28,10 @@ class Cost:
     wall_seconds, cpu_seconds : float
         Elapsed time, and processor time of all threads of this process.
     peak_memory_bytes : int
-        Highest resident memory of the whole process during the block, what stood before
-        included; 0 where the system does not tell.
+        Highest resident memory of the whole process during the block, including memory that was
+        in use before; 0 where the system does not report it.
     added_memory_bytes : int
-        The same, less the resident memory at the start of the block.
+        The same, minus the resident memory at the start of the block.
     peak_device_bytes : int
         Highest CUDA memory held by torch during the block; 0 on the CPU.
     """
@@ -96,8 +96,8 @@ def keep_freed_memory() -> None:
     """Let the C library keep freed blocks instead of mapping large tensors afresh each time.
 
     Page faults take up to half of a training step of a large model otherwise. Does nothing
-    where the C library is not glibc. It concerns the whole process, so it is a program's to
-    call, not a library's.
+    where the C library is not glibc. It affects the whole process, so it is for a program to
+    call, not for a library.
     """
     if sys.platform != "linux":
         return
@@ -123,7 +123,7 @@ def resident_bytes() -> int:
 
 
 def _high_water_bytes() -> int:
-    """Highest resident memory since the process began; 0 where the system does not tell."""
+    """Highest resident memory since the process began; 0 if not reported by the system."""
     if sys.platform == "win32":
         return 0
     import resource

@@ -1,4 +1,4 @@
-"""Calendar features: where a time stands in the day, the week and the year."""
+"""Calendar features: the phase of a time within the day, the week and the year."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def calendar_names(names: Sequence[str], harmonics: int = 1) -> tuple[str, ...]:
 def calendar_features(time: xr.DataArray, names: Sequence[str], harmonics: int = 1) -> np.ndarray:
     """Return sine and cosine of the phase of each calendar feature, and of its multiples.
 
-    A linear map of them is a Fourier series of so many terms, so a forecaster's first layer
-    is an embedding of the time of day that can be as sharp as a rush hour.
+    A linear map of these columns is a truncated Fourier series, so the first linear layer of a
+    forecaster can represent daily profiles with sharp peaks, such as a rush hour.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def calendar_features(time: xr.DataArray, names: Sequence[str], harmonics: int =
     names : sequence of str
         Among ``time_of_day``, ``day_of_week``, ``day_of_year``.
     harmonics : int
-        Waves per feature: one period, half of it, a third of it and so on.
+        Sine and cosine pairs per feature, with periods of 1, 1/2, 1/3, ... of the cycle.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Recognising which dimension is time, which are space, and where locations lie (CF habits)."""
+"""Recognising the dimensions of time and space and the positions of locations (CF conventions)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Dimensions:
     Parameters
     ----------
     time : str
-        The dimension along which steps follow each other.
+        Name of the time dimension.
     time_coordinate : str
         The coordinate that holds the times of ``time`` (often the same name).
     space : tuple of str
-        None (one location), one (stations) or two (a grid) dimensions.
+        No dimension (one location), one (stations) or two (a grid).
     length_one : tuple of str
         Further dimensions of length one, to be dropped.
     positions : dict of str to str

@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 class DownloadError(StemdistError, OSError):
-    """A file could not be downloaded, or what arrived is not the file that was promised."""
+    """A file could not be downloaded, or its SHA-256 is not the one in the catalogue."""
 
 
 def cache_folder() -> Path:
@@ -66,7 +66,7 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
         If there is no such data set, it is simulated, or the user must bring the file; the
         message then says how.
     DownloadError
-        If the server cannot be reached or sends something else.
+        If the server cannot be reached or the file has another SHA-256.
     OutputError
         If the file cannot be written.
     """
@@ -89,7 +89,7 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
 
 
 def _download(source: Source, folder: Path, progress: bool) -> Path:
-    """Download one file; pooch writes beside the target and moves it there when it is right."""
+    """Download one file; pooch checks a temporary file, then moves it to the target."""
     import pooch
     import requests
 
@@ -125,7 +125,7 @@ def _download(source: Source, folder: Path, progress: bool) -> Path:
 
 
 def _transfer(url: str, part: str, progress: bool) -> None:
-    """Write what ``url`` sends to ``part``; pooch's own downloader leaves sockets open."""
+    """Download ``url`` to the file ``part``; pooch's own downloader leaves sockets open."""
     import requests
 
     # Compressed transfers would make the progress bar's total meaningless.

@@ -1,4 +1,4 @@
-"""Gaps: where windows may start between them, and what stands in for missing values.
+"""Time gaps: window starts between them, and the filling of missing values.
 
 Shapes: T steps, M windows, L_in lookback steps, L_out horizon steps.
 """

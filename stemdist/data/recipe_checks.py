@@ -27,7 +27,7 @@ def is_name(value: Any) -> str | None:
 
 
 def is_text(value: Any) -> str | None:
-    """Check a text that says something."""
+    """Check a text that is not empty."""
     return None if isinstance(value, str) and value.strip() else "a text that is not empty"
 
 

@@ -89,7 +89,7 @@ class Scaler:
         return values * values.new_tensor(self.scale) + values.new_tensor(self.mean)
 
     def scale_features(self, values: Tensor) -> Tensor:
-        """Return (..., F) physical values in scaled units (the inverse of the above)."""
+        """Return (..., F) physical values in scaled units; see :meth:`inverse_features`."""
         return (values - values.new_tensor(self.mean)) / torch.as_tensor(self.scale).to(values)
 
     def inverse_targets(self, rows: Tensor, n_targets: int = 1) -> Tensor:

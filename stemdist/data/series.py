@@ -86,7 +86,7 @@ def canonical_series(
         series[name] = _as_float(series[name], null_value).transpose("time", "location")
         series[name].attrs.update({k: v for k, v in series.attrs.items() if k == GRID_DIMS})
     extra = [str(n) for n in series.data_vars if n not in names]
-    # How the source was packed must not decide how results are written.
+    # Results must not be written with the packing (scale, offset, dtype) of the source.
     series = series.set_coords(extra)[names].drop_encoding()
     return series.assign_attrs(target=names[0])
 
@@ -150,7 +150,7 @@ def time_seconds(series: xr.Dataset | xr.DataArray) -> np.ndarray:
 
 
 def step_seconds(series: xr.Dataset | xr.DataArray) -> float:
-    """Return the usual time step in seconds: the median difference, which clock jitter spares."""
+    """Return the usual time step in seconds: the median difference, robust to clock jitter."""
     if series.sizes["time"] < 2:
         raise InputError("the series has one time step: its time step cannot be known")
     return float(np.quantile(np.diff(time_seconds(series)), 0.5, method="lower"))
@@ -159,7 +159,7 @@ def step_seconds(series: xr.Dataset | xr.DataArray) -> float:
 def gap_positions(series: xr.Dataset | xr.DataArray) -> np.ndarray:
     """Return each i where the step from time i to i+1 is not the usual one, int64.
 
-    Up to a tenth more or less is usual: months have 28 to 31 days, and clocks jitter.
+    Deviations of up to 10 % count as usual: months have 28 to 31 days, and clocks jitter.
     """
     steps = np.diff(time_seconds(series))
     usual = step_seconds(series)
@@ -223,7 +223,7 @@ def _chosen(raw: xr.Dataset, candidates: list[str], variables: Sequence[str] | N
 
 
 def _stack(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
-    """Rename to time and location, remembering where each location sat."""
+    """Rename to time and location, keeping the grid position of each location."""
     series = series.reset_index(
         [n for n, index in series.indexes.items() if n in series.dims and index.nlevels > 1]
     )

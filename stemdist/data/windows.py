@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
 
 class WindowSource(Dataset[Batch], ABC):
-    """What training and evaluation read: M windows over N locations.
+    """The windows that training and evaluation read: M windows over N locations.
 
     Real series, synthetic windows and relabelled windows all offer this interface. Each is a
     map-style :class:`torch.utils.data.Dataset` of single windows, for use in a ``DataLoader``.
@@ -228,10 +228,10 @@ def gather_cells(values: Tensor, rows: Tensor, locations: Tensor) -> Tensor:
     tensor([[5],
             [1]])
     """
-    if not values.is_contiguous():  # its numbers are not in a row without a copy of the series
+    if not values.is_contiguous():  # flattening would copy the whole series
         return values[rows[..., None], locations]
     cells = rows[..., None] * values.shape[1] + locations
-    if values.dim() > 2:  # numbers one by one: short rows take twice the time
+    if values.dim() > 2:  # single numbers: gathering short rows takes twice as long
         cells = cells[..., None] * values.shape[2] + torch.arange(values.shape[2])
     return values.flatten().index_select(0, cells.flatten()).view(cells.shape)
 
@@ -336,7 +336,7 @@ class TensorWindows(WindowSource):
 
     def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
         """Return inputs, targets and mask of the windows ``index``."""
-        index = index.to(self.x.device)  # once, not with every tensor that it chooses from
+        index = index.to(self.x.device)  # once, not for every tensor that it indexes
         y, mask = self.y[index], self.mask[index]
         if locations is not None:
             locations = locations.to(self.x.device)

@@ -15,12 +15,12 @@ from stemdist.data.windows import Batch, WindowSource
 
 @dataclass(frozen=True, kw_only=True)
 class WrappedWindows(WindowSource):
-    """Windows of another source, as they are; a subclass changes what it has to.
+    """Windows of another source, unchanged; a subclass overrides what differs.
 
     Parameters
     ----------
     source : WindowSource
-        The other one.
+        The wrapped source.
     """
 
     source: WindowSource
@@ -83,10 +83,10 @@ class MovedWindows(WrappedWindows):
     Parameters
     ----------
     source : WindowSource
-        Stays where it is.
+        The wrapped source, which is not moved.
     device : str or torch.device
-        Where batches, weights and profiles are wanted. Numbers of windows and of locations may
-        lie on any device.
+        Device of batches, weights and profiles. Indices of windows and of locations may be on
+        any device.
 
     Examples
     --------
@@ -119,5 +119,5 @@ class MovedWindows(WrappedWindows):
 
     @staticmethod
     def _known(index: Tensor, locations: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Bring numbers to where the source, which may lie anywhere, understands them."""
+        """Move indices to the CPU, from where sources on any device can be indexed."""
         return index.cpu(), None if locations is None else locations.cpu()

@@ -44,7 +44,7 @@ class Forecaster(nn.Module, ABC):
     needs_grid: ClassVar[bool] = False
     """True if it works on images, so that locations must be cells of a regular grid."""
     states: ClassVar[Mapping[str, str]] = {}
-    """Hidden states that others may learn from, and the submodule whose output each is; see
+    """Hidden states that a student can learn, and the submodule whose output each is; see
     :data:`stemdist.forecast.hidden_states.STATES` for the kinds and their shapes. ``features``
     need no entry in a forecaster that ends in a linear layer."""
 
@@ -93,7 +93,7 @@ class Forecaster(nn.Module, ABC):
         """
 
     def learned_edges(self, profile: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return the graph that a forecaster has learned to make of location profiles.
+        """Return the graph that a forecaster computes from location profiles.
 
         Parameters
         ----------
@@ -103,9 +103,9 @@ class Forecaster(nn.Module, ABC):
         Returns
         -------
         tuple of Tensor, or None
-            ``edge_index`` (2, E), from the location that is read to the one that reads it, and
-            weights (E,), of which those that a location reads by add up to one; itself may be
-            among them. None for forecasters that learn no graph.
+            ``edge_index`` (2, E) of (source, target), and weights (E,), which sum to 1 over the
+            incoming edges of each location; self loops are possible. None for forecasters that
+            learn no graph.
         """
         return None
 
@@ -173,8 +173,8 @@ def make_forecaster(
     lookback, horizon, n_features, n_outputs : int
         As in :class:`Forecaster`.
     n_targets : int
-        Leading features that are targets; output ``o`` belongs to target ``o % n_targets``. Told
-        to forecasters that have a parameter of this name.
+        Leading features that are targets; output ``o`` belongs to target ``o % n_targets``.
+        Passed to forecasters that have a parameter of this name.
     **hyperparameters
         The forecaster's own.
 

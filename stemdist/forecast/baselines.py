@@ -1,8 +1,8 @@
-"""Forecasts that learn nothing or only averages: the rows every table needs.
+"""Baselines: forecasts without training, or from averages of the training part.
 
 Shapes: B windows, L_in lookback, L_out horizon, T steps of the series, N locations, C
 targets. The formulas are plain numpy on arrays; :data:`Baseline` objects apply them to windows
-of a series and answer in scaled units, as a forecaster does.
+of a series and return scaled units, as a forecaster does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Baseline = Callable[[SeriesWindows, Tensor], Tensor]
 """Maps windows and an index (B,) to a forecast (B, C * L_out, N) in scaled units."""
 
 SEASON_HALF_WIDTH = 15
-"""Days on each side that a day-of-year mean takes in, so that it is not one year's weather."""
+"""Days on each side that enter a day-of-year mean, to smooth the weather of single years."""
 
 
 def last_observed(values: np.ndarray, observed: np.ndarray) -> np.ndarray:

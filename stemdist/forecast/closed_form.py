@@ -1,4 +1,4 @@
-"""The exact linear forecaster from one streaming pass, and its exact tiny training set.
+"""The exact linear forecaster from one streaming pass, and a small set with the same solution.
 
 Shapes: M windows, N locations, P = L_in * F inputs of a row, L_out horizon, R synthetic rows.
 A row is one window of one location. Everything is in float64.
@@ -109,7 +109,7 @@ class Moments:
         return solution[:-1].T.contiguous(), solution[-1].contiguous()
 
     def rows(self) -> tuple[Tensor, Tensor]:
-        """Return a tiny training set with the same mean moments as all rows added.
+        """Return a small training set with the same mean moments as all rows added.
 
         The square root of the moment matrix gives ``P + 1 + L_out`` rows of ``[x, 1, y]``. A
         rotation, which changes no moment, makes the column of ones constant, and scaling it to

@@ -33,7 +33,7 @@ METADATA = "stemdist"
 """Key of the metadata (JSON) in the file."""
 
 _TOLERANCE, _ROUNDING = 1e-4, 1e-6  # of scaled values, and of the size of physical ones
-_EXAMPLE_WINDOWS = 3  # any number but 1, for which an export would hold for 1 alone
+_EXAMPLE_WINDOWS = 3  # any number but 1, which torch.export would treat as a constant
 
 
 class Deployable(nn.Module):
@@ -105,7 +105,7 @@ class Format:
     Parameters
     ----------
     title : str
-        What runs it.
+        Software that runs the file.
     libraries : tuple of str
         Modules that writing needs beside torch.
     convert : callable
@@ -175,7 +175,7 @@ def deploy(fitted: FittedForecaster, target: str | Path, *, batch: int | None = 
         program = _exported(fitted, batch)
         try:
             write = form.convert(program, json.dumps(deployment_metadata(fitted)))
-        except Exception as error:  # each library, and each version of it, has its own
+        except Exception as error:  # exception types differ between libraries and versions
             hint = "Write .pt2 instead, or" if target.suffix != ".pt2" else "Or"
             raise _not_exportable(fitted, error, target.suffix, hint) from error
         with atomic_path(target) as part:
@@ -220,8 +220,8 @@ def deployment_metadata(fitted: FittedForecaster) -> dict[str, Any]:
         ``stemdist_version``, ``forecaster``, ``features`` in the order of the last axis of x and
         their ``feature_units``, ``lookback`` and ``horizon`` in steps, ``locations`` (ids in
         order), ``positions`` (coordinates in that order), ``targets`` and their ``units``,
-        ``quantiles``. A unit that the forecaster does not know, that of the series it was
-        trained on, is null.
+        ``quantiles``. Units that are not stored with the forecaster, those of other features,
+        are null.
     """
     settings, coords = fitted.settings, fitted.locations.coords
     names = feature_names(fitted)
@@ -246,7 +246,7 @@ def deployment_metadata(fitted: FittedForecaster) -> dict[str, Any]:
 
 def feature_names(fitted: FittedForecaster) -> tuple[str, ...]:
     """Return the names of the F input features of a forecaster, in order."""
-    series = xr.Dataset(dict.fromkeys(fitted.variables, 0.0))  # names are all that is read of it
+    series = xr.Dataset(dict.fromkeys(fitted.variables, 0.0))  # only the names are read
     graph = fitted.locations.graph
     return InputFeatures(series, fitted.settings, fitted.scaler, graph).names()
 
@@ -266,11 +266,11 @@ def _exported(fitted: FittedForecaster, batch: int | None) -> ExportedProgram:
     try:
         program = torch.export.export(Deployable(fitted), example, dynamic_shapes=shapes)
         program = torch.export.export(folded(program), example, dynamic_shapes=shapes)
-    except Exception as error:  # what code that cannot be traced raises is anything
+    except Exception as error:  # tracing can raise exceptions of any type
         hint = "Or" if batch else "Fix the number of windows of a call (batch=1), or"
         raise _not_exportable(fitted, error, "a program", hint) from error
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # where the code lies on this machine
+        node.meta.pop("stack_trace", None)  # contains paths of source files
     return program
 
 
@@ -361,7 +361,7 @@ FORMATS = {
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide what the exporters say about their own insides: nothing a user can act on."""
+    """Suppress output of the exporters about their internals, on which no user can act."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -70,7 +70,7 @@ def input_windows(
 
 @dataclass(frozen=True)
 class InputFeatures:
-    """What a forecaster reads, from the variables of a series.
+    """The input features of a forecaster, made from the variables of a series.
 
     In order: targets, their neighbour means, other variables, known future variables ahead of
     time, calendar, static features.

@@ -90,7 +90,7 @@ def fit_windows(
     Returns
     -------
     Forecaster, TrainingResult
-        The trained module, and how it went.
+        The trained module, and the record of its training.
     """
     forecaster = fresh_forecaster(name, source, training.seed, options, training.quantiles)
     result = train_forecaster(
@@ -108,7 +108,7 @@ def fit_windows(
 
 
 def held_out(task: ForecastTask | None) -> tuple[WindowSource, Data, Tensor] | None:
-    """Return what chooses the weights: the validation part of a task, or None without one."""
+    """Return the validation part of a task, which selects the weights, or None without one."""
     if task is None or "validation" not in task.windows:
         return None
     return task.validation, task.graph, task.train.profile
@@ -163,7 +163,7 @@ def fit_once(
     device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> tuple[FittedForecaster, bool]:
-    """Train as :func:`fit_forecaster` does, unless that was done before.
+    """Train as :func:`fit_forecaster` does, or load the result from a cache.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ _INIT_TIMES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FittedForecaster:
-    """A trained forecaster and what it was trained for.
+    """A trained forecaster with its settings, scaling, variables and locations.
 
     Parameters
     ----------
@@ -294,7 +294,7 @@ class FittedForecaster:
             ) from error
 
 
-# What unreadable, cut or foreign files raise.
+# Exceptions that unreadable, truncated or foreign files raise.
 _DAMAGE = (
     OSError,
     KeyError,

@@ -16,7 +16,7 @@ def folded(program: ExportedProgram) -> GraphModule:
     """Return a program as a module whose constant parts have been computed.
 
     In a forecaster these are location codes, learned graphs and the normalisation of a given
-    graph. They make a forecast slower, and their operators are those that other runtimes lack.
+    graph. They make a forecast slower, and use operators that other runtimes lack.
 
     Parameters
     ----------

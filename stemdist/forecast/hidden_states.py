@@ -34,14 +34,14 @@ _Call = tuple[nn.Module, Tensor, Tensor]
 def hidden_states(
     forecaster: Forecaster, kinds: Collection[str], x: Tensor, graph: Data, profile: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Forecast, and return some of the hidden states of that very forecast.
+    """Forecast, and return some of the hidden states of the same forward pass.
 
     Parameters
     ----------
     forecaster : Forecaster
-        In whatever mode it is in.
+        In training or evaluation mode, which is not changed.
     kinds : collection of str
-        Keys of :data:`STATES`. ``features`` are found by themselves where the forecaster ends in
+        Keys of :data:`STATES`. ``features`` are found automatically where the forecaster ends in
         a linear layer and names no other; the others must be named in its ``states``.
     x, graph, profile : Tensor, torch_geometric.data.Data, Tensor
         As its ``forward`` takes them: (B, L_in, N, F), and (N, L_in * F).
@@ -117,7 +117,7 @@ def penultimate_features(forecaster: Forecaster, x: Tensor, graph: Data, profile
     Raises
     ------
     InputError
-        If the forecaster does not end so.
+        If the forecaster does not end in such a layer.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What an update minimises: the hook through which the one training loop serves every method.
+"""The objective that an update minimises: the hook of the training loop for every method.
 
 Shapes: B windows, L_in lookback, R = O * L_out rows of a forecast, N locations, F features.
 """
@@ -27,16 +27,16 @@ class Update(NamedTuple):
     mask: Tensor
     """(B, C * L_out, N) 1 where the target counts."""
     graph: Data
-    """Graph between the N locations; of all locations of the source where the forecaster is
-    pointwise, which has no use for it."""
+    """Graph between the N locations; that of all locations of the source where the forecaster
+    is pointwise and does not read it."""
     profile: Tensor
     """(N, L_in * F) mean window of each location."""
     weight: Tensor
     """(N,) location weights, mean 1."""
     windows: Tensor
-    """(B,) numbers of the windows in their source; not their order where it is shuffled."""
+    """(B,) indices of the windows in their source, before any permutation per location."""
     locations: Tensor | None
-    """(N,) numbers of the locations in their source; None where they are all of them."""
+    """(N,) indices of the locations in their source; None for all of them."""
 
 
 class Objective(nn.Module, ABC):

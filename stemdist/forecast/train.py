@@ -95,7 +95,7 @@ def train_forecaster(
         final weights. They may have other locations than ``source``.
     checkpoint : str or Path, optional
         File in which the state is kept; a run started again with the same arguments continues
-        there exactly, and the file is removed at the end by no one but the caller.
+        there exactly. The file is left for the caller to remove.
     device : str or torch.device
         Where the computation runs.
     progress : bool, optional
@@ -160,7 +160,7 @@ class _Run:
             self.parameters,
             settings.learning_rate,
             weight_decay=settings.weight_decay,
-            fused=True,  # one call for all parameters: small models spend their time on calls
+            fused=True,  # one call for all parameters: calls dominate the time of small models
         )
         self.scheduler = SCHEDULES[settings.schedule](self.optimizer, settings)
         self.update = 0
@@ -180,7 +180,7 @@ class _Run:
             yield self.update
 
     def step(self) -> None:
-        if not self.forecaster.training:  # telling all layers takes a twentieth of an update
+        if not self.forecaster.training:  # setting the mode of all layers takes 5 % of an update
             self.forecaster.train()
         self.objective.train()
         terms = self.objective(self.forecaster, self._inputs())
@@ -203,10 +203,10 @@ class _Run:
         wanted = self.settings.shuffle_locations
         if wanted and self.objective.needs_windows:
             raise InputError(
-                "shuffle_locations is on, and teachers have answered the windows as they are: "
+                "shuffle_locations is on, but teacher outputs belong to the windows as they are: "
                 "leave it out, or train without teachers"
             )
-        if self.forecaster.pointwise:  # the order at each location is nothing to it
+        if self.forecaster.pointwise:  # a permutation per location changes nothing
             return False
         if wanted is None:
             return self.source.pointwise and not self.objective.needs_windows
@@ -218,7 +218,7 @@ class _Run:
         )
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.update)
         size = self.settings.locations_per_update or self.source.n_locations
-        if self.shuffle and len(self.source) == 1:  # no other order: who is there differs instead
+        if self.shuffle and len(self.source) == 1:  # nothing to permute: locations vary instead
             size = min(size, math.ceil(self.source.n_locations / 2))
         if size >= self.source.n_locations:
             x, y, mask = self._batch(index, None, generator)
@@ -226,7 +226,7 @@ class _Run:
         chosen = torch.randperm(self.source.n_locations, generator=generator)[:size].sort().values
         x, y, mask = self._batch(index, chosen, generator)
         there = chosen.to(self.device)
-        # Who looks at each location alone needs no graph: making one takes a tenth of an update.
+        # Pointwise forecasters do not read the graph, and a subgraph takes 10 % of an update.
         graph = self.graph if self.forecaster.pointwise else subgraph(self.graph, there)
         return Update(x, y, mask, graph, self.profile[there], self.weight[there], index, chosen)
 
@@ -273,7 +273,7 @@ class _Run:
         return self.settings.patience is not None and self.stale >= self.settings.patience
 
     def identity(self) -> str:
-        """Say which run this is, so that a checkpoint is not continued by another one."""
+        """Identify the run, so that a checkpoint is not continued by another one."""
         shape = [len(self.source), self.source.n_locations, self.source.n_features]
         some = self.source.batch(evenly_spaced(len(self.source), 4))
         data = [hashlib.sha256(part.detach().cpu().numpy().tobytes()).hexdigest() for part in some]
@@ -340,9 +340,9 @@ class _Run:
 
 
 def shuffled_locations(batch: Batch, generator: torch.Generator) -> Batch:
-    """Return the windows of a batch in an order of its own at each location.
+    """Return a batch whose windows are permuted independently per location.
 
-    Every window of every location is still there once, beside others.
+    Each location keeps all of its windows.
 
     Examples
     --------

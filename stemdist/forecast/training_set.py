@@ -1,4 +1,4 @@
-"""What a forecaster is trained on, and what it takes to use it elsewhere afterwards.
+"""Training data of a forecaster, with what it needs to forecast the real locations.
 
 Shapes: M windows, N locations, F features, C targets.
 """
@@ -111,7 +111,7 @@ class TrainingSet:
         quantiles : tuple of float
             Levels that it forecasts.
         **record
-            More to remember of how it was trained, as JSON types.
+            Further entries of the training record, as JSON types.
         """
         best = result.best_validation_error
         return FittedForecaster(

@@ -63,7 +63,7 @@ class Repeatable:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A series in time blocks, and what the first pass over it found out."""
+    """A series in time blocks, and the results of the first pass over it."""
 
     blocks: Blocks
     n_locations: int

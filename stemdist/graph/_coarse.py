@@ -3,7 +3,7 @@
 Shapes: N locations, K clusters, G groups, n locations of a group, D columns of a sketch.
 
 Comparing every location with every cluster takes time and memory of N * K, which is N squared
-where K is a share of N. Groups of alike locations with about 100 clusters each take 100 N.
+where K is a share of N. Groups of similar locations with about 100 clusters each take 100 N.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def shares(sizes: Labels, n_clusters: int) -> Labels:
 
 
 def _split(sketch: Floats, wanted: int, random: np.random.RandomState) -> list[Labels]:
-    """Split the rows into groups of about ``wanted`` alike ones, none above 4 times that."""
+    """Split the rows into groups of about ``wanted`` similar ones, none above 4 times that."""
     done, todo = [], [np.arange(len(sketch))]
     while todo:
         rows = todo.pop()

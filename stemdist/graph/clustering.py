@@ -47,10 +47,10 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     method : str
         ``"kmeans"``: exact Lloyd iterations, one pass over the time blocks each, with
         ``N * K`` numbers in memory besides a block; above 400 clusters and 4 million such
-        numbers within groups of alike locations with about 100 clusters each, so that time and
+        numbers within groups of similar locations with about 100 clusters each, so that time and
         memory grow with N. ``"minibatch"``: a fixed four passes, for
         series larger than memory: mini-batch k-means on a random projection of the series, then
-        one Lloyd iteration. ``"ward"``: regions of touching locations (needs ``connectivity``;
+        one Lloyd iteration. ``"ward"``: clusters of adjacent locations (needs ``connectivity``;
         compares the projection, missing entries set to their step's mean).
         ``"random"``: equal parts at random, a control.
     representative : str

@@ -39,7 +39,7 @@ def coarsen_graph(
     torch_geometric.data.Data
         Graph of K clusters. The weight between two clusters is the sum over the edges between
         their locations; a position is the mean of the positions (for degrees the mean
-        direction from the centre of the earth, so that the date line does no harm).
+        direction from the centre of the earth, which is valid across the date line).
 
     Raises
     ------

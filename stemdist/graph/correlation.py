@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 _BLOCK = 512
-_SMALLEST_OVERLAP = 0.1  # pairs that share fewer steps say little, and their figures are extreme
+_SMALLEST_OVERLAP = 0.1  # correlations over fewer shared steps are noisy and often extreme
 
 
 def correlation_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:

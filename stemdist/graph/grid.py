@@ -27,7 +27,7 @@ _CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 def grid_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:
     """Connect each point with the 4 or 8 points around it, weight 1.
 
-    A grid that goes round the earth is closed: its first and last meridian are neighbours.
+    A grid of all longitudes is periodic: its first and last meridian are neighbours.
 
     Raises
     ------

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 with warnings.catch_warnings():
-    # Some releases of torch (2.11) announce once per process that nothing checks sparse tensors
-    # unless one says so, even where one does.
+    # Some releases of torch (2.11) warn once per process that sparse invariant checks are off by
+    # default, even where they are set explicitly.
     warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
     nowhere = torch.zeros(2, 0, dtype=torch.int64)
     torch.sparse_coo_tensor(nowhere, torch.zeros(0), (1, 1), check_invariants=True)

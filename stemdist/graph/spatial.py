@@ -66,7 +66,7 @@ def distance_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:
     Raises
     ------
     InputError
-        If neither a cut-off nor a kernel length says how far to look.
+        If neither a cut-off nor a kernel length is given.
     """
     found = _listed(series, settings) if settings.file is not None else _within(series, settings)
     distance = found.weight

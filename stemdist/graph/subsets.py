@@ -1,4 +1,4 @@
-"""Random parts of the locations or clusters, for granular distillation and large graphs.
+"""Random subsets of the locations or clusters, for granular refinement and large graphs.
 
 Shapes: N locations, K clusters.
 """
@@ -65,7 +65,7 @@ def random_locations(
     *,
     with_neighbours: bool = False,
 ) -> Tensor:
-    """Draw different locations of a graph, on request with the neighbours they look at.
+    """Draw different locations of a graph, optionally with their incoming neighbours.
 
     Parameters
     ----------

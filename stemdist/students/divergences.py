@@ -20,7 +20,7 @@ HIDDEN = frozenset({"features", "tokens", "latent"})
 
 
 class Truth(NamedTuple):
-    """What was observed."""
+    """Observed targets."""
 
     y: Tensor
     """(B, N, C, L_out) targets."""
@@ -34,11 +34,11 @@ class Divergence(nn.Module, ABC):
     of_distributions: ClassVar[bool] = False
     """True if it compares log probabilities along the last axis."""
     of: ClassVar[frozenset[str]] = frozenset({"forecast", *HIDDEN})
-    """What it can compare."""
+    """Outputs that it can compare."""
     of_values: ClassVar[bool] = False
     """True if it compares the values themselves only, no other view of them."""
     needs_teacher: ClassVar[bool] = True
-    """False if it judges the student's state alone."""
+    """False if it reads the student's hidden state only."""
 
     @abstractmethod
     def forward(self, student: Tensor, teacher: Tensor, truth: Truth) -> Tensor:
@@ -145,11 +145,11 @@ class GaussianKL(Divergence):
 
 
 class TeacherBounded(Divergence):
-    """What the student's squared error is above the teacher's, element by element.
+    """The student's squared error where it exceeds the teacher's, element by element.
 
     Chen et al., *Learning Efficient Object Detection Models with Knowledge Distillation*,
-    NeurIPS 2017, section 3.3, as EasyST (CIKM 2024) uses it: a student at least as good as its
-    teacher, up to a margin, pays nothing. Only observed targets count.
+    NeurIPS 2017, section 3.3, as EasyST (CIKM 2024) uses it: zero for a student at least as good
+    as its teacher, up to a margin. Only observed targets count.
 
     Parameters
     ----------
@@ -179,15 +179,15 @@ class TeacherBounded(Divergence):
 
 
 class ActivationBoundary(Divergence):
-    """Whether units are on the side of zero on which the teacher's are.
+    """Squared hinge loss on the sign of each of the teacher's units.
 
     Heo et al., *Knowledge Transfer via Distillation of Activation Boundaries*, AAAI 2019,
-    equation 5: a squared hinge.
+    equation 5.
 
     Parameters
     ----------
     margin : float
-        How far from zero a unit must be to pay nothing.
+        Distance from zero beyond which the loss of a unit with the right sign is zero.
     """
 
     of = HIDDEN
@@ -204,7 +204,7 @@ class ActivationBoundary(Divergence):
 
 
 class InformationBottleneck(Divergence):
-    """Divergence of a stochastic code from the standard normal: bits that the code may keep.
+    """Divergence of a stochastic code from the standard normal, which limits its information.
 
     Alemi et al., *Deep Variational Information Bottleneck*, ICLR 2017, equation 17, as EasyST
     (CIKM 2024) uses it. It needs no teacher.

@@ -150,14 +150,14 @@ class TeachingObjective(Objective):
     outputs : sequence of TeacherOutputs
         One for each teacher.
     aligners : sequence of sequences of Aligner
-        One for each teacher and term that asks a teacher.
+        One for each teacher and term that needs a teacher.
     own : sequence of Aligner
-        Of the terms that ask no teacher.
+        Of the terms that need no teacher.
     n_targets : int
         C.
     adaptive : bool
-        Weigh teachers in every update so that the gradient of their terms together, with
-        respect to what the student shows, is shortest; otherwise all count the same.
+        Weight teachers in every update so that the gradient of their combined terms with respect
+        to the student's outputs has the smallest norm; otherwise they have equal weights.
     """
 
     def __init__(

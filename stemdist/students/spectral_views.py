@@ -18,8 +18,8 @@ def amplitudes(values: Tensor) -> Tensor:
     """Return the amplitudes (..., L // 2) of the frequencies of the last axis, without the mean.
 
     The transform is orthonormal: amplitudes of noise do not grow with the length, and a softmax
-    of them says the same of short and of long horizons. Without that, the spectrum of 96 steps is
-    all but one frequency, and its divergence drowns every other term.
+    of them is equally sharp for short and long horizons. Otherwise the softmax of 96 steps would
+    be nearly one-hot, and its divergence would dominate every other term.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class LogAmplitudes(View):
     Parameters
     ----------
     floor : float
-        Added to amplitudes, so that silent frequencies do not dominate.
+        Added to amplitudes, so that frequencies of nearly zero amplitude do not dominate.
     """
 
     def __init__(self, floor: float = 0.1) -> None:
@@ -79,7 +79,7 @@ class LogAmplitudes(View):
 
 
 class Bands(View):
-    """High and low spatial frequencies of images, apart.
+    """High and low spatial frequencies of images, separately.
 
     *Spectral decoupled knowledge distillation* (SDKD), ICCV 2025, arXiv:2507.02939: a radial
     mask of the 2-D Fourier transform.

@@ -17,13 +17,13 @@ from stemdist.registry import Registry
 
 
 class Teacher(ABC):
-    """Forecasts windows, and may show what it holds on the way.
+    """Forecasts windows, and may return hidden states.
 
-    A subclass is made by :meth:`load` from what stands behind the colon of ``NAME:ARGUMENT``.
+    A subclass is made by :meth:`load` from the part of ``NAME:ARGUMENT`` after the colon.
     """
 
     name: str
-    """What messages and files call it."""
+    """Its name in messages and files."""
 
     @classmethod
     @abstractmethod
@@ -43,7 +43,7 @@ class Teacher(ABC):
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Kinds of hidden state it can show, see ``stemdist.forecast.hidden_states.STATES``."""
+        """Kinds of hidden state it can return, see ``stemdist.forecast.hidden_states.STATES``."""
         return ()
 
     @abstractmethod
@@ -74,7 +74,7 @@ class Teacher(ABC):
                 known = ", ".join(self.states) or "none, only forecasts"
                 raise InputError(
                     f"the teacher {self.name!r} cannot show its {kind}; hidden states it can "
-                    f"show: {known}. Choose a recipe that reads forecasts alone, e.g. "
+                    f"show: {known}. Choose a method that reads forecasts alone, e.g. "
                     "soft-labels, or another teacher"
                 )
 
@@ -98,7 +98,7 @@ def load_teacher(text: str, device: str = "cpu") -> Teacher:
     Raises
     ------
     InputError
-        If the name is unknown or nothing stands behind it.
+        If the name is unknown or the argument is empty.
     """
     name, colon, argument = text.partition(":")
     if not colon or not argument:

@@ -42,7 +42,7 @@ class TeacherOutputs(ABC):
     Attributes
     ----------
     identity : str
-        Changes with the teacher, the windows, or what is shown.
+        Changes with the teacher, the windows, or the kinds of hidden states.
     """
 
     identity: str
@@ -54,9 +54,9 @@ class TeacherOutputs(ABC):
         Parameters
         ----------
         windows : Tensor
-            (B,) numbers of the windows.
+            (B,) indices of the windows.
         locations : Tensor, optional
-            (N,) numbers of the locations wanted; all by default. Images are always whole.
+            (N,) indices of the locations; all by default. Images are always whole.
         """
 
 

@@ -1,4 +1,4 @@
-"""One term of what a student learns from its teacher: of what, seen how, compared how."""
+"""One term of the student's loss: which output is compared, in which view, by which loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stemdist.students.views import VIEWS, make_view
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One term of what a student learns from its teacher.
+    """One term of the student's loss.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Term:
         What is compared: ``forecast``, or a hidden state: ``features``, ``tokens``, ``latent``,
         ``logits`` or ``bottleneck``.
     view : str
-        How it is looked at, see ``VIEWS``: ``values``, ``scales``, ``spectrum``,
+        View of it that is compared, see ``VIEWS``: ``values``, ``scales``, ``spectrum``,
         ``amplitudes``, ``differences``, ``trend``, ``attention``, ``distances``, ``angles``,
         ``bands``, ``bins``.
     loss : str
@@ -48,7 +48,7 @@ class Term:
     Raises
     ------
     InputError
-        If a name is unknown or the combination means nothing; the message says what to choose.
+        If a name is unknown or the combination is invalid; the message says what to choose.
 
     Examples
     --------
@@ -148,7 +148,7 @@ class Term:
 
     @property
     def label(self) -> str:
-        """What histories and messages call it."""
+        """Its name in histories and messages."""
         return f"{self.of}-{self.view}"
 
     @property
@@ -158,14 +158,14 @@ class Term:
 
     @property
     def student_state(self) -> str | None:
-        """Kind of hidden state that the student must show."""
+        """Kind of hidden state that the student must have."""
         if self.projection == "factorised":
             return "features"
         return None if self.of == "forecast" else self.of
 
     @property
     def teacher_state(self) -> str | None:
-        """Kind of hidden state that the teacher must show; None if its forecast is enough."""
+        """Kind of hidden state that the teacher must have; None if its forecast is enough."""
         own = self.needs_teacher and self.of not in ("forecast", "logits")
         return self.of if own else None
 

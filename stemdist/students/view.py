@@ -17,7 +17,7 @@ from stemdist.errors import InputError
 
 
 class View(nn.Module, ABC):
-    """One way to look at values; applied to the student's and the teacher's alike.
+    """A transformation of outputs, applied to the student's and the teacher's alike.
 
     A subclass takes its options in ``__init__``. It returns one or several parts of the values,
     and :attr:`weights` says how much each part counts.
@@ -30,7 +30,7 @@ class View(nn.Module, ABC):
     per_location: ClassVar[bool] = True
     """True if the first two axes of a part still are windows and locations."""
     of: ClassVar[frozenset[str]] = frozenset({"forecast", "features", "tokens", "latent"})
-    """What it can look at."""
+    """Outputs that it can be applied to."""
 
     @property
     def weights(self) -> tuple[float, ...]:

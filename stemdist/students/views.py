@@ -119,7 +119,7 @@ class Trend(View):
 
 
 class Attention(View):
-    """Where the energy of the features is: a vector over locations, tokens or cells.
+    """The energy of the features: a vector over locations, tokens or cells.
 
     Zagoruyko & Komodakis, *Paying More Attention to Attention*, ICLR 2017, section 3.1: sums of
     squares over the columns, normalised, here to a mean square of 1, so that the mean squared

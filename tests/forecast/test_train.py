@@ -376,7 +376,7 @@ def test_an_objective_that_knows_windows_by_number_keeps_them(monkeypatch):
     monkeypatch.setattr(ForecastLoss, "needs_windows", True)
     kept, _ = train(short(), source=alone, name="mtgnn")
     assert same_weights(plain, kept)
-    with pytest.raises(InputError, match="shuffle_locations is on, and teachers have answered"):
+    with pytest.raises(InputError, match="shuffle_locations is on, but teacher outputs belong to"):
         train(short(shuffle_locations=True))
 
 

@@ -320,7 +320,7 @@ def test_horizon_weights_by_hand():
     ("method", "changes", "teacher", "message"),
     [
         ("hints", {"student": "linear"}, "gru", r"no features of its own .*lowrank-linear"),
-        ("distilts", {}, "mlp", r"cannot show its tokens; .* features\. Choose a recipe"),
+        ("distilts", {}, "mlp", r"cannot show its tokens; .* features\. Choose a method"),
         ("cnn-rnn", {"student": "rnn"}, "cnn", r"RNNForecaster has no logits"),
         ("soft-labels", {}, None, r"forecast-values ask a teacher, and none is given"),
         (

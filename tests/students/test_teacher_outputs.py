@@ -195,7 +195,7 @@ def test_no_file(tmp_path, data, make_teacher):
     path = tmp_path / "answers.nc"
     synthetic = replace(data, kind="distilled", init_times=None)
     teacher_outputs_of(make_teacher(), synthetic, path=path)
-    with pytest.raises(InputError, match="are about synthetic windows"):
+    with pytest.raises(InputError, match="are for synthetic windows"):
         load_teacher(f"file:{path}")
 
 

@@ -1,4 +1,4 @@
-"""What a reader is, the options it may use, the registry, and the one way in: :func:`read`."""
+"""The reader interface, its options, the registry of readers, and :func:`read`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COLUMN_MEANINGS = ("sensors", "variables")
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderOptions:
-    """What a file does not say about itself, and how it is to be opened.
+    """Metadata that a file lacks, and how to open it.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class Reader(ABC):
     Attributes
     ----------
     name : str
-        The name a user types.
+        Name that selects the format.
     description : str
         One line: which files these are.
     accepts : frozenset of str
@@ -123,7 +123,7 @@ class Reader(ABC):
 
     @abstractmethod
     def _open(self, path: Path, options: ReaderOptions) -> xr.Dataset:
-        """Return the raw data set at ``path``, which exists, is not empty and is of our kind."""
+        """Return the raw data set at ``path``, which exists and is not empty."""
 
     def open(self, path: Path, options: ReaderOptions | None = None) -> xr.Dataset:
         """Open ``path`` lazily.
@@ -133,7 +133,7 @@ class Reader(ABC):
         path : Path
             File, or folder where :attr:`opens_folder`.
         options : ReaderOptions, optional
-            What the file does not say about itself.
+            Metadata that the file lacks.
 
         Returns
         -------
@@ -234,7 +234,7 @@ def read(
     reader : str, optional
         Name of the format; recognised from the file when left out.
     options : ReaderOptions, optional
-        What the file does not say about itself.
+        Metadata that the file lacks.
 
     Returns
     -------
@@ -321,7 +321,7 @@ def time_axis(
     options : ReaderOptions
         Holds ``start`` and ``step_minutes``.
     step_minutes : float, optional
-        The step in minutes where the file does say that much.
+        Time step in minutes, where the file states it.
 
     Returns
     -------

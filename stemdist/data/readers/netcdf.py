@@ -102,7 +102,7 @@ class GribReader(Reader):
 def _open_with_xarray(path: Path, **how: Any) -> xr.Dataset:
     """Open with CF decoding, turning every failure into one message."""
     with warnings.catch_warnings():
-        # Dates beyond 1678-2262 become cftime objects: what we want, and xarray warns about.
+        # Dates outside 1678-2262 become cftime objects, as intended; xarray warns about it.
         warnings.filterwarnings("ignore", "Unable to decode time axis", xr.SerializationWarning)
         # _FillValue and missing_value may differ: both become NaN, as wanted.
         warnings.filterwarnings("ignore", ".*multiple fill values", xr.SerializationWarning)
@@ -129,7 +129,7 @@ def _open_with_xarray(path: Path, **how: Any) -> xr.Dataset:
 
 
 def _check_classic_is_whole(path: Path) -> None:
-    """Refuse a NetCDF-3 file cut short: the C library would hand out zeros for what is missing."""
+    """Refuse a NetCDF-3 file cut short: the C library would return zeros for the missing part."""
     try:
         # Memory-mapped: this reads the header only and maps every variable to its place.
         with warnings.catch_warnings():

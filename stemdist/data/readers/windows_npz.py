@@ -31,7 +31,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 class WindowsNpzReader(Reader):
     """Rebuild the series under consecutive windows.
 
-    Inside each part window i+1 must be window i moved on by one step; shuffled or strided windows
+    Inside each part window i+1 must be window i shifted by one step; shuffled or strided windows
     are refused. Parts follow one another in time with a gap, so that no window can cross a split.
     They share steps where the windows were cut before they were split, so a later part is moved on
     by one more week than its place in the original series (rounded to a whole step): hour and
@@ -184,7 +184,7 @@ def _equal(left: FloatArray, right: FloatArray) -> bool:
 def _times(
     path: Path, options: ReaderOptions, begins: list[int], lengths: list[int]
 ) -> npt.NDArray[np.datetime64]:
-    """Return the times of all parts, each later part one more week behind its place."""
+    """Return the times of all parts; each later part is shifted by a further whole week or more."""
     if options.step_minutes is None:
         return time_axis(sum(lengths), path, options)  # says what is missing
     week_steps = max(1, round(_WEEK_MINUTES / options.step_minutes))

@@ -38,9 +38,9 @@ SIMULATORS: Registry[type[Simulation]] = Registry(
 class Simulation(ABC):
     """A seeded simulation that produces one frame per output step.
 
-    A subclass says what a frame holds (:meth:`variables`), where it is (:meth:`static`), when
-    it is (:attr:`ticks`) and how the state moves on (:meth:`frames`); datasets, blocks and files
-    are made here, once. :class:`ClockSimulation` is the base where time is that of the clock.
+    A subclass defines the variables of a frame (:meth:`variables`), its coordinates
+    (:meth:`static`), its times (:attr:`ticks`) and the time evolution (:meth:`frames`); datasets,
+    blocks and files are made here. :class:`ClockSimulation` is the base for regular time axes.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ class Simulation(ABC):
     def ticks(self) -> Array:
         """How many ``step_minutes`` after ``start`` each frame is, (n_steps,) int64, ascending.
 
-        A frame more than one tick after the frame before it begins a new stretch: windows do
-        not cross such a gap.
+        A distance of more than one tick between two frames is a gap, which windows do not
+        cross.
         """
 
     @abstractmethod
@@ -102,9 +102,9 @@ class Simulation(ABC):
         return np.datetime64(self.start, "ns") + self.ticks * step
 
     def generator(self, stream: str, *number: int) -> np.random.Generator:
-        """Return the random stream called ``stream``; streams do not disturb one another.
+        """Return the random stream called ``stream``; streams are independent of one another.
 
-        Where many are alike, ``number`` (at least 0) tells one from the other.
+        ``number`` (at least 0) distinguishes streams of the same name.
         """
         return np.random.default_rng([self.seed, zlib.crc32(stream.encode()), *number])
 
@@ -178,7 +178,7 @@ class Simulation(ABC):
         InputError
             If the suffix is not one of the two.
         OutputError
-            If the target cannot be written; what stood there before is intact.
+            If the target cannot be written; its previous content is intact.
         MissingDependencyError
             For ``.zarr`` without the ``[zarr]`` extra.
         """

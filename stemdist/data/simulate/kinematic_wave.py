@@ -17,12 +17,12 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 OUTSIDE = -1
-_TINY = 1e-300  # keeps 0 / 0 (nobody wants to enter a cell) from being a NaN
+_TINY = 1e-300  # keeps 0 / 0 (no demand for a cell) from being a NaN
 
 
 @dataclass(frozen=True, kw_only=True)
 class Movements:
-    """Where vehicles go at the end of each cell, and where they come in.
+    """Connections between cells, and the cells that on-ramps feed.
 
     Parameters
     ----------
@@ -98,13 +98,13 @@ class FundamentalDiagram:
 class CellTransmission:
     r"""Godunov scheme for :math:`\partial_t k + \partial_x q(k) = 0` on a network.
 
-    Per step of length dt every cell offers ``S = q(min(k, k_c)) dt`` vehicles and has room for
-    ``R = min(Q, w (k_jam - k)) dt``. Movement e from i wants ``share_e S_i``. A cell wanted by
-    more than it has room for admits the fraction ``a_j = R_j / sum of wants`` of each (fair
-    merge). Where ways part each movement has lanes of its own, so that a jam in one does not
-    hold up the others; with strict first in, first out a network of loops locks up for good.
-    What leaves one cell enters another: vehicles are conserved to round-off. On-ramps are
-    queues that merge in the same way; outside has room for everything.
+    Per step of length dt every cell can send ``S = q(min(k, k_c)) dt`` vehicles and receive
+    ``R = min(Q, w (k_jam - k)) dt``. The demand of movement e from cell i is ``share_e S_i``. A
+    cell j with a total demand D_j above R_j admits the fraction ``a_j = R_j / D_j`` of each
+    demand (fair merge). At a diverge each movement has its own lanes, so that a jam on one does
+    not block the others; with strict first in, first out a network with loops ends in permanent
+    gridlock. Vehicles are conserved to round-off. On-ramps are queues that merge in the same
+    way; the outside has unlimited capacity.
 
     Sources: Lighthill & Whitham (1955); Richards (1956); Daganzo, *Transp. Res. B* 28 (1994)
     eq. 3-5 and 29 (1995) for networks; Jin & Zhang, *Transp. Sci.* 37 (2003) for the fair merge.
@@ -180,7 +180,7 @@ class CellTransmission:
         self.share = np.ones(len(movements.source))
 
     def advance(self, open_share: Floats, inflow: Floats, *, n_steps: int) -> tuple[Floats, Floats]:
-        """Move ``n_steps`` steps on and return what detectors would count.
+        """Advance by ``n_steps`` steps and return mean flows and speeds.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class CellTransmission:
             (C,) mean flow out of each cell, vehicles/h.
         speed : numpy.ndarray
             (C,) space-mean speed, km/h: distance travelled over time spent (Edie, 1963);
-            the free-flow speed where nobody was.
+            the free-flow speed where there were no vehicles.
         """
         cells, sink = self._n_cells, self._sink
         capacity = self._capacity.copy()
@@ -232,7 +232,7 @@ class CellTransmission:
 
 
 def steady_flow(movements: Movements, share: Floats, inflow: Floats) -> Floats:
-    """Return the flow that a constant inflow settles to if nothing is ever full.
+    """Return the steady flow for a constant inflow and unlimited capacity.
 
     Solves ``q = P^T q + d``, where P holds the shares and d the on-ramps' inflow.
 

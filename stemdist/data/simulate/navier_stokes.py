@@ -32,8 +32,8 @@ class NavierStokesSimulation(Simulation):
 
     Equation, forcing and initial field are those of Li et al. (2021), see
     :class:`~stemdist.data.simulate.vorticity.VorticityEquation`. Each trajectory starts from a
-    Gaussian random field of its own at t = 0 and is recorded at t = 1, 2, ..., ``records``. The
-    model knows no clock: the time stamps call one unit of time ``step_minutes``, and leave a gap
+    Gaussian random field of its own at t = 0 and is recorded at t = 1, 2, ..., ``records``. Model
+    time has no unit: the time stamps assign ``step_minutes`` to one unit of it, with a gap
     between trajectories. Windows do not cross gaps, so lookback + horizon = ``records`` gives one
     window per trajectory, and each lies within one part where the split divides the trajectories
     (50 into 30, 10 and 10).
@@ -41,10 +41,10 @@ class NavierStokesSimulation(Simulation):
     Parameters
     ----------
     step_minutes : int
-        Minutes that the time stamps call one unit of time; the flow does not depend on it.
+        Minutes that the time stamps assign to one unit of model time; no effect on the flow.
     trajectories : int
-        Number of runs. Run i depends on the seed and on i alone, so that more of them, or a
-        finer grid, begin as fewer do.
+        Number of runs. The initial field of run i depends on the seed and on i alone: more runs
+        leave the first ones unchanged, and a finer grid adds detail to the same fields.
     records : int
         Records per run, at least 2.
     size : int
@@ -54,8 +54,8 @@ class NavierStokesSimulation(Simulation):
     forcing : float
         Amplitude of the force, at least 0.
     initial_scale : float
-        Multiple of the initial field, at least 0. With 1, the covariance that the paper states,
-        and a viscosity of 1e-3 the force soon drowns the start: what tells runs apart is 0.4 % of
+        Multiple of the initial field, at least 0. With 1 (the covariance that the paper states)
+        and a viscosity of 1e-3 the forcing soon dominates: differences between runs are 0.4 % of
         the mean square at t = 11 to 20. The generator published with the paper draws a field
         ``sqrt(2 * 7**1.5)`` = 6.086 times as strong, which makes it 11 %.
     dt : float
@@ -108,7 +108,7 @@ class NavierStokesSimulation(Simulation):
 
     @property
     def ticks(self) -> Array:
-        """Records of a run follow each other, runs do not, (trajectories * R,) int64."""
+        """Consecutive within a run, with a gap between runs, (trajectories * R,) int64."""
         first = np.arange(self.trajectories) * (self.records - 1 + GAP_TICKS)
         return (first[:, None] + np.arange(self.records)).ravel()
 

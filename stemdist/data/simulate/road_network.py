@@ -31,7 +31,7 @@ class RoadNetwork:
     movements : Movements
         What is connected to what.
     inbound_share, outbound_share : numpy.ndarray
-        (E,) turning and exit shares when everybody heads for the centre or away from it;
+        (E,) turning and exit shares when all vehicles head for the centre or away from it;
         the shares of a cell sum to 1.
     road : numpy.ndarray
         (C,) number of the one-way road a cell belongs to.
@@ -175,7 +175,7 @@ def _turns(
     here, there = follows.row.astype(np.int64), follows.col.astype(np.int64)
     back = head[there] == tail[here]
     dead_end = np.bincount(tail, minlength=len(points))[head[here]] == 1
-    allowed = ~back | dead_end  # nobody turns round unless the road ends
+    allowed = ~back | dead_end  # U-turns at dead ends only
     here, there = here[allowed], there[allowed]
     heading = points[head] - points[tail]
     heading /= np.linalg.norm(heading, axis=1, keepdims=True)

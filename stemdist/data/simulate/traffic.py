@@ -54,8 +54,8 @@ class TrafficSimulation(ClockSimulation):
     heading for the centre, and an evening peak the other way round; one flat hump at weekends.
     Slow random fluctuations, regional and per ramp, make days differ. Roads have as many lanes
     as their peak traffic needs, rounded, so that lane drops become bottlenecks; incidents close
-    part of a cell for a while. Detectors average over a step and err by the number of vehicles
-    they see; they fail in bursts, which gives NaN.
+    part of a cell for a while. Detectors average over a step, with errors that shrink with the
+    number of vehicles; they fail in bursts, which gives NaN.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ class VorticityEquation:
 
     Examples
     --------
-    The vortex of Taylor and Green keeps its shape and loses a share of its strength:
+    The Taylor-Green vortex keeps its shape and decays exponentially:
 
     >>> equation = VorticityEquation(size=16, viscosity=0.01, dt=0.01, forcing=0.0)
     >>> turn = 2 * math.pi * torch.arange(16, dtype=torch.float64) / 16
@@ -202,7 +202,7 @@ def random_modes(size: int, rng: np.random.Generator) -> Tensor:
     size : int
         Grid points per side, S; modes from a third of it on are 0, as in the equation.
     rng : numpy.random.Generator
-        Where the numbers come from.
+        Source of randomness.
 
     Returns
     -------

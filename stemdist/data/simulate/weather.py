@@ -27,15 +27,15 @@ HALO = 6  # grid points simulated around the output, so that its edge has upstre
 MEAN_TEMPERATURE_K = 285.0
 GRADIENT_K_PER_DEGREE = 0.6  # cooling polewards of the climate
 DIFFUSIVITY_M2_S = 5e4
-SPIN_UP_DAYS = 8  # until the start is forgotten
-RELAXATION_DAYS = 3.0  # memory of air mass temperature
+SPIN_UP_DAYS = 8  # after which the initial state has no influence
+RELAXATION_DAYS = 3.0  # relaxation time of the air mass temperature
 ZONAL_WIND_M_S = 9.0
 N_WAVES = 12
-WAVE_DAYS = 3.0  # memory of a wave's amplitude
+WAVE_DAYS = 3.0  # decorrelation time of a wave's amplitude
 WAVE_WIND_M_S = 8.0  # root mean square wind of all waves together
 LAPSE_K_PER_M = 0.0065
 HEATING_K_PER_H = 4.0  # of clear land under an overhead sun
-SURFACE_HOURS = 6.0  # memory of the surface's excess temperature
+SURFACE_HOURS = 6.0  # relaxation time of the surface's excess temperature
 SEA_SHARE = 0.15  # of the land's heating that the sea shows
 SOLAR_DECLINATION_DEG = 10.0
 
@@ -53,7 +53,7 @@ class WeatherSimulation(ClockSimulation):
     The wind is a mean westerly U plus Rossby waves of a stream function, so it has no
     divergence. Their phases follow the dispersion relation :math:`\omega = U k - \beta k /
     (k^2 + l^2)` (Vallis, *Atmospheric and Oceanic Fluid Dynamics*, 2017, sec. 6.4) and their
-    amplitudes are complex AR(1) processes: synoptic weather that is never the same twice.
+    amplitudes are complex AR(1) processes: synoptic weather that does not repeat itself.
     The surface is warmer than its air mass by s,
 
     .. math:: \mathrm ds/\mathrm dt = h\,(1 - 0.7\,c)\,\max(0, \cos\zeta) - s/\tau_s ,
@@ -255,7 +255,7 @@ class SphericalGrid:
     def advect(
         self, anomaly: Floats, east: Floats, north: Floats, seconds: float, climate: Floats
     ) -> Floats:
-        """Return the temperature that the wind brings (Y, X), semi-Lagrangian.
+        """Return the advected temperature (Y, X), semi-Lagrangian.
 
         Parameters
         ----------

@@ -50,7 +50,7 @@ def write_blocks(
     InputError
         If the suffix is not one of the two.
     OutputError
-        If the target cannot be written; what stood there before is intact.
+        If the target cannot be written; its previous content is intact.
     MissingDependencyError
         For ``.zarr`` without the ``[zarr]`` extra.
     """

@@ -26,7 +26,7 @@ Weights = dict[nn.Module, tuple[Tensor, Tensor]]
 
 
 class AdaptiveGraphConv(nn.Module):
-    """Graph convolution whose weights at a location are a mixture, by its code, of a few.
+    """Graph convolution whose weights at a location are a mixture of R maps, given by its code.
 
     Bai et al., AGCRN, NeurIPS 2020, sections 3.1 and 3.2, equations 4 and 5: the location's own
     inputs and the weighted mean of its neighbours' have one map each. Weights are made once
@@ -148,7 +148,7 @@ class AGCRNForecaster(Forecaster):
         self.head = nn.Linear(hidden, self.rows)
 
     def learned_edges(self, profile: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the edges, to those that read, and the weights of the learned graph."""
+        """Return the edges (source, target) and the weights of the learned graph."""
         codes = self.encoder(profile)
         return softmax_adjacency(codes, codes, self.neighbours, as_edges)
 

@@ -132,7 +132,7 @@ class BinnedRNNForecaster(Forecaster):
             for columns in [n_features] + [hidden] * (layers - 1)
         )
         self.dropout = FastDropout(dropout)
-        self.last = nn.Identity()  # shows the last state as features
+        self.last = nn.Identity()  # exposes the last state as features
         self.logits = BinScores(hidden, self.rows, len(centres))
 
     @property

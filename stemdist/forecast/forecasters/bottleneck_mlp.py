@@ -21,16 +21,16 @@ from stemdist.forecast.layers.location_code import LocationCode
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
-_LIMIT = 8.0  # |log variance|: standard deviations from .018 to 55
-_START = -4.0  # log variance: a new network is nearly deterministic, standard deviation .16
+_LIMIT = 8.0  # |log variance|: standard deviations from 0.018 to 55
+_START = -4.0  # log variance: a new network is nearly deterministic, standard deviation 0.16
 
 
 class GaussianCode(nn.Module):
     """Means and log variances (..., 2 Z) of a random code of a hidden state (..., H).
 
-    Log variances are bent so that they stay within 8 of 0: a code can neither drown the
-    forecast in noise nor make the divergence from a standard normal one infinite, and unlike
-    clamped ones they keep a gradient.
+    Log variances are squashed smoothly to values within 8 of 0: the noise of a code and its
+    divergence from the standard normal stay bounded, and unlike clamped values they keep a
+    gradient.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ class BottleneckMLPForecaster(Forecaster):
     the data have them, are input features, so they need no embedding of their own. Alemi et
     al., *Deep Variational Information Bottleneck*, ICLR 2017, section 3: means and log variances
     of a Gaussian code are linear in the last hidden state; training draws a code, evaluation
-    takes its mean. Trained alone the network can outgrow the noise; what limits the information in
-    a code is a loss that draws it to a standard normal one, which model distillation adds.
+    takes its mean. Trained alone the network can outgrow the noise; the information in a code is
+    limited by a loss that pulls it towards the standard normal, which model distillation adds.
 
     Parameters
     ----------

@@ -69,9 +69,9 @@ class CNNForecaster(Forecaster):
     Bai, Kolter & Koltun, *An Empirical Evaluation of Generic Convolutional and Recurrent
     Networks for Sequence Modeling*, 2018 (arXiv 1803.01271), section 3: residual blocks whose
     dilation doubles from one to the next, and a linear map of the channels at the last step.
-    Two changes: a linear embedding of each step, to which the location's code is added, stands
-    for the 1x1 convolution of the first block; and the convolutions have no weight norm, which
-    blocks as few as these do without.
+    Two changes: a linear embedding of each step, to which the location's code is added, replaces
+    the 1x1 convolution of the first block; and the convolutions have no weight norm, which so
+    few blocks do not need.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class CNNForecaster(Forecaster):
         Steps that each convolution reads, at least 2.
     blocks : int, optional
         Number of blocks; the receptive field is ``1 + 2 (kernel - 1) (2 ** blocks - 1)`` steps.
-        Without it as many as see the whole window.
+        By default enough to cover the whole window.
     dropout : float
         Share of channels set to zero after each convolution in training, in [0, 1).
     location_encoder : str
@@ -157,7 +157,7 @@ class CNNForecaster(Forecaster):
 
 
 def blocks_to_see(steps: int, kernel: int) -> int:
-    """Return how many blocks the last of ``steps`` steps needs to see the first; at least one.
+    """Return the number of blocks whose receptive field covers ``steps`` steps; at least one.
 
     Examples
     --------

@@ -51,8 +51,8 @@ class DecompositionMLPForecaster(Forecaster):
     norm : str
         ``"layer"`` or ``"none"``. Layer norm evens out how much a window varies.
     level : str
-        What is taken away from the targets of each window and given back to their forecast:
-        their ``"mean"``, mean and scale (``"reversible"``), or ``"none"``.
+        Statistics removed from the targets of each window and restored in their forecast: their
+        ``"mean"``, mean and scale (``"reversible"``), or ``"none"``.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class DecompositionMLPForecaster(Forecaster):
         self.trend_norm, self.remainder_norm = (
             nn.LayerNorm(hidden) if norm == "layer" else nn.Identity() for _ in range(2)
         )
-        self.features = nn.Identity()  # shows the sum of both first layers
+        self.features = nn.Identity()  # exposes the sum of both first layers as features
         self.head = nn.Linear(2 * hidden, self.rows)  # the sum of one map for each part
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:

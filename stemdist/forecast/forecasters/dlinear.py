@@ -80,7 +80,7 @@ class DLinearForecaster(Forecaster):
         start = target_of_rows(n_targets, n_outputs, horizon)
         self.trend = WindowLinear(lookback, n_features, start)
         self.remainder = WindowLinear(lookback, n_features, start)
-        self.hidden = nn.Identity()  # no hidden layer: the forecast stands for its features
+        self.hidden = nn.Identity()  # no hidden layer: the forecast serves as features
 
     def forward(self, x: Tensor, graph: Data, profile: Tensor) -> Tensor:
         """Forecast (B, L_in, N, F) -> (B, O * L_out, N) in scaled units; reads ``x`` only."""

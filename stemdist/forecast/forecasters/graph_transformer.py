@@ -88,7 +88,7 @@ class GraphTransformerForecaster(Forecaster):
         Share set to zero in each layer in training, in [0, 1).
     reversible : bool
         Normalise the targets of each window, and undo it in the forecast. By default it is left
-        out, because it hides levels and short windows of traffic lose by it.
+        out, because it removes levels, which makes forecasts from short traffic windows worse.
     location_encoder : str
         A location encoder, ``"mlp"`` for example, or ``"none"``.
     code_size : int

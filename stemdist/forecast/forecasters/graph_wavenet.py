@@ -141,7 +141,7 @@ class GraphWaveNetForecaster(Forecaster):
         )
 
     def learned_edges(self, profile: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the edges, to those that read, and the weights of the learned graph."""
+        """Return the edges (source, target) and the weights of the learned graph."""
         return softmax_adjacency(*self._codes(profile), self.neighbours, as_edges)
 
     def _codes(self, profile: Tensor) -> tuple[Tensor, Tensor]:

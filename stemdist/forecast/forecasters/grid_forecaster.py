@@ -24,8 +24,8 @@ class GridForecaster(Forecaster):
     """A network over images with all input steps as channels, added to a linear forecast.
 
     The affine map of each location's own window is shared by all locations and is the linear
-    forecaster where the network returns zero. Where cells are missing, inputs are zero and a mask
-    channel says so. The edges of the graph and the profile are not read.
+    forecaster where the network returns zero. Inputs of missing cells are zero, and a mask channel
+    marks them. The edges of the graph and the profile are not read.
 
     Parameters
     ----------

@@ -83,8 +83,8 @@ class ImageMixerForecaster(GridForecaster):
     linear embedding of patches, here of all input steps, and blocks of two perceptrons between
     layer norms and residuals. In the paper the tokens are all patches of the image, which ties
     the weights to its size. Here they are those of a window of patches, and the windows of
-    every other block are moved by half a window, so that what is known spreads (Liu et al.,
-    *Swin Transformer*, ICCV 2021, section 3.2; beyond the image are zeros instead of its other
+    every other block are moved by half a window, so that information spreads (Liu et al.,
+    *Swin Transformer*, ICCV 2021, section 3.2; with zeros beyond the image instead of its other
     end). In place of pooling and classes, one 1 x 1 convolution makes all cells of a patch
     (pixel shuffle). Its result is added to an affine map of each location's own window, shared
     by all, which alone is the linear forecaster.
@@ -93,9 +93,9 @@ class ImageMixerForecaster(GridForecaster):
     the blocks, which the others decode; the last row and column of patches are filled up with
     zeros.
 
-    Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
-    channel says so. The two ends of a grid that goes round the earth are not joined. The edges
-    of the graph and the profile are not read.
+    Only for locations on a regular grid. Inputs of missing cells are zero, and a mask channel
+    marks them. Grids that cover all longitudes are not treated as periodic. The edges of the
+    graph and the profile are not read.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class ImageMixerForecaster(GridForecaster):
     patch : int
         P in cells.
     window : int
-        s in patches; with 1, no patch sees another.
+        s in patches; with 1, patches are not mixed.
 
     Raises
     ------

@@ -28,7 +28,7 @@ class ITransformerForecaster(Forecaster):
     Forecasting*, ICLR 2024, section 3: instance normalisation (an option here), one linear map
     of a window to its token, encoder blocks over the tokens with layer norm, one linear map of
     a token to its forecast. Two changes: a token holds all features of its location, and a
-    location encoder may add what the profile says.
+    location encoder may add a code of the profile.
 
     Full attention reads all pairs of locations: its time grows with the square of N. Its
     memory is linear in N, because scores are made in blocks. Landmark attention (Lee et al.,
@@ -54,7 +54,7 @@ class ITransformerForecaster(Forecaster):
         Share set to zero in each block in training, in [0, 1).
     reversible : bool
         Normalise the targets of each window, and undo it in the forecast. The paper does; by
-        default it is left out, because it hides levels and short windows of traffic lose by it.
+        default it is left out: it removes levels, and short traffic windows are forecast worse.
     location_encoder : str
         A location encoder, ``"mlp"`` for example, or ``"none"``.
     code_size : int

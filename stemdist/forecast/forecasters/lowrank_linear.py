@@ -28,9 +28,9 @@ class LowRankLinearForecaster(Forecaster):
     descent. A window is mapped to K columns and these to the forecast; the columns are the
     hidden state (``features``) that a linear student can learn from a teacher. With a rank of
     at least ``min(L_in * F, O * L_out)`` it can be any map of the ``linear`` forecaster. Like
-    that it learns in the frequencies of the window and starts at its mean: the first columns
-    are the means of the targets, which alone are read; the others are random maps of the
-    window, without which they would all learn the same.
+    that one it is learned in the frequencies of the window and starts at its mean: the first
+    columns start as the means of the targets, the only ones that the head reads at the start;
+    the others start as different random maps, so that they do not learn the same.
 
     Parameters
     ----------

@@ -202,7 +202,7 @@ class MTGNNForecaster(Forecaster):
         return learned_adjacency(source, target, self.neighbours, self.saturation, product)
 
     def learned_edges(self, profile: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the edges, to those that read, and the weights of the learned graph."""
+        """Return the edges (source, target) and the weights of the learned graph."""
         codes = self.codes(profile)
         return learned_adjacency(*codes, self.neighbours, self.saturation, as_edges)[0]
 

@@ -31,7 +31,7 @@ class PatchTSTForecaster(Forecaster):
     are, the last step repeated at the end so that every step is in a patch, learned positions,
     encoder blocks, and one linear map of all tokens to the forecast. Four changes: the
     channels that the paper keeps apart are the locations, and a patch holds all features of
-    its steps; a location encoder may tell locations apart; instance normalisation has no
+    its steps; a location encoder may add a code of the location; instance normalisation has no
     affine map; and layer norm takes the place of batch norm, whose running statistics and
     dependence on the rest of the batch would make a window's forecast depend on others.
     Lookbacks shorter than a patch shorten it.
@@ -54,7 +54,7 @@ class PatchTSTForecaster(Forecaster):
         Share set to zero in each block in training, in [0, 1).
     reversible : bool
         Normalise the targets of each window, and undo it in the forecast. The paper does; by
-        default it is left out, because it hides levels and short windows of traffic lose by it.
+        default it is left out: it removes levels, and short traffic windows are forecast worse.
     location_encoder : str
         A location encoder, ``"mlp"`` for example, or ``"none"``. With one that reads all
         locations together the forecaster is not pointwise.

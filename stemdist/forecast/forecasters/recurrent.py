@@ -181,5 +181,5 @@ class RNNForecaster(RecurrentForecaster):
 
     @staticmethod
     def layer(columns: int, hidden: int) -> nn.Module:
-        """Return a simple recurrent layer with linear maps; one bias does for both."""
+        """Return a simple recurrent layer with linear maps; only that of the inputs has a bias."""
         return RNN(nn.Linear(columns, hidden), nn.Linear(hidden, hidden, bias=False))

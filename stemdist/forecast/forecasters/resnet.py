@@ -31,9 +31,9 @@ class ResNetForecaster(GridForecaster):
     Its hidden state ``latent`` is the image (B, D, H/2, W/2) after the first half of the blocks,
     which the others decode; odd numbers of rows and columns are rounded up.
 
-    Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
-    channel says so. The two ends of a grid that goes round the earth are not joined. The edges
-    of the graph and the profile are not read.
+    Only for locations on a regular grid. Inputs of missing cells are zero, and a mask channel
+    marks them. Grids that cover all longitudes are not treated as periodic. The edges of the
+    graph and the profile are not read.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class ResNetForecaster(GridForecaster):
     hidden : int
         D.
     layers : int
-        Residual blocks; each lets a forecast see 4 cells farther in every direction.
+        Residual blocks; each extends the receptive field by 4 cells in every direction.
 
     Raises
     ------

@@ -63,9 +63,9 @@ class SimVPForecaster(Forecaster):
     Its hidden state ``latent`` is the image (B, L_out C, H/4, W/4) of all future frames together
     that the translator returns.
 
-    Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
-    channel says so. The two ends of a grid that goes round the earth are not joined. The edges
-    of the graph and the profile are not read.
+    Only for locations on a regular grid. Inputs of missing cells are zero, and a mask channel
+    marks them. Grids that cover all longitudes are not treated as periodic. The edges of the
+    graph and the profile are not read.
 
     Parameters
     ----------

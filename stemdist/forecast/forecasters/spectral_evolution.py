@@ -21,14 +21,14 @@ from stemdist.forecast.layers.image_conv import ImageConv, enlarge
 from stemdist.forecast.layers.residual_conv import ResidualConv
 
 MODES = ("parallel", "alternating")
-"""Ways for a block's two branches to meet: both read the block's input, or the second the first."""
+"""How a block's two branches are combined: both read its input, or the second the first."""
 
 
 class GlobalBranch(nn.Module):
-    """A Transformer's block over all pixels of an image: what is slow and wide.
+    """Transformer block over all pixels of an image, for low spatial frequencies.
 
-    Attention alone would not know where a pixel is. A convolution of each channel by itself is
-    added to its tokens first: beyond the edges it reads zeros, and its weights fit any image
+    Attention alone ignores positions. A depthwise convolution of the image is added to its
+    tokens first: beyond the edges it reads zeros, and its weights fit any image
     (Chu et al., *Conditional Positional Encodings for Vision Transformers*, ICLR 2023, section
     3.2).
 
@@ -58,7 +58,7 @@ class GlobalBranch(nn.Module):
 
 
 class EvolutionBlock(nn.Module):
-    """One step of the latent evolution: a branch for fine structure and one for the whole.
+    """One step of the latent evolution: a branch for high and one for low spatial frequencies.
 
     ``norm(local(h) + wide(h))`` in parallel, ``norm(wide(local(h)))`` alternating; the weights
     are the same.
@@ -109,9 +109,9 @@ class SpectralEvolutionForecaster(GridForecaster):
     halving odd numbers of rows and columns are rounded up. Time of the attention grows with
     the square of ``h * w``, memory linearly.
 
-    Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
-    channel says so. The two ends of a grid that goes round the earth are not joined. The edges
-    of the graph and the profile are not read.
+    Only for locations on a regular grid. Inputs of missing cells are zero, and a mask channel
+    marks them. Grids that cover all longitudes are not treated as periodic. The edges of the
+    graph and the profile are not read.
 
     Parameters
     ----------

@@ -26,8 +26,8 @@ _LOCATIONS, _STEPS = 1, 2  # dimensions of (B, N, T, C)
 class AxisNorm(nn.Module):
     """Normalise over one dimension, then scale and shift each channel.
 
-    Deng et al., ST-Norm, KDD 2021, section 4. Where the dimension has a single place, its
-    variance is zero and only the shift is left.
+    Deng et al., ST-Norm, KDD 2021, section 4. For a dimension of size 1 the variance is zero
+    and only the shift is left.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class AxisNorm(nn.Module):
 
 
 class _Views(nn.Module):
-    """The states beside their spatially and their temporally normalised selves."""
+    """The states joined with their spatially and temporally normalised versions."""
 
     def __init__(self, channels: int, code: LocationCode) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class STNormForecaster(Forecaster):
     changes: a location code takes the place of the temporal shift of each location, and the
     temporal mean and variance are those of the window, not running ones over many windows: a
     forecast must not depend on the windows seen before. The graph given to ``forward`` is not
-    read: locations meet in the spatial normalisation, and in codes that depend on all of them.
+    read: locations interact through the spatial normalisation, and codes that depend on all.
 
     Parameters
     ----------

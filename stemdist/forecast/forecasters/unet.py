@@ -20,8 +20,8 @@ class UNetForecaster(GridForecaster):
     """Convolutions at several resolutions of the grid, with all input steps as channels.
 
     Ronneberger et al., *U-Net*, MICCAI 2015, section 2: two convolutions per level, twice the
-    channels at each coarser level, and each level of the way back joined with its like on the
-    way in. Changes: convolutions are padded with zeros, so no border is lost; halving is part
+    channels at each coarser level, and each decoder level joined with the encoder level of the
+    same size. Changes: convolutions are padded with zeros, so no border is lost; halving is part
     of a convolution instead of max pooling, and doubling repeats values; group norm follows
     every convolution; and the network is small. Its result is added to an affine map of each
     location's own window, shared by all, which alone is the linear forecaster.
@@ -29,9 +29,9 @@ class UNetForecaster(GridForecaster):
     Its hidden state ``latent`` is the image at the coarsest level, with ``2**(levels - 1)`` C
     channels.
 
-    Only for locations on a regular grid. Where cells are missing, inputs are zero and a mask
-    channel says so. The two ends of a grid that goes round the earth are not joined. The edges
-    of the graph and the profile are not read.
+    Only for locations on a regular grid. Inputs of missing cells are zero, and a mask channel
+    marks them. Grids that cover all longitudes are not treated as periodic. The edges of the
+    graph and the profile are not read.
 
     Parameters
     ----------

@@ -132,7 +132,7 @@ class MultiHeadAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a GELU between them, on every token alone.
+    """Two linear layers with a GELU between them, on every token separately.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ class LandmarkAttention(nn.Module):
 
 
 ATTENTIONS = ("full", "landmark")
-"""Ways for tokens to read all others: each the other, or through landmarks."""
+"""Kinds of attention among all tokens: in full, or through landmarks."""
 
 
 def make_attention(

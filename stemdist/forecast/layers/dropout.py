@@ -1,4 +1,4 @@
-"""Dropout that is cheap on CPU."""
+"""Dropout that is fast on CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stemdist.errors import InputError
 
 
 class FastDropout(nn.Module):
-    """Dropout whose random numbers cost a tenth of ``torch.nn.Dropout``'s on CPU.
+    """Dropout whose random numbers take a tenth of the time of ``torch.nn.Dropout``'s on CPU.
 
     Each value takes 16 random bits of a 64-bit number instead of a whole draw, so the share
     is rounded to a multiple of 1/65536.

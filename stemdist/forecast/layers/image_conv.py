@@ -1,4 +1,4 @@
-"""Convolutions over images, and the way back to a finer image.
+"""Convolutions over images, and upsampling.
 
 Shapes: B images, C channels, H rows, W columns. Tensors are (B, C, H, W).
 """

@@ -74,7 +74,7 @@ def learned_adjacency(
 def alike_together(*codes: Tensor) -> Tensor:
     """Return an order (N,) in which locations whose codes have the same signs are neighbours.
 
-    Locations with like codes have like neighbours, so that in this order the products with a
+    Locations with similar codes have similar neighbours, so that in this order products with a
     learned graph find more of what they read in the cache: at N = 50,000 a training step takes
     up to a quarter less.
 
@@ -137,8 +137,8 @@ def as_edges(values: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
     Returns
     -------
     tuple of Tensor
-        ``edge_index`` (2, E), from the column that is read to the row that reads it, as messages
-        go in torch_geometric, and weights (E,).
+        ``edge_index`` (2, E) of (source, target) = (column, row), the direction of messages in
+        torch_geometric, and weights (E,).
 
     Examples
     --------

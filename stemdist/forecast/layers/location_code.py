@@ -11,7 +11,7 @@ from stemdist.forecast.layers.location_encoder import LocationEncoder, make_loca
 
 
 class LocationCode(nn.Module):
-    """Adds to every token what its location's profile says.
+    """Adds a code of its location's profile to every token.
 
     Shao et al., *Spatial-Temporal Identity*, CIKM 2022, section 4, with a location encoder in
     place of a free embedding for each location.

@@ -110,7 +110,7 @@ class LandmarkLocationEncoder(LocationEncoder):
 
     Lee et al., *Set Transformer*, ICML 2019, section 3.1 (induced set attention): M learned
     landmarks attend to all profiles, then every profile attends to the M results. One head and
-    no feed-forward parts, so it is the attention encoder with its N keys summed up in M.
+    no feed-forward parts, so it is the attention encoder with its N keys summarised by M.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class LandmarkLocationEncoder(LocationEncoder):
         super().__init__(profile_size, code_size)
         self.embed = nn.Linear(profile_size, hidden)
         self.landmarks = nn.Parameter(torch.randn(check_count("landmarks", landmarks), hidden))
-        # Biases of keys and of the inner value would change nothing that others cannot.
+        # Biases of keys and of the inner value would be redundant.
         self.inner_key = nn.Linear(hidden, hidden, bias=False)
         self.inner_value = nn.Linear(hidden, hidden, bias=False)
         self.query = nn.Linear(hidden, hidden)

@@ -1,4 +1,4 @@
-"""Convolutions over images that change what they are given instead of replacing it.
+"""Residual convolutions over images.
 
 Shapes: B images, C channels, H rows, W columns. Tensors are (B, C, H, W).
 """

@@ -23,13 +23,13 @@ class Statistics(NamedTuple):
 
 
 class ReversibleNorm(nn.Module):
-    """Give the targets of every window mean 0 and variance 1; give its forecast both back.
+    """Normalise the targets of every window to mean 0 and variance 1, and undo it in the forecast.
 
     Kim et al., *Reversible Instance Normalization*, ICLR 2022, section 3.2. Three changes: the
     learned affine map is left out, because the layers between the two steps can learn it; the
     statistics are differentiated through, so that inputs can be learned; and only the targets
-    are normalised. Calendar and static features hardly vary in a window, so their level is all
-    they say. No parameters.
+    are normalised. Calendar and static features hardly vary in a window, so their information
+    is in their level. No parameters.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class ReversibleNorm(nn.Module):
         Standard deviation (in scaled units) added in quadrature, so that the noise of a flat
         window is not blown up and its gradients stay bounded.
     scales : bool
-        False takes away and gives back the mean only.
+        If False, only the mean is removed and restored.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class ReversibleNorm(nn.Module):
         self.scales = scales
 
     def normalise(self, x: Tensor) -> tuple[Tensor, Statistics]:
-        """Return (B, L_in, N, F) with normalised targets, and what was taken away."""
+        """Return (B, L_in, N, F) with normalised targets, and the removed statistics."""
         targets, others = x[..., : self.n_targets], x[..., self.n_targets :]
         mean = targets.mean(1, keepdim=True)  # (B, 1, N, V)
         centred = targets - mean

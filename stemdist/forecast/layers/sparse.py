@@ -97,7 +97,7 @@ class _Spmm(torch.autograd.Function):
     def forward(values: Tensor, dense: Tensor, pattern: Pattern) -> Tensor:
         if dense.device.type != "cpu":
             return _spmm_in_csr(values, dense.contiguous(), pattern)
-        # Sums of weighted rows are what embedding bags are: 2 to 3 times as fast as CSR.
+        # A weighted sum of rows is an embedding bag, 2 to 3 times as fast as CSR.
         cols, row_starts = pattern.repeated(len(dense))
         rows = functional.embedding_bag(
             cols,
@@ -154,7 +154,7 @@ _apply_sddmm: Callable[[Tensor, Tensor, Pattern], Tensor] = _Sddmm.apply
 
 
 def _working_dtype(dtype: torch.dtype) -> torch.dtype:
-    # CPU sparse kernels know single and double precision only.
+    # CPU sparse kernels support single and double precision only.
     return dtype if dtype in (torch.float32, torch.float64) else torch.float32
 
 

@@ -1,4 +1,4 @@
-"""Convolutions over time, valid on the left, so that nothing later than a step enters it.
+"""Causal convolutions over time without padding: no output reads a later step.
 
 Shapes: B windows, N locations, T time steps, C channels. Tensors are (B, N, T, C).
 """
@@ -71,7 +71,7 @@ def gated(both: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> gated(torch.tensor([0.5, 0.0])).item() * 2  # tanh(.5)
+    >>> gated(torch.tensor([0.5, 0.0])).item() * 2  # tanh(0.5)
     0.46211719512939453
     """
     signal, gate = both.chunk(2, dim=-1)

@@ -21,7 +21,7 @@ WIDTH = 2
 
 
 class Unchanged(nn.Module):
-    """Returns what it is given."""
+    """Identity with any further arguments."""
 
     def forward(self, h: Tensor, *context: Any) -> Tensor:
         """Return ``h``."""
@@ -29,7 +29,7 @@ class Unchanged(nn.Module):
 
 
 class WaveNet(nn.Module):
-    """Gated dilated convolutions, with what happens before and after each left open.
+    """Gated dilated convolutions, with given modules before and after each.
 
     Wu et al., Graph WaveNet, IJCAI 2019, sections 3.3 and 3.4. Inputs shorter than the
     receptive field are padded with zeros on the left; where they are longer, every layer's

@@ -19,13 +19,13 @@ class WindowLinear(nn.Module):
     """Affine map from windows (..., P) to (..., R), learned in the windows' frequencies.
 
     Neighbouring steps of a window are nearly equal, so in the steps themselves the squared
-    error is a long narrow valley: after a thousand updates a map between steps is still short
-    of the least-squares solution. The cosine transform of a window nearly decorrelates its
+    error is ill-conditioned: after a thousand updates a map between steps has not yet reached
+    the least-squares solution. The cosine transform of a window nearly decorrelates its
     steps (Ahmed et al., *Discrete Cosine Transform*, IEEE Transactions on Computers 1974), so
     each weight here belongs to a frequency. As fast frequencies vary less, the weights of
     frequency k (0 to L_in - 1) count ``sqrt(k + 1)``-fold, and all of them less where there
-    are more, so that one learning rate suits any lookback. That changes the way to the
-    solution, not what the map can be. An output starts at the mean of one feature of the
+    are more, so that one learning rate suits any lookback. That changes the optimisation, not
+    the maps that can be represented. An output starts at the mean of one feature of the
     window, or at a random map: normal weights of all P inputs with variance 1 / P.
 
     Parameters

@@ -42,15 +42,15 @@ class ChronosTeacher(SeriesTeacher):
     steps are read of a context longer than the model's. Beyond its own horizon, the library
     continues the quantiles of Chronos-Bolt and Chronos-2; the median of the original is fed back.
 
-    The original draws sample paths. Here every series is continued with the same random numbers,
-    anew at each call: answers are reproducible and do not depend on the series asked beside.
+    The original draws sample paths. Here every series is continued with the same random numbers
+    at each call: outputs are reproducible and do not depend on the other series of a call.
 
     Parameters
     ----------
     pipeline : chronos.BaseChronosPipeline
         A loaded model.
     name : str
-        What messages and files call the teacher.
+        Name of the teacher in messages and files.
     device : str
         Where the model runs.
     block_series : int

@@ -25,7 +25,7 @@ class FileTeacher(Teacher):
 
     Two layouts are read: that of ``stemdist predict --init-times all``, one variable for each
     target with the dims ``init_time``, ``horizon`` and the locations or grid; and that of the
-    teachers' answers that ``stemdist teach`` keeps, ``forecast`` (window, target, horizon,
+    teacher outputs that ``stemdist teach`` keeps, ``forecast`` (window, target, horizon,
     location) with the coordinate ``init_time`` of the windows.
 
     Parameters
@@ -124,8 +124,8 @@ def _canonical(file: xr.Dataset, path: Path) -> xr.DataArray:
         array = file["forecast"]
         if "init_time" not in file.coords:
             raise InputError(
-                f"the answers in {str(path)!r} are about synthetic windows, which have no initial "
-                "times: they serve the teacher that gave them only"
+                f"the teacher outputs in {str(path)!r} are for synthetic windows, which have no "
+                "initial times: they can be used with the teacher that computed them only"
             )
         array = array.swap_dims(window="init_time")
     else:

@@ -28,7 +28,7 @@ class ForecasterTeacher(Teacher):
     Parameters
     ----------
     fitted : FittedForecaster
-        The forecaster. Of one that forecasts quantiles, the one nearest to the median teaches.
+        The forecaster. Of its quantiles, if any, the one nearest to the median is used.
     device : str
         Where it computes.
     """

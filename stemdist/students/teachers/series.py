@@ -24,18 +24,18 @@ from stemdist.students.teacher import Teacher
 
 
 class SeriesTeacher(Teacher):
-    """Asks a model of single series about every location and target of a window.
+    """Applies a univariate model to every location and target of a window.
 
-    The model sees what such models were trained on: the values of one location and one target, in
-    physical units, nothing of the other locations, of the calendar or of the graph. Channel
-    independent teachers of students: DistilTS, ICASSP 2026.
+    The model reads the inputs that such models are trained on: the values of one location and one
+    target, in physical units, without other locations, calendar or graph. Channel-independent
+    teachers of students: DistilTS, ICASSP 2026.
 
     Parameters
     ----------
     model : torch.nn.Module
         Put into evaluation mode, single precision and on ``device``; its weights take no gradient.
     name : str
-        What messages and files call the teacher.
+        Name of the teacher in messages and files.
     device : str
         Where the model runs.
     block_series : int
@@ -48,7 +48,7 @@ class SeriesTeacher(Teacher):
 
     Examples
     --------
-    A teacher that repeats the last value, asked about 2 windows at 3 locations:
+    A teacher that repeats the last value, for 2 windows at 3 locations:
 
     >>> from types import SimpleNamespace
     >>> from stemdist.data.scaling import Scaler
@@ -92,7 +92,7 @@ class SeriesTeacher(Teacher):
         -------
         Tensor, Tensor or None
             Point forecasts (S, L_out) in physical units, and the last hidden states (S, K, D) of
-            the K pieces of the context, oldest first; None if the model has none to show.
+            the K pieces of the context, oldest first; None if the model has none.
         """
 
     @property
@@ -117,8 +117,8 @@ class SeriesTeacher(Teacher):
         Raises
         ------
         InputError
-            If the model cannot answer such windows or show such states, or answers with values
-            that are not finite.
+            If the model cannot read such windows, has no such states, or returns values that are
+            not finite.
         """
         self.check(data, kinds)
         targets, horizon = data.source.n_targets, data.source.horizon
@@ -130,8 +130,8 @@ class SeriesTeacher(Teacher):
         rows = data.scaler.scale_targets(target_rows(forecast), targets)  # (B, C L_out, N)
         if not torch.isfinite(rows).all():
             raise InputError(
-                f"the teacher {self.name!r} answered with values that are not finite: its weights "
-                "or the windows are broken"
+                f"the teacher {self.name!r} returned values that are not finite: its weights or "
+                "the windows are broken"
             )
         n = data.source.n_locations
         return rows, {kind: tokens.view(len(x), n, *tokens.shape[1:]) for kind in kinds}

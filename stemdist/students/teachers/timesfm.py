@@ -42,7 +42,7 @@ class TimesFMTeacher(SeriesTeacher):
     model : transformers.PreTrainedModel
         One of the two classes.
     name : str
-        What messages and files call the teacher.
+        Name of the teacher in messages and files.
     device : str
         Where the model runs.
     block_series : int

@@ -38,9 +38,9 @@ class TransformersTeacher(SeriesTeacher):
 
     Nie et al., *A Time Series is Worth 64 Words*, ICLR 2023, section 3.1; Ekambaram et al.,
     *TSMixer: Lightweight MLP-Mixer Model for Multivariate Time Series Forecasting*, KDD 2023,
-    section 3. A model that forecasts a distribution answers with its mean. The model reads as many
+    section 3. The forecast of a model of distributions is their mean. The model reads as many
     steps as it was trained with: the last ones of a longer context, while a shorter one is
-    refused, because padding would show it what it never saw in training. Beyond its own horizon,
+    refused, because padded inputs do not occur in its training. Beyond its own horizon,
     its forecasts are fed back. The states are those of its last layer, without the class token.
 
     Parameters
@@ -48,7 +48,7 @@ class TransformersTeacher(SeriesTeacher):
     model : transformers.PreTrainedModel
         One of the two classes.
     name : str
-        What messages and files call the teacher.
+        Name of the teacher in messages and files.
     device : str
         Where the model runs.
     block_series : int

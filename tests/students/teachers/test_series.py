@@ -107,7 +107,7 @@ def test_states_that_are_not_shown(two_targets):
 def test_values_that_are_not_finite(two_targets):
     teacher = Drift(name="drift")
     teacher.continue_series = lambda context, horizon: (context[:, :2] / 0.0, None)
-    with pytest.raises(InputError, match="'drift' answered with values that are not finite"):
+    with pytest.raises(InputError, match="'drift' returned values that are not finite"):
         teacher.answer(two_targets, torch.arange(2))
 
 

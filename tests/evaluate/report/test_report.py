@@ -433,7 +433,7 @@ def test_benchmark_tables(benchmark, tmp_path, undrawn):
     assert excess["good", "0.2x0.1"].startswith("-2.8 % ± ")  # 0.9 x 1.08
     by_data = page.table("Excess by data set")
     assert by_data[0][2:] == ["sim", HOSTILE]
-    cross = page.table("Mean excess by what")
+    cross = page.table("Mean excess by the surrogate")
     assert cross[0][1:] == ["distilled with", "linear", "mlp"]
     assert cross[1] == ["good", "mlp", "2.6 %", "2.6 %"]  # mean of both ratios
     paired = page.table("Relative difference")

@@ -7,7 +7,7 @@ from typing import Any
 
 from stemdist.errors import InputError, unknown_name
 
-# Selected real windows with observed targets; labels="expert" has the experts answer them.
+# Selected real windows with observed targets; labels="expert" gives them soft labels.
 _CORESET = {"labels": "observed", "synthesizer": "selection"}
 
 # Random windows at cluster means, whose paths are matched at all clusters at once.
@@ -39,7 +39,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "k-center": {**_CORESET, "selection": "k-center"},
     "herding": {**_CORESET, "selection": "herding"},
     # Ding et al., NeurIPS 2024: trajectory matching of a short series, whose targets move a
-    # little towards the expert's answers in every iteration.
+    # little towards the soft labels in every iteration.
     "condtsf": {
         "selection": "contiguous",
         "labels": "incremental",
@@ -49,13 +49,13 @@ METHODS: dict[str, dict[str, Any]] = {
     },
     # Cazenavette et al., CVPR 2022: labels are learned from the observed ones.
     "mtt": {**_PATHS, "synthesizer_options": {"subsets": 1, "relabel": 0.0}},
-    # Cui et al., ICML 2023: labels are the experts' answers.
+    # Cui et al., ICML 2023: labels are soft labels.
     "tesla": {
         **_PATHS,
         "labels": "expert",
         "synthesizer_options": {"subsets": 1, "relabel": 1.0, "learn_labels": False},
     },
-    # Guo et al., ICLR 2024: labels are learned from the experts' answers, starts get later.
+    # Guo et al., ICLR 2024: labels are learned from soft labels, starts get later.
     "datm": {
         **_PATHS,
         "labels": "expert",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stemdist.forecast import ForecastTask
 
 OF_EXPERTS = ("experts", "expert_seeds", "extra_experts", "expert_training")
-"""Fields that say who the experts are."""
+"""Fields that determine the experts."""
 
 
 def _expert_training() -> TrainingSettings:
@@ -238,7 +238,7 @@ class DistillSettings:
         return cls.of(method, effort=effort, **{**recommended, **changes})
 
     def of_experts(self) -> dict[str, Any]:
-        """Return the fields that say who the experts are, as plain JSON types."""
+        """Return the fields that determine the experts, as plain JSON types."""
         return {name: value for name, value in self.to_json().items() if name in OF_EXPERTS}
 
     def to_json(self) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class KernelRidge(Synthesizer):
     synthetic_samples : int
         Synthetic samples of a step or an update, at most; a random part where there are more.
     relabel : float
-        Share of the experts' answer that enters ``y`` after each iteration.
+        Share of the soft labels that enters ``y`` after each iteration.
     average : float
         Share that the running mean of the windows keeps in each step, in [0, 1); iterates are
         that mean, 0 takes the windows themselves.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -317,6 +318,13 @@ def test_training_set(by_hand):
     assert data.source is by_hand.windows
     assert data.graph is by_hand.cluster_graph
     assert replace(by_hand, record={}).training_set().source_name == ""
+
+
+def test_data_of_other_features_are_refused(by_hand):
+    by_hand.check_features(SimpleNamespace(feature_names=FEATURES))
+    message = r"have the features \('a',\), the distilled set \('a', 'b', 'time_of_day_sin'"
+    with pytest.raises(InputError, match=message):
+        by_hand.check_features(SimpleNamespace(feature_names=("a",)))
 
 
 def test_how_clusters_are_represented(by_hand):

@@ -147,6 +147,7 @@ def test_every_parameter_has_a_gradient(name, options):
     assert not dead
 
 
+@pytest.mark.slow
 @every
 def test_double_backward_equals_finite_difference(name, options):
     forecaster = build(name, options).eval()
@@ -199,6 +200,7 @@ def test_learned_edges_say_what_is_read(name, options):
     assert len(source) == len(weight) < 30 * 30
 
 
+@pytest.mark.slow
 @every
 def test_trains_at_40_locations_and_predicts_at_70(name, options):
     forecaster = build(name, options)
@@ -258,6 +260,7 @@ def test_gradient_flows_to_the_inputs_of_every_location(name, options):
     assert x.grad.abs().sum((0, 1, 3)).all()
 
 
+@pytest.mark.slow
 @every
 def test_training_does_not_read_missing_targets(name, options):
     data = source(9)
@@ -279,6 +282,7 @@ def test_training_does_not_read_missing_targets(name, options):
         assert torch.equal(value, weights[1][key]), key
 
 
+@pytest.mark.slow
 @every
 def test_resumes_exactly(name, options, tmp_path):
     data, graph = source(9), graph_of(9)
@@ -316,6 +320,7 @@ def test_saved_weights_give_the_same_forecast(name, options, tmp_path):
     assert torch.equal(again(*windows(9)), forecaster(*windows(9)))
 
 
+@pytest.mark.slow
 @every
 def test_blocked_prediction_equals_unblocked(name, options):
     forecaster, data, graph = build(name, options).float(), source(11), graph_of(11)

@@ -181,6 +181,7 @@ def test_ward_on_islands_and_with_a_graph():
     assert found.labels_.tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.slow
 @given(
     data=st.data(),
     size=st.integers(1, 12),
@@ -342,6 +343,7 @@ def test_more_errors():
         fitted(X, 2).representative_series(X[:, 1:])
 
 
+@pytest.mark.slow
 def test_los_loop(real_data):
     X = pd.read_csv(real_data("los_speed.csv")).to_numpy(dtype=float)[:1200]
     X = (X - X.mean()) / X.std()

@@ -161,6 +161,7 @@ def test_grib_cut_short_is_refused(tmp_path, real_data):
         read(path)
 
 
+@pytest.mark.slow
 def test_era5_grib_and_netcdf_agree_and_nothing_is_written_beside(real_data):
     pytest.importorskip("cfgrib")
     path = real_data("era5-2mt-2019-03-uk.grib")

@@ -328,6 +328,15 @@ def test_correlation_by_hand():
     assert math.isnan(constant)
 
 
+def test_correlation_of_each_location_is_about_its_own_mean():
+    # deviations -1 0 1 and 0 -1 1; -1 1 0 twice; levels far from the pooled mean
+    y = np.array([[1.0, 11.0], [2.0, 13.0], [3.0, 12.0]])[:, None]
+    forecast = np.array([[2.0, 20.0], [1.0, 22.0], [3.0, 21.0]])[:, None]
+    for unit in (1.0, 1e-3):
+        found = forecast_errors(unit * forecast, unit * y, np.ones_like(y)).by_location()
+        assert found["correlation"].tolist() == pytest.approx([0.5, 1.0])
+
+
 def test_means_far_from_zero_keep_their_digits():
     y = 1e8 + np.array([0.0, 1.0, 2.0]).reshape(3, 1, 1)
     forecast = y + np.array([0.0, 1.0, 0.0]).reshape(3, 1, 1)

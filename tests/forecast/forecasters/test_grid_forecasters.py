@@ -155,6 +155,7 @@ def test_trains_on_some_locations_of_the_grid(name):
     assert train_forecaster(build(name).float(), source, graph, settings).updates == 3
 
 
+@pytest.mark.slow
 @both
 def test_learns_where_the_weather_goes(name):
     settings = TrainingSettings(updates=60, batch_windows=8, learning_rate=0.01)

@@ -41,6 +41,7 @@ def test_forecast_is_the_written_out_one(reversible):
     torch.testing.assert_close(forecaster(x, graph, profile), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["full", "landmark"])
 def test_blocks_of_scores_do_not_change_forecast_or_gradients(name, monkeypatch):
     forecaster, arguments = build(attention=name), windows()

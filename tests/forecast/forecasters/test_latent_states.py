@@ -98,6 +98,7 @@ def test_the_profile_is_not_read(name):
     assert torch.equal(forecaster(x, graph, profile), forecaster(x, graph, profile + 1))
 
 
+@pytest.mark.slow
 @new
 def test_learns_where_the_weather_goes(name):
     """Targets were one column to the west in the last input; without neighbours 1 is the best."""

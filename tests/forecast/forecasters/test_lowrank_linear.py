@@ -101,6 +101,7 @@ def trained(source: TensorWindows, rank: int) -> Forecaster:
     return forecaster
 
 
+@pytest.mark.slow
 def test_with_enough_columns_training_comes_near_the_closed_form():
     source = random_walks()
     exact = error_of(fit_linear(source, ridge=0.0), source)
@@ -110,6 +111,7 @@ def test_with_enough_columns_training_comes_near_the_closed_form():
     assert exact <= found < 1.01 * exact
 
 
+@pytest.mark.slow
 def test_with_few_columns_training_comes_near_reduced_rank_regression():
     source = random_walks()
     x = source.x.transpose(1, 2).flatten(2).flatten(0, 1).double()

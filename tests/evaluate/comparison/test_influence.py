@@ -81,7 +81,7 @@ def test_the_report_shows_what_was_learned(compared, distilled, task, tmp_path):
     same = np.corrcoef(maps["full"], maps["distilled"])[0, 1]
     page = report_evaluation(tmp_path / "r.html", found, distilled=distilled, task=task)
     text = html.unescape(page.read_text(encoding="utf-8"))
-    assert text.count("Map of how much each location is read by others") == 2
+    assert text.count("Map of the influence of each location on others") == 2
     assert "mtgnn trained on full data: its learned graph, mean over seeds." in text
     assert f"correlation with the graph learned from full data {same:.2f}." in text
     assert "linear trained on distilled: its learned graph" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -164,9 +165,7 @@ def train(
         real = None if validation is None else _matching(validation, data)
         return train_on_distilled(data, name, chosen, validation=real, **how)
     _refuse_validation(validation)
-    series = _canonical(data, task)
-    prepared = ForecastTask.from_series(series, settings_for(series, task))
-    return fit_forecaster(prepared, name, chosen, **how)
+    return fit_forecaster(_prepared(data, task), name, chosen, **how)
 
 
 def teach(
@@ -229,8 +228,7 @@ def teach(
             data.check_features(real)
     else:
         _refuse_validation(validation)
-        series = _canonical(data, task)
-        real = ForecastTask.from_series(series, settings_for(series, task))
+        real = _prepared(data, task)
         given = TrainingSet.of_task(real)
     settings = StudentSettings.of(method, training=TrainingSettings(**training), **own)
     named = (teachers,) if isinstance(teachers, FittedForecaster | Teacher | str) else teachers
@@ -349,6 +347,12 @@ def _canonical(
     return open_series(series, variables=variables, static=task.get("static", ()))
 
 
+def _prepared(series: xr.Dataset | xr.DataArray, task: Mapping[str, Any]) -> ForecastTask:
+    """Return the task of a series with the options, or what its recipe says."""
+    opened = _canonical(series, task)
+    return ForecastTask.from_series(opened, settings_for(opened, task))
+
+
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
@@ -394,7 +398,10 @@ def _refuse_validation(validation: object) -> None:
 def _sorted(options: Mapping[str, Any], *kinds: type[Any]) -> list[dict[str, Any]]:
     """Return the options of each kind of settings; the first kind that has a name gets it."""
     found: list[dict[str, Any]] = [{} for _ in kinds]
-    names = [set(kind.__annotations__) for kind in kinds]
+    names = [
+        {field.name for field in fields(kind)} if is_dataclass(kind) else set(kind.__annotations__)
+        for kind in kinds
+    ]
     for key, value in options.items():
         owner = next((i for i, own in enumerate(names) if key in own), None)
         if owner is None:

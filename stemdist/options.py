@@ -94,13 +94,12 @@ class TeachOptions(TaskOptions, TrainingOptions, total=False):
     teacher_training: TrainingSettings | Mapping[str, Any]
 
 
-class EvaluateOptions(TypedDict, total=False):
-    """Fields of :class:`~stemdist.evaluate.EvaluationSettings`."""
+class _ComparisonOptions(TypedDict, total=False):
+    """What evaluations and benchmarks share."""
 
     forecasters: Sequence[ForecasterName]
     references: Sequence[ReferenceName]
     seeds: int
-    first_seed: int
     learning_rates: Sequence[float]
     shuffles: Sequence[Shuffle]
     weight_decay: float
@@ -111,37 +110,27 @@ class EvaluateOptions(TypedDict, total=False):
     validate_every: int
     validation_windows: int
     test_windows: int | None
-    quantiles: Sequence[float]
     options: Mapping[str, Mapping[str, Any]]
-    selection_seed: int
     season_steps: int
     area_weighted: bool
 
 
-class BenchmarkOptions(TypedDict, total=False):
+class EvaluateOptions(_ComparisonOptions, total=False):
+    """Fields of :class:`~stemdist.evaluate.EvaluationSettings`."""
+
+    first_seed: int
+    quantiles: Sequence[float]
+    selection_seed: int
+
+
+class BenchmarkOptions(_ComparisonOptions, total=False):
     """Fields of :class:`~stemdist.evaluate.BenchmarkSettings`."""
 
     methods: Sequence[str]
     variants: Mapping[str, Mapping[str, Any]]
-    references: Sequence[ReferenceName]
     ratios: Sequence[str]
     surrogates: Sequence[ForecasterName]
     distill: Mapping[str, Any]
-    seeds: int
     trainings: int
-    forecasters: Sequence[ForecasterName]
-    learning_rates: Sequence[float]
-    shuffles: Sequence[Shuffle]
-    weight_decay: float
-    schedule: Schedule
-    updates: int
-    batch_windows: int
-    locations_per_update: int | None
-    validate_every: int
-    validation_windows: int
-    test_windows: int | None
     hold_out: float
     hold_out_pattern: HoldOutPattern
-    options: Mapping[str, Mapping[str, Any]]
-    season_steps: int
-    area_weighted: bool

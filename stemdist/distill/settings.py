@@ -5,6 +5,7 @@ Shapes: M_S synthetic windows, K clusters.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -203,9 +204,10 @@ class DistillSettings:
         'gradient-matching'
         """
         fields = method_fields(method, changes, effort)
+        known = {each.name for each in dataclasses.fields(cls)}
         for name in fields:
-            if name not in cls.__dataclass_fields__:
-                raise unknown_name("option of a distillation", name, cls.__dataclass_fields__)
+            if name not in known:
+                raise unknown_name("option of a distillation", name, known)
         return cls(**fields)
 
     @classmethod

@@ -10,9 +10,19 @@ from typing import Literal
 
 CalendarFeature = Literal["time_of_day", "day_of_week", "day_of_year"]
 CsvColumns = Literal["sensors", "variables"]
+Acceptable = Literal["extremes", "units", "step"]
 ReaderName = (
     Literal[
-        "basicts", "csv", "grib", "largest", "metr_la", "netcdf", "pems_npz", "windows_npz", "zarr"
+        "basicts",
+        "csv",
+        "grib",
+        "largest",
+        "metr_la",
+        "netcdf",
+        "parquet",
+        "pems_npz",
+        "windows_npz",
+        "zarr",
     ]
     | str
 )

@@ -14,7 +14,7 @@ from stemdist.cli.outputs import (
     write_report,
     write_tables,
 )
-from stemdist.cli.sources import matching_task, refuse, series_of
+from stemdist.cli.sources import matching_task, refuse, series_for
 from stemdist.data import OpenOptions
 from stemdist.errors import InputError
 from stemdist.evaluate import EvaluationSettings
@@ -148,10 +148,9 @@ def _evaluate_trained(
         source = first.record.get("source_name") or "FILE"
         raise InputError(f"stemdist evaluate needs data to forecast: add --data {source}")
     folder = output_results(output or default_output(folders[0], ".evaluation"))
-    opening = dataclasses.replace(opening, variables=first.variables, static=first.settings.static)
     errors = evaluate_trained(
         fitted,
-        series_of(data, opening),
+        series_for(first, data, opening),
         at_most=settings.test_windows,
         season_steps=settings.season_steps,
         device=device,

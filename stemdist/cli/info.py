@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from stemdist.cli.console import (
 from stemdist.cli.parser import option_text
 from stemdist.cli.sources import is_distilled, raw_of, series_and_settings
 from stemdist.data import OpenOptions
+from stemdist.data.checks import ValueSummary
 from stemdist.data.dimensions import find_dimensions
 from stemdist.data.series import (
     GRID_DIMS,
@@ -82,7 +82,8 @@ def info(
     _print_locations(series)
     found = _scanned(series, console) if scan else {}
     if found:
-        print_fields("values", [(name, values.text()) for name, values in found.items()])
+        print_fields("values", [(name, _values_text(values)) for name, values in found.items()])
+        _print_findings(found, series)
     n_windows = _count_windows(series, settings)
     _print_training(series, settings, n_windows)
     if n_windows and (not found or found[target].varied):
@@ -142,48 +143,40 @@ def _print_locations(series: xr.Dataset) -> None:
     print_fields("locations", fields)
 
 
-@dataclass(kw_only=True)
-class _Values:
-    """What a scan found in one variable."""
-
-    observed: int = 0
-    total: int = 0
-    low: float = np.inf
-    high: float = -np.inf
-    empty: np.ndarray = field(default_factory=lambda: np.array(True))
-
-    def add(self, values: np.ndarray) -> None:
-        """Count a block (time, location)."""
-        finite = np.isfinite(values)
-        self.empty = self.empty & ~finite.any(axis=0)
-        seen = values[finite]
-        self.total += values.size
-        self.observed += seen.size
-        if seen.size:
-            self.low, self.high = min(self.low, seen.min()), max(self.high, seen.max())
-
-    @property
-    def varied(self) -> bool:
-        """Whether there is anything to forecast."""
-        return self.low < self.high
-
-    def text(self) -> str:
-        """Say it in a line."""
-        missing = share_text(1 - self.observed / self.total)
-        if not self.observed:
-            return "all missing: it cannot be used"
-        if not self.varied:
-            return f"constant ({self.low:g}), missing {missing}: nothing to forecast"
-        count = np.count_nonzero(self.empty)
-        nowhere = f" ({count} of {self.empty.size} locations have no value)" if count else ""
-        return f"{self.low:.6g} to {self.high:.6g}, missing {missing}{nowhere}"
+def _values_text(values: ValueSummary) -> str:
+    """Say in a line what a variable holds."""
+    missing = share_text(values.missing)
+    if not values.observed:
+        return "all missing: it cannot be used"
+    if not values.varied:
+        return f"constant ({values.low:g}), missing {missing}: nothing to forecast"
+    nowhere = ""
+    if values.unseen:
+        nowhere = f" ({values.unseen} of {values.n_locations} locations have no value)"
+    zeros = f", exactly 0 {share_text(values.zeros / values.observed)}" if values.zeros else ""
+    return f"{values.low:.6g} to {values.high:.6g}, missing {missing}{nowhere}{zeros}"
 
 
-def _scanned(series: xr.Dataset, console: Console) -> dict[str, _Values]:
+def _print_findings(found: dict[str, ValueSummary], series: xr.Dataset) -> None:
+    """Print what the check of values has to say, as it would be said before training."""
+    times, names = series.indexes["time"], series["location"].values
+    lines = [
+        (name, str(finding))
+        for name, values in found.items()
+        for finding in values.findings(times, names)
+    ]
+    if lines:
+        print_fields("look at", lines)
+
+
+def _scanned(series: xr.Dataset, console: Console) -> dict[str, ValueSummary]:
     """Read every variable once, in blocks of time."""
     n_steps, n_locations = series.sizes["time"], series.sizes["location"]
     size = max(1, SCAN_BLOCK_VALUES // n_locations)
-    found = {str(name): _Values() for name in series.data_vars}
+    found = {
+        str(name): ValueSummary(n_steps=n_steps, n_locations=n_locations)
+        for name in series.data_vars
+    }
     bar = tqdm(
         total=n_steps * len(found),
         desc="scan",
@@ -192,16 +185,16 @@ def _scanned(series: xr.Dataset, console: Console) -> dict[str, _Values]:
         disable=None if console.progress is None else True,
     )
     with bar:
-        for name, block in _blocks(series, size):
-            found[name].add(block.values)
+        for name, begin, block in _blocks(series, size):
+            found[name].add(block.values, begin)
             bar.update(block.sizes["time"])
     return found
 
 
-def _blocks(series: xr.Dataset, size: int) -> Iterator[tuple[str, xr.DataArray]]:
+def _blocks(series: xr.Dataset, size: int) -> Iterator[tuple[str, int, xr.DataArray]]:
     for begin in range(0, series.sizes["time"], size):
         for name in series.data_vars:
-            yield str(name), series[name].isel(time=slice(begin, begin + size))
+            yield str(name), begin, series[name].isel(time=slice(begin, begin + size))
 
 
 def _count_windows(series: xr.Dataset, settings: TaskSettings) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +10,13 @@ import xarray as xr
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import default_output, output_file
-from stemdist.cli.sources import refuse, series_of
+from stemdist.cli.sources import refuse, series_for
 from stemdist.data import OpenOptions
 from stemdist.files import atomic_path
 from stemdist.types import InitTimes
 
 if TYPE_CHECKING:
-    from stemdist.forecast import FittedForecaster
+    pass
 
 
 def predict(
@@ -62,32 +60,18 @@ def predict(
     valid_time is the time forecast for.
     """
     from stemdist.forecast import FittedForecaster
+    from stemdist.forecast.forecast_array import as_dataset
 
     refuse(given & {"variables", "static"}, OpenOptions, "the forecaster chooses its variables")
     fitted = FittedForecaster.load(forecaster)
     target = output_file(output or default_output(data, ".forecast.nc"), (".nc",), data)
-    opening = dataclasses.replace(
-        opening, variables=fitted.variables, static=fitted.settings.static
-    )
-    series = series_of(data, opening)
+    series = series_for(fitted, data, opening)
     forecast = fitted.predict(series, init_times=init_times, stride=stride, device=device)
-    dataset = forecast if isinstance(forecast, xr.Dataset) else forecast.to_dataset()
-    dataset = _described(dataset, fitted, data)
+    dataset = as_dataset(forecast)
     with atomic_path(target) as part:
-        packed = {name: {"zlib": True} for name in dataset.data_vars}
-        dataset.to_netcdf(part, engine="netcdf4", encoding=packed)
+        dataset.to_netcdf(part, engine="netcdf4")
     console.note(f"forecast by {fitted.name}, trained on {fitted.record.get('trained_on')} data")
     print_fields(f"forecast {data}", [("written", str(target)), *_summary(dataset)])
-
-
-def _described(forecast: xr.Dataset, fitted: FittedForecaster, source: str) -> xr.Dataset:
-    """Return the forecast as a CF dataset."""
-    return forecast.assign_attrs(
-        Conventions="CF-1.11",
-        title=f"{', '.join(map(str, forecast.data_vars))} forecast",
-        source=f"stemdist {version('stemdist')}, forecaster {fitted.name}",
-        history=f"stemdist predict, from {source}",
-    )
 
 
 def _summary(forecast: xr.Dataset) -> list[tuple[str, str]]:

@@ -12,12 +12,13 @@ import xarray as xr
 
 from stemdist.cli.parser import option_text
 from stemdist.data import OpenOptions, dataset_recipe, list_datasets, open_raw, open_series
+from stemdist.data.origin import recalled
 from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions, TaskSettings, settings_for
 
 if TYPE_CHECKING:
     from stemdist.distill import DistilledSet
-    from stemdist.forecast import ForecastTask
+    from stemdist.forecast import FittedForecaster, ForecastTask
 
 
 def raw_of(source: str, opening: OpenOptions) -> xr.Dataset:
@@ -74,9 +75,23 @@ def matching_task(source: str, opening: OpenOptions, distilled: DistilledSet) ->
     from stemdist.forecast import ForecastTask
 
     chosen = dataclasses.replace(
-        opening, variables=distilled.variables, static=distilled.settings.static
+        recalled(opening, distilled.record, source),
+        variables=distilled.variables,
+        static=distilled.settings.static,
     )
-    return ForecastTask.from_series(series_of(source, chosen), distilled.settings)
+    task = ForecastTask.from_series(series_of(source, chosen), distilled.settings)
+    distilled.check_features(task)
+    return task
+
+
+def series_for(fitted: FittedForecaster, source: str, opening: OpenOptions) -> xr.Dataset:
+    """Open a data source as a forecaster's training data were opened."""
+    chosen = dataclasses.replace(
+        recalled(opening, fitted.record, source),
+        variables=fitted.variables,
+        static=fitted.settings.static,
+    )
+    return series_of(source, chosen)
 
 
 def is_distilled(source: str) -> bool:
@@ -87,7 +102,10 @@ def is_distilled(source: str) -> bool:
     if not path.exists() or path.suffix not in (".nc", ".zarr"):
         return False
     try:
-        with xr.open_dataset(path, engine="zarr" if path.is_dir() else "netcdf4") as stored:
+        how: dict[str, Any] = {"engine": "netcdf4"}
+        if path.is_dir():  # the attributes are the same with and without consolidated metadata
+            how = {"engine": "zarr", "consolidated": False, "chunks": None}
+        with xr.open_dataset(path, **how) as stored:
             return str(stored.attrs.get("stemdist_format", "")).startswith(
                 FORMAT.rstrip("0123456789")
             )

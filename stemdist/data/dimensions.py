@@ -8,14 +8,32 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from stemdist.data.conventions.units import EAST, NORTH, degrees_per, metres_per
 from stemdist.errors import InputError, unknown_name
 
-LATITUDE = ("lat", "latitude", "nav_lat", "xlat")
-LONGITUDE = ("lon", "longitude", "nav_lon", "xlong")
-Y_AXIS = ("y", "yc", "rlat", "south_north", "projection_y_coordinate", "northing")
-X_AXIS = ("x", "xc", "rlon", "west_east", "projection_x_coordinate", "easting")
-SINGLE = ("location", "station", "sensor", "node", "site", "cell", "ncells", "values", "point")
+LATITUDE = (
+    "lat", "latitude", "nav_lat", "xlat", "clat", "tlat", "ulat", "lat_rho", "lat_u", "lat_v",
+    "latcell", "latc", "geolat", "geolat_t", "gphit", "gridlat_0", "lat_0", "yt_ocean", "grid_yt",
+)  # fmt: skip
+LONGITUDE = (
+    "lon", "longitude", "nav_lon", "xlong", "clon", "tlong", "tlon", "ulong", "ulon", "lon_rho",
+    "lon_u", "lon_v", "loncell", "lonc", "geolon", "geolon_t", "glamt", "gridlon_0", "lon_0",
+    "xt_ocean", "grid_xt",
+)  # fmt: skip
+Y_AXIS = (
+    "y", "yc", "rlat", "south_north", "projection_y_coordinate", "northing", "grid_latitude",
+    "eta_rho", "nlat", "nj",
+)  # fmt: skip
+X_AXIS = (
+    "x", "xc", "rlon", "west_east", "projection_x_coordinate", "easting", "grid_longitude",
+    "xi_rho", "nlon", "ni",
+)  # fmt: skip
+SINGLE = (
+    "location", "station", "sensor", "node", "site", "cell", "cells", "ncells", "values", "point",
+    "ncol",
+)  # fmt: skip
 TIME = ("time", "valid_time", "date", "datetime", "t")
+_RADIAN_NAMES = ("latcell", "loncell", "latvertex", "lonvertex")  # of MPAS, without a unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +79,7 @@ def find_dimensions(raw: xr.Dataset, names: Sequence[str], time_name: str | None
                 "different dimensions: take them from one grid, or forecast one at a time"
             )
     long = tuple(d for d in dims if raw.sizes[d] > 1)
-    positions = _positions(raw)
+    positions = _positions(raw, {time, *dims})
     space = _space(raw, dims, long, positions)
     for name in long:
         if name not in space:
@@ -88,12 +106,14 @@ def with_positions(raw: xr.Dataset) -> xr.Dataset:
     places = [
         str(name)
         for name, array in raw.data_vars.items()
-        if array.dtype.kind in "fiu" and _is_named(raw, name, LATITUDE + LONGITUDE)
+        if array.dtype.kind in "fiu"
+        and (_is_named(raw, name, LATITUDE) or _is_named(raw, name, LONGITUDE))
     ]
     raw = raw.set_coords(places)
     for name in map(str, raw.coords):
         array = raw[name]
-        if array.ndim == 3 and _is_named(raw, name, LATITUDE + LONGITUDE):
+        located = _is_named(raw, name, LATITUDE) or _is_named(raw, name, LONGITUDE)
+        if array.ndim == 3 and located:
             raw = raw.assign_coords({name: array.isel({array.dims[0]: 0}, drop=True)})
     return raw
 
@@ -133,8 +153,7 @@ def _time(raw: xr.Dataset, time_name: str | None) -> tuple[str, str]:
 def _match(raw: xr.Dataset, dims: Sequence[str], names: tuple[str, ...], axis: str) -> str | None:
     for dim in dims:
         attrs = raw[dim].attrs if dim in raw.coords else {}
-        standard = str(attrs.get("standard_name", "")).lower()
-        if dim.lower() in names or standard in names or attrs.get("axis") == axis:
+        if _is_named(raw, dim, names) or attrs.get("axis") == axis:
             return dim
     return None
 
@@ -157,17 +176,73 @@ def _space(
     return long if len(long) == 1 else dims if len(dims) == 1 else ()
 
 
-def _positions(raw: xr.Dataset) -> dict[str, str]:
+def _positions(raw: xr.Dataset, dims: set[str]) -> dict[str, str]:
+    """Return the coordinates along ``dims`` that hold positions."""
     found: dict[str, str] = {}
+    stated = {
+        name
+        for array in raw.data_vars.values()
+        for name in str(array.encoding.get("coordinates", "")).split()
+    }
     wanted = {"lat": LATITUDE, "lon": LONGITUDE, "y": Y_AXIS, "x": X_AXIS}
-    for canonical, names in wanted.items():
-        for name in map(str, raw.coords):
-            numeric = raw[name].dtype.kind in "fiu" and raw[name].ndim <= 2
-            if numeric and _is_named(raw, name, names):
+    # Where a file has several (corners and centres), the one its variables name comes first.
+    for name in sorted(map(str, raw.coords), key=lambda name: name not in stated):
+        numeric = raw[name].dtype.kind in "fiu" and raw[name].ndim <= 2
+        if not numeric or not set(map(str, raw[name].dims)) <= dims:
+            continue
+        for canonical, names in wanted.items():
+            if _is_named(raw, name, names):
                 found.setdefault(canonical, name)
+                break
     return found
 
 
+def is_longitude(raw: xr.Dataset, name: str) -> bool:
+    """Say whether a coordinate holds longitudes, by its units, standard name or name."""
+    return _is_named(raw, name, LONGITUDE)
+
+
+def position_units(place: xr.DataArray) -> str | None:
+    """Return the unit of a coordinate of positions that does not state it, or None."""
+    raw = place.to_dataset(name="_").assign_coords({str(place.name): place.variable})
+    name = str(place.name)
+    if str(place.attrs.get("standard_name", "")).startswith("grid_") or name in ("rlat", "rlon"):
+        return "degrees"
+    if _is_named(raw, name, LATITUDE):
+        return "degrees_north"
+    return "degrees_east" if _is_named(raw, name, LONGITUDE) else None
+
+
+def position_values(place: xr.DataArray, canonical: str) -> xr.DataArray:
+    """Return the coordinate ``place`` in degrees (``lat``, ``lon``) or metres (``x``, ``y``).
+
+    Examples
+    --------
+    >>> x = xr.DataArray([0.0, 2.0], dims="location", attrs={"units": "km"})
+    >>> position_values(x, "x").values.tolist()
+    [0.0, 2000.0]
+    """
+    unit = str(place.attrs.get("units", ""))
+    if canonical in ("lat", "lon"):
+        implied = "radian" if str(place.name).lower() in _RADIAN_NAMES and not unit else unit
+        factor = degrees_per(implied)
+        converted = "degrees_north" if canonical == "lat" else "degrees_east"
+    else:
+        factor, converted = metres_per(unit), "m"
+    if factor == 1.0:
+        return place
+    return (place * factor).assign_attrs({**place.attrs, "units": converted})
+
+
 def _is_named(raw: xr.Dataset, name: Hashable, names: tuple[str, ...]) -> bool:
-    standard = str(raw[name].attrs.get("standard_name", "")).lower()
+    """Say whether a coordinate or dimension plays a role: by units, standard name, then name."""
+    attrs = raw[name].attrs if name in raw.variables else {}
+    standard = str(attrs.get("standard_name", "")).lower()
+    units = str(attrs.get("units", "")).lower()
+    if units in NORTH:
+        return "latitude" in names
+    if units in EAST:
+        return "longitude" in names
+    if standard in ("latitude", "longitude"):
+        return standard in names
     return str(name).lower() in names or standard in names

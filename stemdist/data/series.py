@@ -5,7 +5,9 @@ Shapes: T time steps, N locations.
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,10 +15,25 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stemdist.data.dimensions import Dimensions, find_dimensions, with_positions
+from stemdist.data.conventions.longitude import repeated_meridian
+from stemdist.data.conventions.times import month_numbers, months_between
+from stemdist.data.conventions.understood import understood
+from stemdist.data.conventions.valid_range import without_invalid
+from stemdist.data.dimensions import (
+    Dimensions,
+    find_dimensions,
+    is_longitude,
+    position_values,
+    with_positions,
+)
 from stemdist.errors import InputError, check_distinct, unknown_name
 
+log = logging.getLogger(__name__)
+
 GRID_DIMS = "grid_dims"
+MOST_REPEATED = 0.05
+_BOUNDS = ("bounds", "climatology")
+_BOUNDS_NAME = re.compile(r"_(bnds|bounds|bound|vertices)$", re.IGNORECASE)
 
 
 def canonical_series(
@@ -72,11 +89,12 @@ def canonical_series(
     {'time': 3, 'location': 4}
     """
     static = [static] if isinstance(static, str) else static
-    raw = with_positions(_select(raw, dict(select or {})))
+    raw = with_positions(understood(_select(raw, dict(select or {}))))
     candidates = time_varying_variables(raw, time_name)
     names = _chosen(raw, candidates, variables)
     dimensions = find_dimensions(raw, names, time_name)
     kept = raw[[*names, *(name for name in static if name in raw.data_vars)]]
+    kept = kept.assign_coords(_georeference(raw, names, dimensions.space))
     for name in static:
         if name not in raw.variables:
             raise unknown_name("static feature", name, map(str, raw.variables))
@@ -91,13 +109,33 @@ def canonical_series(
     return series.assign_attrs(target=names[0])
 
 
+def _georeference(
+    raw: xr.Dataset, names: Sequence[str], space: tuple[str, ...]
+) -> dict[str, xr.DataArray]:
+    """Return the grid mapping and the station names of variables, which files may keep apart."""
+    found = {}
+    for name, array in raw.data_vars.items():
+        mapping = array.ndim == 0 and "grid_mapping_name" in array.attrs
+        station = array.attrs.get("cf_role") == "timeseries_id" and array.dims == space
+        if (mapping or station) and name not in names:
+            found[str(name)] = array
+    return found
+
+
 def time_varying_variables(raw: xr.Dataset, time_name: str | None = None) -> list[str]:
     """Return the numeric variables that vary in time, largest first (candidates for the target)."""
     time = find_dimensions(raw, [], time_name).time
+    bounds = {
+        str(a.attrs[key]) for a in raw.variables.values() for key in _BOUNDS if key in a.attrs
+    }
     fitting = [
         str(name)
         for name, array in raw.data_vars.items()
-        if time in array.dims and array.dtype.kind in "fiu" and "bnds" not in str(array.dims[-1])
+        if time in array.dims
+        and array.dtype.kind in "fiu"
+        and name not in bounds
+        and not _BOUNDS_NAME.search(str(name))
+        and "bnds" not in str(array.dims[-1])
     ]
     if not fitting:
         kinds = ", ".join(f"{n} ({a.dtype})" for n, a in raw.data_vars.items()) or "none"
@@ -126,12 +164,31 @@ def to_grid(array: xr.DataArray) -> xr.DataArray:
     names = str(array.attrs.get(GRID_DIMS, "")).split()
     if not names or "location" not in array.dims:
         return array
-    others = [c for c in array.coords if c not in names and "location" in array[c].dims]
-    grid = array.drop_vars(others).set_index(location=names).unstack("location")
+    repeated = [c for c in array.coords if c not in names and _repeats(array, str(c), names)]
+    grid = array.drop_vars(repeated).set_index(location=names).unstack("location")
     full = array.sizes["location"] == math.prod(grid.sizes[name] for name in names)
     grid = grid.sel({name: _source_order(array[name].values, full) for name in names})
     grid.attrs = {k: v for k, v in array.attrs.items() if k != GRID_DIMS}
     return grid
+
+
+def _repeats(array: xr.DataArray, name: str, dims: Sequence[str]) -> bool:
+    """Say whether a coordinate is the number of the location, or that of a grid dimension."""
+    values = array[name]
+    if values.dims != ("location",) or name == "location":
+        return name == "location"
+    if name not in ("lat", "lon", "x", "y"):
+        return False
+    same = [str(c) for c in array.coords if c != name and array[c].dims == ("location",)]
+    return any(
+        array[other].dtype.kind in "fiu"
+        and np.allclose(_canonical(array[other], name), values, equal_nan=True)
+        for other in {*dims, *same} - {"location"}
+    )
+
+
+def _canonical(place: xr.DataArray, name: str) -> np.ndarray:
+    return np.asarray(position_values(place, name).values, dtype=np.float64)
 
 
 def _source_order(places: np.ndarray, full: bool) -> np.ndarray:
@@ -156,11 +213,27 @@ def step_seconds(series: xr.Dataset | xr.DataArray) -> float:
     return float(np.quantile(np.diff(time_seconds(series)), 0.5, method="lower"))
 
 
+def calendar_months(series: xr.Dataset | xr.DataArray) -> int | None:
+    """Return the months of a step where the series steps by the calendar, else None.
+
+    Examples
+    --------
+    >>> axis = pd.date_range("2000-01-31", periods=24, freq="ME")
+    >>> calendar_months(xr.Dataset(coords={"time": axis}))
+    1
+    """
+    return months_between(series["time"])
+
+
 def gap_positions(series: xr.Dataset | xr.DataArray) -> np.ndarray:
     """Return each i where the step from time i to i+1 is not the usual one, int64.
 
-    Deviations of up to 10 % count as usual: months have 28 to 31 days, and clocks jitter.
+    Steps of months and years are counted by the calendar; elsewhere deviations of up to 10 %
+    count as usual, as clocks jitter.
     """
+    months = calendar_months(series)
+    if months is not None:
+        return np.flatnonzero(np.diff(month_numbers(series["time"])) != months)
     steps = np.diff(time_seconds(series))
     usual = step_seconds(series)
     return np.flatnonzero(np.abs(steps - usual) > 0.1 * usual)
@@ -203,6 +276,8 @@ def _equal(values: np.ndarray, value: Any) -> np.ndarray:
 
 def _chosen(raw: xr.Dataset, candidates: list[str], variables: Sequence[str] | None) -> list[str]:
     if variables is None:
+        # Beside fields, what varies in time alone is a clock or an index of them.
+        candidates = [name for name in candidates if raw[name].ndim > 1] or candidates
         if len(candidates) > 1:
             raise InputError(
                 f"several variables could be the target: {', '.join(candidates)}. "
@@ -251,6 +326,7 @@ def _stack(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
         if name not in series.coords:
             series = series.assign_coords({name: np.arange(series.sizes[name])})
         _check_unique(series, name, name)
+        series = _without_cyclic_point(series, name)
     series = series.stack(location=dims.space, create_index=False)
     series = series.assign_coords(location=np.arange(series.sizes["location"]))
     return _positions(series, dims).assign_attrs({GRID_DIMS: " ".join(map(str, dims.space))})
@@ -263,9 +339,31 @@ def _named_location(series: xr.Dataset, name: str) -> xr.Dataset:
             return series.swap_dims({name: "location"})
         series = series.drop_vars("location")
     series = series.rename({name: "location"}) if name != "location" else series
+    ids = [str(n) for n in series.variables if series[n].attrs.get("cf_role") == "timeseries_id"]
+    if "location" not in series.coords and ids and series[ids[0]].dims == ("location",):
+        names = np.char.strip(_as_text(series[ids[0]].values))
+        if len(np.unique(names)) == len(names):
+            series = series.drop_vars(ids[0]).assign_coords(
+                location=("location", names, {**series[ids[0]].attrs, "source_name": ids[0]})
+            )
     if "location" not in series.coords:
         series = series.assign_coords(location=np.arange(series.sizes["location"]))
     return series
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(str)
+
+
+def _without_cyclic_point(series: xr.Dataset, name: str) -> xr.Dataset:
+    """Drop the last meridian of a global grid where it is the first one again."""
+    axis = position_values(series[name], "lon")
+    if axis.dtype.kind not in "fiu" or not repeated_meridian(axis.values.astype(float)):
+        return series
+    if not is_longitude(series, name):
+        return series
+    log.warning("the last column of %r is the first one again (once round): it is left out", name)
+    return series.isel({name: slice(None, -1)})
 
 
 def _check_unique(series: xr.Dataset, name: str, along: str) -> None:
@@ -281,13 +379,15 @@ def _positions(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
     """Add the canonical position names beside the source's own."""
     for canonical, name in dims.positions.items():
         if name in series.coords and series[name].dims in ((), ("location",)):
-            place = series[name]  # a scalar is the position of every location
+            place = position_values(series[name], canonical)
+            # A scalar is the position of every location.
             values = np.broadcast_to(place.values, series.sizes["location"]).copy()
             series = series.assign_coords({canonical: ("location", values, place.attrs)})
     return series
 
 
 def _as_float(array: xr.DataArray, null_value: float | None) -> xr.DataArray:
+    array = without_invalid(array)
     attrs = {k: v for k, v in array.attrs.items() if k != GRID_DIMS}
     coded = [attrs.pop("missing_value", None), attrs.pop("_FillValue", None)]
     values = array.astype(np.float32)
@@ -312,12 +412,36 @@ def _repair_time(series: xr.Dataset, repair: bool) -> xr.Dataset:
     repeated = int(index.duplicated().sum())
     if not (unsorted or repeated):
         return series
+    if repeated > max(MOST_REPEATED * len(index), 10):
+        raise InputError(
+            f"{repeated} of {len(index)} times are repeated (first at "
+            f"{index[index.duplicated()][0]}): this is no series with a few double rows, and "
+            "--repair would drop most of it. If several places share the times, they need a "
+            "column or dimension of their own: save the table as time, place, value (see "
+            "docs/data.md)"
+        )
     if not repair:
         fault = f"{repeated} repeated" if repeated else "unsorted"
         first = index[index.duplicated()][0] if repeated else index[np.diff(index).argmin() + 1]
         raise InputError(
             f"the time axis has {fault} times (first at {first}). Pass --repair to sort the times "
-            "and keep the first of each duplicate"
+            f"and keep the first of each duplicate{_summer_time(index)}"
         )
+    if repeated:
+        log.warning("%d rows of repeated times are dropped", repeated)
     series = series.isel(time=np.flatnonzero(~index.duplicated()))
     return series.sortby("time")
+
+
+def _summer_time(index: pd.Index) -> str:
+    """Say so where the repeated times look like the end of summer time in a local time."""
+    if not isinstance(index, pd.DatetimeIndex) or not index.has_duplicates:
+        return ""
+    repeated = pd.DatetimeIndex(index[index.duplicated()])
+    autumn = repeated.month.isin([4, 9, 10, 11]) & (repeated.dayofweek == 6) & (repeated.hour < 4)
+    if not autumn.all():
+        return ""
+    return (
+        ". They look like the end of summer time in a local time: times with their offset, such "
+        "as 2023-10-29T02:00:00+02:00, keep both hours"
+    )

@@ -3,91 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import glob
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from stemdist.data.catalogue import dataset_recipe, list_datasets
+from stemdist.data.conventions.understood import understood
 from stemdist.data.fetch import fetch
-from stemdist.data.readers import ReaderOptions, read
+from stemdist.data.opening import OPENING, OpenOptions
+from stemdist.data.readers import read
+from stemdist.data.readers.addresses import is_address, open_address
+from stemdist.data.readers.netcdf import open_files
 from stemdist.data.recipe import DatasetRecipe
 from stemdist.data.series import canonical_series
 from stemdist.data.simulate import simulate
 from stemdist.errors import InputError, unknown_name
-from stemdist.types import CsvColumns, ReaderName
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenOptions:
-    """How a source is opened and which part of it is used.
-
-    Parameters
-    ----------
-    recipe : str, optional
-        Data set recipe of the catalogue whose settings apply where none is given here.
-    reader : str, optional
-        File format, where it cannot be recognised.
-    start : str, optional
-        First time (ISO 8601), for a file without a time axis.
-    step_minutes : float, optional
-        Minutes between steps, for a file without a time axis.
-    feature_names : sequence of str, optional
-        Names of the variables, for a file that does not name them.
-    columns : str, optional
-        What the columns of a CSV file are: one variable at many sensors (the default), or
-        many variables at one place.
-    chunks : mapping of str to int, or "auto", optional
-        Steps and locations read at a time, e.g. ``{"time": 1000}``, or ``auto``.
-    variables : sequence of str, optional
-        Variables to use; the first is the target, the others are input features.
-    static : sequence of str, optional
-        Variables or coordinates without time, used as features of the locations.
-    select : mapping, optional
-        Value to take along any further dimension, e.g. ``{"level": 850, "number": 0}``.
-    null_value : float, optional
-        Number that means "missing", in the unit of the target.
-    time_name : str, optional
-        Name of the time axis, where it cannot be recognised.
-    repair : bool, default False
-        Sort unsorted times and keep the first of duplicates instead of raising.
-    """
-
-    recipe: str | None = None
-    reader: ReaderName | None = None
-    start: str | None = None
-    step_minutes: float | None = None
-    feature_names: Sequence[str] = ()
-    columns: CsvColumns | None = None
-    chunks: Mapping[str, int] | str | None = None
-    variables: Sequence[str] | None = None
-    static: Sequence[str] = ()
-    select: Mapping[str, Any] | None = None
-    null_value: float | None = None
-    time_name: str | None = None
-    repair: bool = False
-
-    def filled_from(self, recipe: DatasetRecipe | None) -> OpenOptions:
-        """Return these options with the recipe's values where none was given."""
-        if recipe is None:
-            return self
-        known = {
-            "reader": recipe.reader,
-            "variables": recipe.variables or None,
-            "select": dict(recipe.select) or None,
-            "null_value": recipe.null_value,
-            **recipe.reader_options,
-        }
-        blank = OpenOptions()
-        missing = {k: v for k, v in known.items() if getattr(self, k) == getattr(blank, k)}
-        return dataclasses.replace(self, **missing)
-
-    def reader_options(self) -> ReaderOptions:
-        """Return the part that concerns the reader."""
-        names = (field.name for field in dataclasses.fields(ReaderOptions))
-        return ReaderOptions(**{name: getattr(self, name) for name in names})
 
 
 def find_recipe(source: object, recipe: str | None = None) -> DatasetRecipe | None:
@@ -110,7 +44,7 @@ def open_raw(source: str | Path | xr.Dataset | xr.DataArray, options: OpenOption
         reading a file is given for a source that is none.
     """
     recipe = find_recipe(source, options.recipe)
-    return _open_raw(source, options.filled_from(recipe), recipe)
+    return understood(_open_raw(source, options.filled_from(recipe), recipe))
 
 
 def _open_raw(
@@ -135,11 +69,25 @@ def _open_raw(
         return simulate(recipe.simulator, **recipe.settings)
     if named and recipe is not None:
         return read(fetch(recipe.name), options.reader, options.reader_options())
-    text = str(source)
+    text = os.fspath(source)
+    if is_address(text):
+        return open_address(text, options.reader, options.reader_options())
+    if glob.has_magic(text) and not Path(text).exists():
+        return _open_pattern(text, options)
     if not Path(text).exists() and not Path(text).suffix and "/" not in text:
         hint = "A data file needs its full name; `stemdist catalogue list` shows the data sets"
         raise unknown_name("file or data set", text, list_datasets(), hint)
     return read(source, options.reader, options.reader_options())
+
+
+def _open_pattern(pattern: str, options: OpenOptions) -> xr.Dataset:
+    """Open the files that a pattern such as ``era5-*.nc`` stands for."""
+    paths = [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207 (any folder)
+    if not paths:
+        raise InputError(f"no file has a name like {pattern!r}")
+    if len(paths) == 1:
+        return read(paths[0], options.reader, options.reader_options())
+    return open_files(paths, options.reader_options())
 
 
 def _refuse_reader_options(options: OpenOptions, kind: str) -> None:
@@ -154,8 +102,9 @@ def open_series(source: str | Path | xr.Dataset | xr.DataArray, **options: Any) 
     Parameters
     ----------
     source : str, Path, xarray.Dataset or xarray.DataArray
-        A file or folder, the name of a data set in the catalogue (simulated or fetched), or
-        an xarray object.
+        A file or folder, a pattern such as ``era5-*.nc``, the address of a file or Zarr store
+        (``https://``, ``s3://``), the name of a data set in the catalogue (simulated or
+        fetched), or an xarray object.
     **options
         The fields of :class:`OpenOptions`, e.g. ``variables=["t2m"]``.
 
@@ -179,9 +128,9 @@ def open_series(source: str | Path | xr.Dataset | xr.DataArray, **options: Any) 
     for key in options:
         if key not in names:
             raise unknown_name("option of open_series", key, names)
-    chosen = OpenOptions(**options)
-    recipe = find_recipe(source, chosen.recipe)
-    chosen = chosen.filled_from(recipe)
+    given = OpenOptions(**options)
+    recipe = find_recipe(source, given.recipe)
+    chosen = given.filled_from(recipe)
     raw = _open_raw(source, chosen, recipe)
     series = canonical_series(
         raw,
@@ -195,6 +144,11 @@ def open_series(source: str | Path | xr.Dataset | xr.DataArray, **options: Any) 
     if recipe is not None and recipe.units is not None:
         series[series.attrs["target"]].attrs.setdefault("units", recipe.units)
     series = series.assign_attrs(_provenance(source, recipe))
+    opening = given.stored()
+    if chosen.null_value is not None:
+        opening["null_value"] = chosen.null_value  # of the recipe too: values are told by it
+    if opening:
+        series.attrs[OPENING] = json.dumps(opening)
     if isinstance(source, str | Path) and Path(source).exists():
         series.encoding["source"] = str(Path(source).resolve())  # as xarray itself does
     return series

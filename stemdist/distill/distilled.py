@@ -20,6 +20,7 @@ import xarray as xr
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from stemdist.data.origin import ORIGIN, check_origin
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import TensorWindows
 from stemdist.distill.clusters import Clusters
@@ -132,7 +133,7 @@ class DistilledSet:
             variables=self.variables,
             units=self.units,
             locations=self.locations,
-            source_name=str(self.record.get("source_name", "")),
+            origin={name: self.record[name] for name in ORIGIN if name in self.record},
         )
 
     def check_features(self, task: ForecastTask) -> None:
@@ -142,6 +143,7 @@ class DistilledSet:
                 f"the validation data have the features {task.feature_names}, the distilled "
                 f"set {self.feature_names}: prepare them with the distilled set's settings"
             )
+        check_origin(task.series, self.record, what="the distilled set")
 
     @property
     def clusters(self) -> Clusters:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from stemdist.data.origin import origin_of
 from stemdist.data.windows import TensorWindows, WindowSource, evenly_spaced, materialise
 from stemdist.distill.clusters import (
     Clusters,
@@ -291,7 +292,7 @@ def _record(
         "stemdist_version": version("stemdist"),
         "settings": settings.to_json(),
         "content_hash": task.content_hash,
-        "source_name": str(attrs.get("source_name", "")),
+        **origin_of(task.series),
         "split_boundaries": boundaries,
         "training_windows": len(task.train),
         "history": synthesizer.history_,

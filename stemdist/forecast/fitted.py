@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from safetensors import SafetensorError
@@ -22,16 +21,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stemdist.data.gaps import gapless_starts
+from stemdist.data.opening import OPENING
+from stemdist.data.origin import check_origin
 from stemdist.data.scaling import Scaler
-from stemdist.data.series import canonical_series, gap_positions, step_seconds, to_grid
+from stemdist.data.series import canonical_series, gap_positions
+from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError, unknown_name
 from stemdist.files import atomic_path
 from stemdist.forecast.base import Forecaster, make_forecaster
 from stemdist.forecast.features import input_windows
+from stemdist.forecast.forecast_array import forecast_attributes, labelled_forecast
 from stemdist.forecast.locations import Locations, place_index
 from stemdist.forecast.predict import physical_quantiles, predict_windows
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
+from stemdist.types import Acceptable
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,7 @@ class FittedForecaster:
         init_times: str = "last",
         stride: int = 1,
         device: str | torch.device = "cpu",
+        accept: Sequence[Acceptable] = (),
     ) -> xr.DataArray | xr.Dataset:
         """Forecast a series, in physical units.
 
@@ -102,6 +107,8 @@ class FittedForecaster:
             Use every ``stride``-th of these initial times, counted back from the last.
         device : str or torch.device
             Where the computation runs.
+        accept : sequence of {"units", "step"}
+            Differences to the training data that are meant.
 
         Returns
         -------
@@ -114,26 +121,47 @@ class FittedForecaster:
         Raises
         ------
         InputError
-            If a variable is absent, or the series is shorter than the lookback.
+            If a variable is absent, the series is shorter than the lookback, a window to
+            forecast from has no value at all, or units, time step or the value that means
+            "missing" are not those of the training data.
         """
         if init_times not in _INIT_TIMES:
             raise unknown_name("init_times", init_times, _INIT_TIMES)
         if stride < 1:
             raise InputError(f"stride is {stride}: it must be a whole number of at least 1")
         series = self._matching(series)
+        check_origin(series, self.record, what="the forecaster", accept=accept)
         starts = self._starts(series, init_times)[::-stride][::-1].copy()
         locations = self._locations_of(series)
         windows = input_windows(
             series, self.settings, self.scaler, locations.graph, torch.from_numpy(starts)
         )
+        _check_observed(windows, series)
         scaled = predict_windows(
             self.forecaster, windows, locations.graph, locations.profile, device=device
         )
+        init = series["time"].values[starts + self.settings.lookback - 1]
         arrays = [
-            to_grid(self._labelled(series, starts, target, values))
+            labelled_forecast(
+                values,
+                series,
+                init,
+                name=self.variables[target],
+                units=self.units_of(self.variables[target]),
+                quantiles=self.quantiles,
+                forecaster=self.name,
+            )
             for target, values in enumerate(self._physical(scaled))
         ]
-        return arrays[0] if len(arrays) == 1 else xr.merge(arrays, join="exact", compat="equals")
+        if len(arrays) == 1:
+            return arrays[0]
+        merged = xr.merge(arrays, join="exact", compat="equals", combine_attrs="override")
+        return merged.assign_attrs(forecast_attributes(series, self.name, self.variables))
+
+    def units_of(self, variable: str) -> str:
+        """Return the unit that a variable had in training; the text 1 where it had none."""
+        units = self.record.get("units_of_variables") or {}
+        return str(units.get(variable) or (self.units if variable == self.variables[0] else "1"))
 
     def _physical(self, scaled: Tensor) -> list[np.ndarray]:
         """Return (M, Q, L_out, N) of each target in physical units, quantiles in order."""
@@ -151,7 +179,7 @@ class FittedForecaster:
                 f"{', '.join(map(str, series.data_vars)) or 'none'}"
             )
         if "location" not in series.dims or "target" not in series.attrs:
-            series = canonical_series(series, variables=self.variables, static=self.settings.static)
+            series = self._canonical(series)
         series = series[list(self.variables)]
         index = place_index(self.locations.coords, series)
         if index is None:
@@ -161,6 +189,15 @@ class FittedForecaster:
             left = f"{n_locations - len(index)} of {n_locations} locations"
             log.warning("%s are not forecast: the forecaster was trained without them", left)
         return series.isel(location=index)
+
+    def _canonical(self, raw: xr.Dataset) -> xr.Dataset:
+        """Bring a raw data set to the canonical form in the way the training data were opened."""
+        kept = self.record.get("opening") or {}
+        opening = {name: kept[name] for name in ("null_value", "select") if name in kept}
+        series = canonical_series(
+            raw, variables=self.variables, static=self.settings.static, **opening
+        )
+        return series.assign_attrs({OPENING: json.dumps(opening)}) if opening else series
 
     def _locations_of(self, series: xr.Dataset) -> Locations:
         if place_index(self.locations.coords, series) is not None:
@@ -191,33 +228,6 @@ class FittedForecaster:
                 f"{span} steps ({need}) to forecast from. Give a longer series"
             )
         return chosen
-
-    def _labelled(
-        self, series: xr.Dataset, starts: np.ndarray, target: int, forecast: np.ndarray
-    ) -> xr.DataArray:
-        """Name the axes of (M, Q, L_out, N) forecasts of one target."""
-        name = self.variables[target]
-        init = series["time"].values[starts + self.settings.lookback - 1]
-        lead = pd.to_timedelta(np.arange(1, self.settings.horizon + 1) * step_seconds(series), "s")
-        valid = init[:, None] + (lead.to_pytimedelta() if init.dtype == object else lead.to_numpy())
-        along = {c: v for c, v in series.coords.items() if v.dims == ("location",)}
-        coords: dict[Any, Any] = {
-            **along,
-            "init_time": ("init_time", init, {"standard_name": "forecast_reference_time"}),
-            "horizon": ("horizon", np.arange(1, self.settings.horizon + 1), {"units": "steps"}),
-            "valid_time": (("init_time", "horizon"), valid, {"standard_name": "time"}),
-        }
-        attrs = {
-            "units": series[name].attrs.get("units", "1") if target else self.units,
-            "long_name": f"{name} forecast by {self.name}",
-            **{k: v for k, v in series.attrs.items() if k == "grid_dims"},
-        }
-        if self.quantiles:
-            coords["quantile"] = ("quantile", np.asarray(self.quantiles), {"units": "1"})
-        else:
-            forecast = forecast[:, 0]
-        dims = ("init_time", *["quantile"] * bool(self.quantiles), "horizon", "location")
-        return xr.DataArray(forecast, coords, dims, name=name, attrs=attrs)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``config.json``, ``weights.safetensors`` and ``locations.nc``, all or nothing."""
@@ -292,6 +302,21 @@ class FittedForecaster:
             raise InputError(
                 f"the saved forecaster {str(folder)!r} cannot be read ({error}): train it again"
             ) from error
+
+
+def _check_observed(windows: SeriesWindows, series: xr.Dataset) -> None:
+    """Raise if a window to forecast from has no value at any location."""
+    seen = windows.observed.flatten(1).any(dim=1)  # (T,)
+    before = torch.cat([torch.zeros(1, dtype=torch.int64), seen.cumsum(0)])
+    counts = before[windows.starts + windows.lookback] - before[windows.starts]
+    if (counts == 0).any():
+        start = int(windows.starts[(counts == 0).nonzero()[0, 0]])
+        times = series["time"].values
+        raise InputError(
+            f"all {windows.lookback} steps from {times[start]} to "
+            f"{times[start + windows.lookback - 1]} are missing: there is nothing to forecast "
+            "from. Give data that have values there, or other initial times"
+        )
 
 
 # Exceptions that unreadable, truncated or foreign files raise.

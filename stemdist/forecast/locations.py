@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import xarray as xr
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from stemdist.data.conventions.longitude import same_longitude
 from stemdist.data.series import GRID_DIMS
 from stemdist.forecast.task import ForecastTask
 from stemdist.graph.edges import make_graph
 from stemdist.graph.grid import grid_cells
+from stemdist.graph.positions import location_positions
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -87,15 +90,40 @@ class Locations:
 def place_index(coords: xr.Dataset, series: xr.Dataset) -> np.ndarray | None:
     """Return where each location of ``coords`` is in ``series``, or None if one is absent.
 
-    Ids must match, and so must positions where both have them: the ids of two grids are both
-    plain numbers.
+    Ids must match, and so must positions where both have them. Where ids do not, as those of
+    grids, which are plain numbers and change with the order of rows and columns, locations are
+    found by their positions.
     """
     index = series.indexes["location"].get_indexer(coords.indexes["location"])
-    if (index < 0).any():
-        return None
+    if (index >= 0).all() and _same_places(coords, series.isel(location=index)):
+        return np.asarray(index)
+    numbered = all(each.indexes["location"].dtype.kind in "iu" for each in (coords, series))
+    return _nearest(coords, series) if numbered else None
+
+
+def _same_places(one: xr.Dataset, other: xr.Dataset) -> bool:
     for name in ("lat", "lon", "x", "y"):
-        if name in coords.coords and name in series.coords:
-            there = series[name].values[index]
-            if not np.allclose(coords[name].values, there, atol=1e-4, equal_nan=True):
-                return None
-    return np.asarray(index)
+        if name in one.coords and name in other.coords:
+            here, there = one[name].values, other[name].values
+            unknown = np.isnan(here) & np.isnan(there)
+            close = np.isclose(here, there, atol=1e-4)
+            if name == "lon":
+                close = same_longitude(here, there)
+            if not (close | unknown).all():
+                return False
+    return True
+
+
+def _nearest(coords: xr.Dataset, series: xr.Dataset) -> np.ndarray | None:
+    """Return the locations of ``series`` at the positions of ``coords``, to within 20 m."""
+    wanted, there = location_positions(coords), location_positions(series)
+    if wanted is None or there is None or wanted.kind != there.kind:
+        return None
+    points, places = there.points_km(), wanted.points_km()
+    known = np.flatnonzero(np.isfinite(points).all(axis=1))
+    if not len(known) or not np.isfinite(places).all():
+        return None
+    distance, found = NearestNeighbors(n_neighbors=1).fit(points[known]).kneighbors(places)
+    index = known[found[:, 0]]
+    apart = distance.max() > 0.02 or len(np.unique(index)) < len(index)
+    return None if apart else np.asarray(index)

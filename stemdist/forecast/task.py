@@ -15,7 +15,9 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
+from stemdist.data.checks import check_values
 from stemdist.data.gaps import window_starts
+from stemdist.data.opening import opened_with
 from stemdist.data.scaling import Scaler
 from stemdist.data.series import gap_positions
 from stemdist.data.split import PARTS
@@ -100,6 +102,7 @@ class ForecastTask:
         end = bounds["train"][1]
         names = tuple(map(str, series.data_vars))
         values = load_values(series)  # (T, N, F_series)
+        _look_at(values, series)
         kept = np.isfinite(values[:end, :, : settings.n_targets]).any(axis=(0, 2))
         scaler = Scaler.fit(values[:end], names) if scaler is None else scaler
         if not kept.all():
@@ -185,6 +188,15 @@ class ForecastTask:
         for tensor in (*inputs, *places, *starts):
             digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
         return digest.hexdigest()
+
+
+def _look_at(values: np.ndarray, series: xr.Dataset) -> None:
+    """Warn of suspicious values, and refuse those that cannot be meant."""
+    accepted = opened_with(series).accept
+    times, places = series.indexes["time"], series["location"].values
+    for feature, name in enumerate(map(str, series.data_vars)):
+        part = values[..., feature]
+        check_values(part, name, accept=accepted, times=times, names=places)
 
 
 def _starts(

@@ -5,12 +5,14 @@ Shapes: M windows, N locations, F features, C targets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stemdist.data.origin import origin_of
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import WindowSource
 from stemdist.forecast.base import Forecaster
@@ -48,8 +50,9 @@ class TrainingSet:
         Unit of the first target.
     locations : Locations
         The real locations, with their graph and profiles.
-    source_name : str
-        File or data set the windows come from.
+    origin : mapping
+        Source, opening options, units and time step of the data the windows come from (see
+        :func:`stemdist.data.origin.origin_of`).
     init_times : numpy.ndarray, optional
         (M,) last observed time of each window; synthetic windows have none.
     """
@@ -63,7 +66,7 @@ class TrainingSet:
     variables: tuple[str, ...]
     units: str
     locations: Locations
-    source_name: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
     init_times: np.ndarray | None = None
 
     @classmethod
@@ -81,9 +84,14 @@ class TrainingSet:
             variables=tuple(map(str, task.series.data_vars)),
             units=task.units,
             locations=Locations.of_task(task),
-            source_name=str(task.series.attrs.get("source_name", "")),
+            origin=origin_of(task.series),
             init_times=task.series["time"].values[last],
         )
+
+    @property
+    def source_name(self) -> str:
+        """Name of the file or data set that the windows were made from."""
+        return str(self.origin.get("source_name", ""))
 
     @cached_property
     def location_ids(self) -> np.ndarray | None:
@@ -125,7 +133,7 @@ class TrainingSet:
             locations=self.locations,
             record={
                 "trained_on": self.kind,
-                "source_name": self.source_name,
+                **self.origin,
                 "updates": result.updates,
                 "seconds": result.seconds,
                 "validation_error": best if best == best else None,  # NaN: nothing was validated

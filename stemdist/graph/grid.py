@@ -13,9 +13,11 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from stemdist.data.conventions.longitude import cut_at_widest_gap, same_longitude
 from stemdist.data.series import GRID_DIMS
 from stemdist.errors import InputError
 from stemdist.graph.edges import Edges
+from stemdist.graph.positions import location_positions
 
 if TYPE_CHECKING:
     from stemdist.graph.settings import GraphSettings
@@ -42,7 +44,7 @@ def grid_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:
             f"this one has the grid dimensions {dims}: use method='knn' or 'correlation'"
         )
     row, column = _cells(axes)
-    period = _period(series, axes[1], column)
+    period = _period(series, row, column)
     width = int(column.max()) + 3  # room for a step over either edge, so that no key is shared
     keys = row * width + column + 1
     order = np.argsort(keys)
@@ -90,12 +92,18 @@ def grid_cells(series: xr.Dataset) -> Tensor | None:
 
 
 def _grid_axes(series: xr.Dataset) -> list[npt.NDArray[np.float64]] | None:
-    """Return the coordinates (N,) along both dimensions of the grid, if it is one."""
+    """Return the coordinates (N,) along both dimensions of the grid, if it is one.
+
+    Longitudes are cut where the grid has none, so that a domain over the seam is in one piece.
+    """
     dims = str(series.attrs.get(GRID_DIMS, "")).split()
     found = [np.atleast_1d(series.coords[dim].values) for dim in dims if dim in series.coords]
     if len(found) != 2 or any(axis.dtype.kind not in "fiu" for axis in found):
         return None
     axes = [axis.astype(np.float64) for axis in found]
+    if all(np.isfinite(axis).all() for axis in axes) and "lon" in series.coords:
+        lon = np.atleast_1d(series.coords["lon"].values).astype(np.float64)
+        axes = [_eastward(axis, lon) for axis in axes]
     return axes if all(np.isfinite(axis).all() for axis in axes) else None
 
 
@@ -119,12 +127,46 @@ def _steps_along(axis: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return (steps.round() if regular else rank).astype(np.int64)
 
 
+def _eastward(
+    axis: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return an axis of longitudes cut at their widest gap; another axis as it is."""
+    for degrees in (axis, np.rad2deg(axis)):
+        if len(degrees) == len(lon) and same_longitude(degrees, lon).all():
+            return cut_at_widest_gap(degrees)
+    return axis
+
+
 def _period(
-    series: xr.Dataset, axis: npt.NDArray[np.float64], column: npt.NDArray[np.int64]
+    series: xr.Dataset, row: npt.NDArray[np.int64], column: npt.NDArray[np.int64]
 ) -> int | None:
-    """Return the number of columns if they go once round the earth, else ``None``."""
+    """Return the number of columns if they go once round the earth, else ``None``.
+
+    They do if the last column lies beside the first one on the sphere, as its other neighbour
+    does: so for longitudes on a line and for curvilinear grids (POP, NEMO) alike.
+    """
+    positions = location_positions(series)
     last = int(column.max())
-    if last == 0 or "lon" not in series.coords or not np.allclose(series.coords["lon"], axis):
+    if last < 2 or positions is None or positions.kind != "lat lon":
         return None
-    once_round = (axis.max() - axis.min()) * (last + 1) / last
-    return last + 1 if abs(once_round - 360.0) < 0.01 else None
+    points = positions.points_km()
+    at = {side: _by_row(points, row, column == side) for side in (0, 1, last - 1, last)}
+    seam = _apart(at[last], at[0])
+    beside = [*_apart(at[0], at[1]), *_apart(at[last - 1], at[last])]
+    if not seam or not beside or np.median(beside) == 0.0:
+        return None
+    return last + 1 if np.median(seam) <= 1.5 * np.median(beside) else None
+
+
+def _by_row(
+    points: npt.NDArray[np.float64], row: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_]
+) -> dict[int, npt.NDArray[np.float64]]:
+    return dict(zip(row[chosen].tolist(), points[chosen], strict=True))
+
+
+def _apart(
+    one: dict[int, npt.NDArray[np.float64]], other: dict[int, npt.NDArray[np.float64]]
+) -> list[float]:
+    """Return the distances in km between two columns, at the rows that both have."""
+    apart = [float(np.linalg.norm(one[row] - other[row])) for row in one.keys() & other.keys()]
+    return [distance for distance in apart if np.isfinite(distance)]

@@ -94,6 +94,7 @@ class BasicTsReader(Reader):
         "BasicTS folder: desc.json with data.dat, or meta.json with train/val/test_data.npy"
     )
     accepts: ClassVar[frozenset[str]] = _OPTIONS
+    opens_file: ClassVar[bool] = False
     opens_folder: ClassVar[bool] = True
 
     def matches(self, path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -20,9 +20,6 @@ import xarray as xr
 from stemdist.errors import InputError
 from stemdist.registry import Registry
 
-# At least two letters before the colon, so that a Windows drive is not taken for a protocol; one
-# slash is enough because pathlib folds "https://" into "https:/".
-_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+:/")
 _COLUMN_MEANINGS = ("sensors", "variables")
 
 
@@ -45,6 +42,8 @@ class ReaderOptions:
     columns : {"sensors", "variables"}, optional
         What the columns of a CSV file are: one variable at many sensors (the default) or many
         variables at one place.
+    group : str, optional
+        Group of a NetCDF file or Zarr store that holds the variables, e.g. ``Grid``.
 
     Raises
     ------
@@ -62,6 +61,7 @@ class ReaderOptions:
     chunks: Mapping[str, int] | str | None = None
     feature_names: Sequence[str] = ()
     columns: str | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if self.start is not None:
@@ -108,13 +108,14 @@ class Reader(ABC):
         One line: which files these are.
     accepts : frozenset of str
         Options of :class:`ReaderOptions` the format can use; ``chunks`` works for all.
-    opens_folder : bool
-        Whether the data are a folder rather than one file.
+    opens_file, opens_folder : bool
+        Whether the data are one file, a folder, or may be either.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
     accepts: ClassVar[frozenset[str]] = frozenset()
+    opens_file: ClassVar[bool] = True
     opens_folder: ClassVar[bool] = False
 
     @abstractmethod
@@ -156,7 +157,7 @@ class Reader(ABC):
                 f"(it can use: {usable})"
             )
         path = existing_path(path)
-        if path.is_dir() != self.opens_folder:
+        if not (self.opens_folder if path.is_dir() else self.opens_file):
             found, needed = ("folder", "file") if path.is_dir() else ("file", "folder")
             raise InputError(
                 f"{str(path)!r} is a {found}, but the {self.name} reader opens a {needed} "
@@ -167,7 +168,7 @@ class Reader(ABC):
         except OSError as error:
             reason = error.strerror or str(error)
             raise InputError(f"cannot read {str(path)!r}: {reason}") from error
-        return _chunked(raw, path, options.chunks)
+        return chunked(raw, path, options.chunks)
 
 
 READERS: Registry[type[Reader]] = Registry(
@@ -177,8 +178,9 @@ READERS: Registry[type[Reader]] = Registry(
         "csv": "stemdist.data.readers.tables:CsvReader",
         "grib": "stemdist.data.readers.netcdf:GribReader",
         "largest": "stemdist.data.readers.arrays:LargestReader",
-        "metr_la": "stemdist.data.readers.tables:PandasHdfReader",
+        "metr_la": "stemdist.data.readers.pandas_hdf:PandasHdfReader",
         "netcdf": "stemdist.data.readers.netcdf:NetcdfReader",
+        "parquet": "stemdist.data.readers.tables:ParquetReader",
         "pems_npz": "stemdist.data.readers.arrays:PemsNpzReader",
         "windows_npz": "stemdist.data.readers.windows_npz:WindowsNpzReader",
         "zarr": "stemdist.data.readers.netcdf:ZarrReader",
@@ -263,17 +265,26 @@ def read(
 
 def existing_path(path: str | Path) -> Path:
     """Return ``path`` if something readable is there, else raise :class:`InputError`."""
-    if _URL.match(str(path)):
-        raise InputError(
-            f"{str(path)!r} is an address, not a file: download it first (for a data set of the "
-            "catalogue: stemdist catalogue fetch NAME) and give the file"
-        )
     path = Path(path)
     if not path.exists():
         raise InputError(_missing(path))
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{str(path)!r} is empty (0 bytes): download or write it again")
+    if path.is_file() and path.suffix.lower() != ".npz" and zipfile.is_zipfile(path):
+        raise InputError(_zip_members(path))
     return path
+
+
+def _zip_members(path: Path) -> str:
+    """Say what is in a ZIP archive, as which the Copernicus store sends a request's files."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+    shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    return (
+        f"{str(path)!r} is a ZIP archive, whatever its name says, of {shown or 'nothing'}: unpack "
+        f"it (python -m zipfile -e {path.name} FOLDER) and give a file in it, or the folder if "
+        "its files follow one another in time"
+    )
 
 
 def _missing(path: Path) -> str:
@@ -350,15 +361,20 @@ def own_time_axis_only(path: Path, options: ReaderOptions) -> None:
         raise InputError(f"{str(path)!r} has its own time axis: leave out start and step_minutes")
 
 
-def _chunked(raw: xr.Dataset, path: Path, chunks: Mapping[str, int] | str | None) -> xr.Dataset:
+def chunked(
+    raw: xr.Dataset, source: Path | str, chunks: Mapping[str, int] | str | None
+) -> xr.Dataset:
+    """Return a data set in dask chunks of the given sizes, or as it is for None."""
     if chunks is None:
         return raw
     if not isinstance(chunks, str) and (unknown := [dim for dim in chunks if dim not in raw.dims]):
         known = ", ".join(str(dim) for dim in raw.dims)
         raw.close()
         raise InputError(
-            f"chunks names {', '.join(unknown)}, but the dimensions of {str(path)!r} are: {known}"
+            f"chunks names {', '.join(unknown)}, but the dimensions of {str(source)!r} are: {known}"
         )
     # Without a token dask would hash, and so read, every value.
-    token = f"{path.resolve()}:{path.stat().st_mtime_ns}"
+    token = str(source)
+    if isinstance(source, Path):
+        token = f"{source.resolve()}:{source.stat().st_mtime_ns}"
     return raw.chunk(chunks, token=token)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import netCDF4
+import numpy as np
 import xarray as xr
 from scipy.io import netcdf_file
 
+from stemdist.data.conventions.times import decoded_times
 from stemdist.data.readers.base import Reader, ReaderOptions, first_bytes
 from stemdist.dependencies import require
 from stemdist.errors import InputError
+
+log = logging.getLogger(__name__)
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _CLASSIC_MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
@@ -26,12 +33,15 @@ class NetcdfReader(Reader):
     """NetCDF-3 and NetCDF-4 through ``netCDF4``; packed integers and calendars are decoded."""
 
     name: ClassVar[str] = "netcdf"
-    description: ClassVar[str] = "NetCDF file (.nc)"
+    description: ClassVar[str] = "NetCDF file (.nc), or a folder of them that make one series"
+    accepts: ClassVar[frozenset[str]] = frozenset({"group"})
+    opens_file: ClassVar[bool] = True
+    opens_folder: ClassVar[bool] = True
 
     def matches(self, path: Path) -> bool:
         """Recognise the suffix, or the first bytes where the suffix is not pandas' own."""
         if path.is_dir():
-            return False
+            return bool(_netcdf_files(path)) and not ZarrReader().matches(path)
         suffix, head = path.suffix.lower(), first_bytes(path)
         return (
             suffix in _NETCDF_SUFFIXES
@@ -40,22 +50,19 @@ class NetcdfReader(Reader):
         )
 
     def _open(self, path: Path, options: ReaderOptions) -> xr.Dataset:
-        head = first_bytes(path)
-        if head[:4] not in _CLASSIC_MAGIC and head != HDF5_MAGIC:
-            raise InputError(
-                f"{str(path)!r} is not a NetCDF file (it begins with {head!r}): give a NetCDF "
-                "file, or say what it is with --reader"
-            )
-        if head[:4] in _CLASSIC_MAGIC[:2]:
-            _check_classic_is_whole(path)
-        return _open_with_xarray(path, engine="netcdf4")
+        if path.is_dir():
+            return open_files(_netcdf_files(path), options)
+        _check_netcdf(path)
+        return _open_with_xarray(path, engine="netcdf4", group=options.group)
 
 
 class ZarrReader(Reader):
     """Zarr groups, format 2 and 3, dask-backed with the chunks of the store."""
 
     name: ClassVar[str] = "zarr"
-    description: ClassVar[str] = "Zarr store (folder)"
+    description: ClassVar[str] = "Zarr store (folder or address)"
+    accepts: ClassVar[frozenset[str]] = frozenset({"group"})
+    opens_file: ClassVar[bool] = False
     opens_folder: ClassVar[bool] = True
 
     def matches(self, path: Path) -> bool:
@@ -70,8 +77,8 @@ class ZarrReader(Reader):
             )
         # Other chunks than the store's are cut from the store, not from dask arrays over it.
         chunks: dict[str, int] | None = {} if options.chunks is None else None
-        return _open_with_xarray(
-            path, engine="zarr", chunks=chunks, consolidated=_is_consolidated(path)
+        return open_zarr(
+            path, chunks=chunks, consolidated=_is_consolidated(path), group=options.group
         )
 
 
@@ -99,7 +106,83 @@ class GribReader(Reader):
             ) from error
 
 
-def _open_with_xarray(path: Path, **how: Any) -> xr.Dataset:
+def open_zarr(store: Path | str, **how: Any) -> xr.Dataset:
+    """Open a Zarr store, a folder or an address, lazily.
+
+    The fill value 0 of an array of format 2 means what it says, values that were not written;
+    xarray would take every zero for missing.
+    """
+    raw = _open_with_xarray(store, engine="zarr", **how)
+    zero = [n for n, a in raw.variables.items() if _filled_with_zero(a.encoding)]
+    if not zero:
+        return raw
+    stored = _open_with_xarray(store, engine="zarr", mask_and_scale=False, **how)[zero]
+    for name in zero:
+        stored[name].attrs.pop("_FillValue", None)
+    plain = xr.decode_cf(stored, decode_times=False, decode_coords=False, decode_timedelta=False)
+    log.warning(
+        "the fill value of %s is 0: zeros are taken as values; if they mean 'missing', pass "
+        "--null-value 0",
+        ", ".join(map(repr, zero)),
+    )
+    return raw.assign({name: plain[name] for name in zero})
+
+
+def _filled_with_zero(encoding: Mapping[Any, Any]) -> bool:
+    return "_FillValue" in encoding and not np.any(encoding["_FillValue"])
+
+
+def open_files(paths: Sequence[Path], options: ReaderOptions) -> xr.Dataset:
+    """Open several NetCDF files that follow one another as one data set, with dask.
+
+    Raises
+    ------
+    InputError
+        If they do not make one data set.
+    """
+    for path in paths:
+        _check_netcdf(path)
+    first = str(paths[0])
+    try:
+        raw = xr.open_mfdataset(
+            [str(path) for path in paths],
+            engine="netcdf4",
+            group=options.group,
+            preprocess=decoded_times,
+            decode_times=False,
+            decode_timedelta=False,
+            combine="by_coords",
+            data_vars="minimal",
+            coords="minimal",
+            compat="override",
+            join="exact",
+            combine_attrs="override",
+        )
+    except (ValueError, KeyError, OSError) as error:
+        raise InputError(
+            f"{len(paths)} files (the first is {first!r}) do not make one series ({error}): give "
+            "files of the same variables and places that follow one another in time"
+        ) from error
+    log.info("%d files are joined, from %s to %s", len(paths), paths[0].name, paths[-1].name)
+    return raw
+
+
+def _netcdf_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _NETCDF_SUFFIXES)
+
+
+def _check_netcdf(path: Path) -> None:
+    head = first_bytes(path)
+    if head[:4] not in _CLASSIC_MAGIC and head != HDF5_MAGIC:
+        raise InputError(
+            f"{str(path)!r} is not a NetCDF file (it begins with {head!r}): give a NetCDF "
+            "file, or say what it is with --reader"
+        )
+    if head[:4] in _CLASSIC_MAGIC[:2]:
+        _check_classic_is_whole(path)
+
+
+def _open_with_xarray(path: Path | str, **how: Any) -> xr.Dataset:
     """Open with CF decoding, turning every failure into one message."""
     with warnings.catch_warnings():
         # Dates outside 1678-2262 become cftime objects, as intended; xarray warns about it.
@@ -108,7 +191,9 @@ def _open_with_xarray(path: Path, **how: Any) -> xr.Dataset:
         warnings.filterwarnings("ignore", ".*multiple fill values", xr.SerializationWarning)
         try:
             # Units such as "days" on a variable (frost days) are values, not time differences.
-            raw = xr.open_dataset(path, decode_timedelta=False, **how)
+            raw = decoded_times(
+                xr.open_dataset(path, decode_times=False, decode_timedelta=False, **how)
+            )
         except OSError as error:
             raise InputError(
                 f"{str(path)!r} is damaged or cut short ({error}): download or write it again"
@@ -122,10 +207,31 @@ def _open_with_xarray(path: Path, **how: Any) -> xr.Dataset:
             raise InputError(f"cannot open {str(path)!r}: {error}") from error
     if not raw.data_vars:
         raw.close()
-        raise InputError(
-            f"{str(path)!r} has no data variable at its top level: give a file with at least one"
-        )
+        raise InputError(f"{str(path)!r} has no data variable {_where_they_are(path, how)}")
     return raw
+
+
+def _where_they_are(path: Path | str, how: Mapping[str, Any]) -> str:
+    """Name the groups that have variables."""
+    inside = f"in its group {how['group']!r}" if how.get("group") else "at its top level"
+    found: list[str] = []
+    if how["engine"] == "netcdf4":
+        with netCDF4.Dataset(path) as root:
+            found = _groups_with_variables(root)
+    if not found:
+        return f"{inside}: give a file with at least one"
+    names = ", ".join(found)
+    return f"{inside}, but in its groups {names}: choose one, e.g. --group {found[0].split()[0]}"
+
+
+def _groups_with_variables(root: netCDF4.Dataset) -> list[str]:
+    found = []
+    for group in root.groups.values():
+        names = [name for name, array in group.variables.items() if array.ndim > 1]
+        if names:
+            found.append(f"{group.path.strip('/')} ({', '.join(names)})")
+        found += _groups_with_variables(group)
+    return found
 
 
 def _check_classic_is_whole(path: Path) -> None:

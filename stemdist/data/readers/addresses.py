@@ -1,0 +1,70 @@
+"""Data at an address: Zarr stores are read in place, files are downloaded once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import xarray as xr
+
+from stemdist.data.fetch import cache_folder
+from stemdist.data.readers.base import ReaderOptions, chunked, read
+from stemdist.data.readers.netcdf import open_zarr
+from stemdist.dependencies import require
+from stemdist.errors import InputError
+
+# At least two letters before the colon, so that a Windows drive is not taken for a protocol.
+_ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+://")
+
+
+def is_address(text: str) -> bool:
+    """Say whether a source is an address such as ``s3://bucket/data.zarr``.
+
+    Examples
+    --------
+    >>> is_address("s3://bucket/data.zarr"), is_address("C:/data.nc")
+    (True, False)
+    """
+    return _ADDRESS.match(text) is not None
+
+
+def open_address(address: str, reader: str | None, options: ReaderOptions) -> xr.Dataset:
+    """Open what is at an address, through ``fsspec``.
+
+    A Zarr store is opened where it is, lazily. A file is downloaded to the cache and opened there.
+
+    Parameters
+    ----------
+    address : str
+        With any protocol that ``fsspec`` knows.
+    reader : str, optional
+        Name of the format; recognised when left out.
+    options : ReaderOptions
+        Metadata that the source lacks.
+
+    Raises
+    ------
+    InputError
+        If nothing can be read there.
+    MissingDependencyError
+        If the protocol needs a library that is not installed.
+    """
+    fsspec = require("fsspec", "zarr", f"opening {address!r}")
+    try:
+        if reader == "zarr" or address.rstrip("/").endswith(".zarr"):
+            require("zarr", "zarr", f"opening {address!r}")
+            chunks: dict[str, int] | None = {} if options.chunks is None else None
+            raw = open_zarr(address, chunks=chunks, group=options.group)
+            return chunked(raw, address, options.chunks)
+        folder = cache_folder() / "addresses"
+        local = fsspec.open_local(
+            f"filecache::{address}", filecache={"cache_storage": str(folder), "same_names": True}
+        )
+    except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"cannot read {address!r} ({error}): check the address and the connection, or download "
+            "it and give the file"
+        ) from error
+    return read(Path(local), reader, options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-CalendarFeature = Literal["time_of_day", "day_of_week", "day_of_year"]
+CalendarFeature = Literal["auto", "none", "time_of_day", "day_of_week", "day_of_year"]
 CsvColumns = Literal["sensors", "variables"]
 Acceptable = Literal["extremes", "units", "step"]
 ReaderName = (

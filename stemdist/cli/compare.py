@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from stemdist.cli.arguments import usual_options
+from stemdist.cli.baselines import print_winner
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import default_output, output_results, write_report, write_tables
@@ -80,6 +81,7 @@ def compare(
     )
     written = write_tables(comparison, folder)
     print(forecaster_table(comparison, metric))
+    print_winner(comparison, metric)
     print()
     written += write_report(
         lambda path: report_evaluation(path, comparison, task=whole, column=metric), folder

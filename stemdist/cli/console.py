@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -89,6 +90,17 @@ def print_fields(title: str, fields: Sequence[tuple[str, str]]) -> None:
     print(title)
     for name, value in fields:
         print(f"  {name:{width}}  {value}")
+
+
+def quoted(path: object) -> str:
+    """Return a name as a shell takes it.
+
+    Examples
+    --------
+    >>> quoted("a b.nc"), quoted("a.nc"), quoted("era5-*.nc")
+    ("'a b.nc'", 'a.nc', "'era5-*.nc'")
+    """
+    return shlex.quote(str(path))
 
 
 def print_next(commands: Sequence[str]) -> None:

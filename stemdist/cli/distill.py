@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemdist.cli.arguments import chosen_options, usual_options
+from stemdist.cli.baselines import print_baselines
 from stemdist.cli.console import (
     Console,
     bytes_text,
     duration_text,
     print_fields,
     print_next,
+    quoted,
     share_text,
 )
 from stemdist.cli.option_types import Given
@@ -96,8 +98,9 @@ def distill(
     work = work_folder(target)
     if work.exists():
         console.note(f"continuing with the state in {str(work)!r}")
+    real = ForecastTask.from_series(series, forecast)
     distilled = distill_task(
-        ForecastTask.from_series(series, forecast),
+        real,
         settings,
         work=work,
         experts=expert_folder(),
@@ -107,8 +110,9 @@ def distill(
     distilled.save(target)
     remove_work(target)
     print_fields(f"distilled {data}", _summary(distilled, target))
-    given_data = _quoted(data) + (f" --recipe {opening.recipe}" if opening.recipe else "")
-    made = _quoted(target)
+    reached = min(float(row["validation"]) ** 0.5 for row in distilled.record["history"])
+    print_baselines(real, reached, "what forecasters trained on the set reached")
+    given_data, made = quoted(data), quoted(target)
     model = default_output(str(target), "-mlp")
     print_next(
         [
@@ -116,11 +120,6 @@ def distill(
             f"stemdist evaluate {made} --data {given_data} --forecasters linear,mlp --seeds 3",
         ]
     )
-
-
-def _quoted(path: str | Path) -> str:
-    text = str(path)
-    return f"'{text}'" if " " in text else text
 
 
 def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:

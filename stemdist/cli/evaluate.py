@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from stemdist.cli.arguments import usual_options
+from stemdist.cli.baselines import print_winner
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import (
@@ -120,6 +121,7 @@ def evaluate(
     )
     written = write_tables(evaluation, folder)
     print(text_table(evaluation, metric))
+    print_winner(evaluation, metric)
     print()
     written += write_report(
         lambda path: report_evaluation(

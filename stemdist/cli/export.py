@@ -10,7 +10,7 @@ from stemdist.cli.console import Console, print_fields, print_next
 from stemdist.cli.outputs import default_output, output_results
 from stemdist.cli.sources import task_of
 from stemdist.data import OpenOptions
-from stemdist.data.series import step_seconds
+from stemdist.data.time_axis import step_seconds
 from stemdist.forecast import TaskOptions
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from stemdist.cli.console import (
     duration_text,
     print_fields,
     print_next,
+    quoted,
     share_text,
 )
 from stemdist.cli.parser import option_text
@@ -22,16 +23,13 @@ from stemdist.cli.sources import is_distilled, raw_of, series_and_settings
 from stemdist.data import OpenOptions
 from stemdist.data.checks import ValueSummary
 from stemdist.data.dimensions import find_dimensions
-from stemdist.data.series import (
-    GRID_DIMS,
-    gap_positions,
-    step_seconds,
-    time_varying_variables,
-)
+from stemdist.data.series import GRID_DIMS, time_varying_variables
+from stemdist.data.time_axis import calendar_months, gap_positions, step_seconds
 from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions, TaskSettings
 
 SCAN_BLOCK_VALUES = 4_000_000
+BYTES_A_VALUE = 40  # of a series, while it is distilled: 24 to 50 were measured
 SHOWN_GAPS = 3
 
 
@@ -84,8 +82,8 @@ def info(
     if found:
         print_fields("values", [(name, _values_text(values)) for name, values in found.items()])
         _print_findings(found, series)
-    n_windows = _count_windows(series, settings)
-    _print_training(series, settings, n_windows)
+    n_windows, windows_text = _windows(series, settings)
+    _print_training(series, settings, n_windows, windows_text)
     if n_windows and (not found or found[target].varied):
         print_next([_suggestion(data, opening, target, len(names))])
 
@@ -121,11 +119,18 @@ def _print_time(series: xr.Dataset) -> None:
             ("steps", str(len(index))),
             ("from", str(index[0])),
             ("to", str(index[-1])),
-            ("step", duration_text(step_seconds(series))),
+            ("step", _step_text(series)),
             ("calendar", str(series["time"].dt.calendar)),
             ("gaps", f"{len(gaps)}: {where}{more}" if len(gaps) else "none"),
         ],
     )
+
+
+def _step_text(series: xr.Dataset) -> str:
+    months = calendar_months(series)
+    if months is None:
+        return duration_text(step_seconds(series))
+    return f"{months} calendar month" + "s" * (months > 1)
 
 
 def _print_locations(series: xr.Dataset) -> None:
@@ -197,16 +202,21 @@ def _blocks(series: xr.Dataset, size: int) -> Iterator[tuple[str, int, xr.DataAr
             yield str(name), begin, series[name].isel(time=slice(begin, begin + size))
 
 
-def _count_windows(series: xr.Dataset, settings: TaskSettings) -> int:
-    """Return the number of training windows."""
-    from stemdist.data.gaps import gapless_starts
+def _windows(series: xr.Dataset, settings: TaskSettings) -> tuple[int, str]:
+    """Return the number of training windows, and a sentence on why some part has none."""
+    from stemdist.forecast.task import part_starts
 
-    bounds = settings.split.boundaries(series.sizes["time"])
-    steps = settings.lookback + settings.horizon
-    return len(gapless_starts(*bounds["train"], steps, gap_positions(series)))
+    try:
+        starts = part_starts(series, settings)
+    except InputError as problem:
+        return 0, str(problem)
+    steps = f"windows of {settings.lookback} + {settings.horizon} steps"
+    return len(starts["train"]), ", ".join(f"{p} {len(s)}" for p, s in starts.items()) + f" {steps}"
 
 
-def _print_training(series: xr.Dataset, settings: TaskSettings, n_windows: int) -> None:
+def _print_training(
+    series: xr.Dataset, settings: TaskSettings, n_windows: int, windows_text: str
+) -> None:
     """Print what training would read."""
     n_steps, n_locations = series.sizes["time"], series.sizes["location"]
     n_features = len(series.data_vars) + int(settings.neighbour_context)
@@ -215,44 +225,57 @@ def _print_training(series: xr.Dataset, settings: TaskSettings, n_windows: int) 
     copied = 4 * n_windows * n_locations * span
     bounds = settings.split.boundaries(n_steps)
     parts = ", ".join(f"{name} {end - begin}" for name, (begin, end) in bounds.items())
-    counted = f"{n_windows} of {settings.lookback} + {settings.horizon} steps"
-    if not n_windows:
-        counted = (
-            f"none fits: lookback {settings.lookback} + horizon {settings.horizon} steps. Use a "
-            "shorter --lookback or --horizon, or another --split"
-        )
     print_fields(
         "training",
         [
             ("split", f"{parts} steps"),
-            ("windows", counted),
+            ("windows", windows_text),
             ("memory", f"{bytes_text(kept)} series; windows copied out: {bytes_text(copied)}"),
+            (
+                "to distil",
+                f"about {bytes_text(BYTES_A_VALUE * n_steps * n_locations * n_features)}",
+            ),
             ("graph", _graph_text(series, settings)),
+            ("calendar", _calendar_text(series, settings)),
         ],
     )
 
 
+def _calendar_text(series: xr.Dataset, settings: TaskSettings) -> str:
+    from stemdist.data.calendar import AUTO
+    from stemdist.forecast.calendar_choice import calendar_candidates
+
+    _, end = settings.split.boundaries(series.sizes["time"])["train"]
+    names = ", ".join(calendar_candidates(series, settings, end).calendar) or "none"
+    return f"those that help of: {names}" if settings.calendar == AUTO else names
+
+
 def _graph_text(series: xr.Dataset, settings: TaskSettings) -> str:
-    from stemdist.graph.build import chosen_method
+    from stemdist.graph.build import chosen_method, usable_locations
 
     method = chosen_method(series, settings.graph)
     file = f", from {settings.graph.file}" if settings.graph.file else ""
+    lost = int((~usable_locations(series, method)).sum())
+    file += f"; {lost} locations have no position and are left out" if lost else ""
     count = f", {settings.graph.neighbours} neighbours" if method in ("knn", "correlation") else ""
     return f"{method}{count}{file}"
 
 
 def _suggestion(data: str, opening: OpenOptions, target: str, n_usable: int) -> str:
-    words = ["stemdist", "distill", data if " " not in data else f"'{data}'"]
+    words = ["stemdist", "distill", quoted(data)]
     if opening.recipe:
         words += ["--recipe", opening.recipe]
     elif n_usable > 1 or opening.variables:
         words += ["--variable", ",".join(opening.variables or [target])]
-    for name in ("reader", "start", "time_name", "null_value", "step_minutes"):
+    for name in ("reader", "group", "columns", "start", "time_name", "null_value", "step_minutes"):
         value = getattr(opening, name)
         if value is not None:
             words += [option_text(name), f"{value:g}" if isinstance(value, float) else value]
+    for name in ("feature_names", "static", "accept"):
+        if getattr(opening, name):
+            words += [option_text(name), ",".join(getattr(opening, name))]
     if opening.select:
-        words += ["--select", ",".join(f"{k}={v}" for k, v in opening.select.items())]
+        words += ["--select", quoted(",".join(f"{k}={v}" for k, v in opening.select.items()))]
     if opening.repair:
         words.append("--repair")
     return " ".join([*words, "--time-ratio", "0.1", "--space-ratio", "0.1"])

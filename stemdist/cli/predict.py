@@ -27,6 +27,7 @@ def predict(
     init_times: InitTimes = "last",
     stride: int = 1,
     device: str = "cpu",
+    verify: bool = False,
     opening: OpenOptions,
     console: Console,
     given: Given,
@@ -49,6 +50,8 @@ def predict(
         Use every n-th of these times, counted back from the last.
     device : str
         Where to compute: cpu, cuda, cuda:0.
+    verify : bool
+        Also print the errors on the test part of the data, beside those of baselines.
 
     Examples
     --------
@@ -70,6 +73,11 @@ def predict(
     dataset = as_dataset(forecast)
     with atomic_path(target) as part:
         dataset.to_netcdf(part, engine="netcdf4")
+    if verify:
+        from stemdist.evaluate import evaluate_trained
+
+        print(evaluate_trained({forecaster: fitted}, series, device=device).text())
+        print()
     console.note(f"forecast by {fitted.name}, trained on {fitted.record.get('trained_on')} data")
     print_fields(f"forecast {data}", [("written", str(target)), *_summary(dataset)])
 

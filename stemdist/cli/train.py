@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemdist.cli.arguments import usual_options
-from stemdist.cli.console import Console, duration_text, print_fields, print_next
+from stemdist.cli.baselines import print_baselines
+from stemdist.cli.console import Console, duration_text, print_fields, print_next, quoted
 from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import default_output, output_folder, remove_work, work_folder
 from stemdist.cli.sources import is_distilled, matching_task, refuse, task_of
@@ -17,7 +18,7 @@ from stemdist.forecast import TaskOptions, TrainingSettings
 from stemdist.types import ForecasterName
 
 if TYPE_CHECKING:
-    from stemdist.forecast import FittedForecaster
+    from stemdist.forecast import FittedForecaster, ForecastTask
 
 
 @usual_options(
@@ -84,10 +85,10 @@ def train(
     }
     if work_folder(target).exists():
         console.note(f"continuing with the state in {str(work_folder(target))!r}")
+    real: ForecastTask | None = None
     if is_distilled(training_set):
         refuse(given, TaskOptions, "a distilled set fixes what is forecast from what")
         distilled = DistilledSet.load(training_set)
-        real = None
         if data is None:
             refuse(given, OpenOptions, "a distilled set needs no opening")
         else:
@@ -99,15 +100,24 @@ def train(
                 "--data is for training on a distilled set: a data file in full has its "
                 "own validation part (see --split)"
             )
-        fitted = fit_forecaster(
-            task_of(training_set, opening, task), forecaster, training, **common
-        )
+        real = task_of(training_set, opening, task)
+        fitted = fit_forecaster(real, forecaster, training, **common)
     fitted.save(target)
     remove_work(target)
     print_fields(f"trained {forecaster} on {training_set}", _summary(fitted, target))
+    if real is not None and not fitted.quantiles:
+        _print_baselines(real, fitted)
     own = None if is_distilled(training_set) else training_set
     real_data = own or data or fitted.record.get("source_name") or "DATA"
-    print_next([f"stemdist predict {target} {real_data} -o forecast.nc"])
+    print_next([f"stemdist predict {quoted(target)} {quoted(real_data)} -o forecast.nc"])
+
+
+def _print_baselines(task: ForecastTask, fitted: FittedForecaster) -> None:
+    error = fitted.record.get("validation_error")
+    reached = None
+    if error is not None and fitted.settings.n_targets == 1:
+        reached = float(error) ** 0.5 * fitted.scaler.scale[0]
+    print_baselines(task, reached, f"{fitted.name} as trained", "rmse")
 
 
 def _summary(fitted: FittedForecaster, target: Path) -> list[tuple[str, str]]:

@@ -46,14 +46,50 @@ _PHASES: dict[str, Callable[[xr.DataArray], np.ndarray]] = {
 
 CALENDAR_FEATURES = tuple(_PHASES)
 
+AUTO = ("auto",)
+"""Calendar of settings that leave the choice to the series."""
+
+_DAY_SECONDS = 86_400.0
+
+
+def fitting_calendar(
+    step_seconds: float, train_seconds: float, calendar: str = "standard"
+) -> tuple[str, ...]:
+    """Return the calendar features that a training part is long enough to teach.
+
+    The time of day where the step is under a day and training covers a week, the day of the
+    week from four weeks and steps of at most a day, and the day of the year from two years.
+
+    Examples
+    --------
+    >>> fitting_calendar(3600.0, 30 * 86400.0)
+    ('time_of_day', 'day_of_week')
+    """
+    found = []
+    if step_seconds < _DAY_SECONDS and train_seconds >= 7 * _DAY_SECONDS:
+        found.append("time_of_day")
+    weeks = calendar not in _DAYS_PER_YEAR and step_seconds <= _DAY_SECONDS
+    if weeks and train_seconds >= 28 * _DAY_SECONDS:
+        found.append("day_of_week")
+    if step_seconds <= 92 * _DAY_SECONDS and train_seconds >= 2 * 365 * _DAY_SECONDS:
+        found.append("day_of_year")
+    return tuple(found)
+
 
 def check_calendar(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the name or names of calendar features as a tuple, or raise for an unknown one."""
-    names = [names] if isinstance(names, str) else names
+    """Return the name or names of calendar features as a tuple, or raise for an unknown one.
+
+    ``auto`` and ``none`` stand alone; none is the empty tuple.
+    """
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if names == AUTO:
+        return names
+    if names == ("none",):
+        return ()
     for name in names:
         if name not in _PHASES:
-            raise unknown_name("calendar feature", name, _PHASES)
-    return tuple(names)
+            raise unknown_name("calendar feature", name, [*_PHASES, "auto", "none"])
+    return names
 
 
 def calendar_names(names: Sequence[str], harmonics: int = 1) -> tuple[str, ...]:

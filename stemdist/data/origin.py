@@ -12,7 +12,7 @@ import xarray as xr
 
 from stemdist.data.conventions.units import same_unit
 from stemdist.data.opening import OPENING, OpenOptions, opened_with
-from stemdist.data.series import calendar_months, step_seconds
+from stemdist.data.time_axis import calendar_months, step_seconds
 from stemdist.errors import InputError
 
 ORIGIN = ("source_name", "opening", "units_of_variables", "step")

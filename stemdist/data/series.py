@@ -16,7 +16,6 @@ import pandas as pd
 import xarray as xr
 
 from stemdist.data.conventions.longitude import repeated_meridian
-from stemdist.data.conventions.times import month_numbers, months_between
 from stemdist.data.conventions.understood import understood
 from stemdist.data.conventions.valid_range import without_invalid
 from stemdist.data.dimensions import (
@@ -26,12 +25,12 @@ from stemdist.data.dimensions import (
     position_values,
     with_positions,
 )
+from stemdist.data.time_axis import with_ordered_times
 from stemdist.errors import InputError, check_distinct, unknown_name
 
 log = logging.getLogger(__name__)
 
 GRID_DIMS = "grid_dims"
-MOST_REPEATED = 0.05
 _BOUNDS = ("bounds", "climatology")
 _BOUNDS_NAME = re.compile(r"_(bnds|bounds|bound|vertices)$", re.IGNORECASE)
 
@@ -99,7 +98,7 @@ def canonical_series(
         if name not in raw.variables:
             raise unknown_name("static feature", name, map(str, raw.variables))
     series = _stack(kept.squeeze(dimensions.length_one, drop=True), dimensions)
-    series = _repair_time(series, repair)
+    series = with_ordered_times(series, repair)
     for name in names:
         series[name] = _as_float(series[name], null_value).transpose("time", "location")
         series[name].attrs.update({k: v for k, v in series.attrs.items() if k == GRID_DIMS})
@@ -197,46 +196,6 @@ def _source_order(places: np.ndarray, full: bool) -> np.ndarray:
         return np.asarray(pd.unique(places))
     ordered = np.unique(places)
     return ordered[::-1] if np.sign(np.diff(places)).sum() < 0 else ordered
-
-
-def time_seconds(series: xr.Dataset | xr.DataArray) -> np.ndarray:
-    """Return the times in seconds since the first, float64 (T,), for any calendar."""
-    index = series.indexes["time"]
-    elapsed = index - index[0]
-    return np.asarray(pd.TimedeltaIndex(elapsed).total_seconds(), dtype=np.float64)
-
-
-def step_seconds(series: xr.Dataset | xr.DataArray) -> float:
-    """Return the usual time step in seconds: the median difference, robust to clock jitter."""
-    if series.sizes["time"] < 2:
-        raise InputError("the series has one time step: its time step cannot be known")
-    return float(np.quantile(np.diff(time_seconds(series)), 0.5, method="lower"))
-
-
-def calendar_months(series: xr.Dataset | xr.DataArray) -> int | None:
-    """Return the months of a step where the series steps by the calendar, else None.
-
-    Examples
-    --------
-    >>> axis = pd.date_range("2000-01-31", periods=24, freq="ME")
-    >>> calendar_months(xr.Dataset(coords={"time": axis}))
-    1
-    """
-    return months_between(series["time"])
-
-
-def gap_positions(series: xr.Dataset | xr.DataArray) -> np.ndarray:
-    """Return each i where the step from time i to i+1 is not the usual one, int64.
-
-    Steps of months and years are counted by the calendar; elsewhere deviations of up to 10 %
-    count as usual, as clocks jitter.
-    """
-    months = calendar_months(series)
-    if months is not None:
-        return np.flatnonzero(np.diff(month_numbers(series["time"])) != months)
-    steps = np.diff(time_seconds(series))
-    usual = step_seconds(series)
-    return np.flatnonzero(np.abs(steps - usual) > 0.1 * usual)
 
 
 def _select(raw: xr.Dataset, select: dict[str, Any]) -> xr.Dataset:
@@ -397,51 +356,3 @@ def _as_float(array: xr.DataArray, null_value: float | None) -> xr.DataArray:
             values = values.where(values != np.float32(null))
     values.attrs = attrs
     return values
-
-
-def _repair_time(series: xr.Dataset, repair: bool) -> xr.Dataset:
-    index = series.indexes.get("time")
-    if index is None or len(index) < 2:
-        count = 0 if index is None else len(index)
-        raise InputError(
-            f"the time axis has {count} step(s): forecasting needs at least lookback + horizon"
-        )
-    if index.hasnans:
-        raise InputError(f"{int(index.isna().sum())} times are missing (NaT) in the time axis")
-    unsorted = not index.is_monotonic_increasing
-    repeated = int(index.duplicated().sum())
-    if not (unsorted or repeated):
-        return series
-    if repeated > max(MOST_REPEATED * len(index), 10):
-        raise InputError(
-            f"{repeated} of {len(index)} times are repeated (first at "
-            f"{index[index.duplicated()][0]}): this is no series with a few double rows, and "
-            "--repair would drop most of it. If several places share the times, they need a "
-            "column or dimension of their own: save the table as time, place, value (see "
-            "docs/data.md)"
-        )
-    if not repair:
-        fault = f"{repeated} repeated" if repeated else "unsorted"
-        first = index[index.duplicated()][0] if repeated else index[np.diff(index).argmin() + 1]
-        raise InputError(
-            f"the time axis has {fault} times (first at {first}). Pass --repair to sort the times "
-            f"and keep the first of each duplicate{_summer_time(index)}"
-        )
-    if repeated:
-        log.warning("%d rows of repeated times are dropped", repeated)
-    series = series.isel(time=np.flatnonzero(~index.duplicated()))
-    return series.sortby("time")
-
-
-def _summer_time(index: pd.Index) -> str:
-    """Say so where the repeated times look like the end of summer time in a local time."""
-    if not isinstance(index, pd.DatetimeIndex) or not index.has_duplicates:
-        return ""
-    repeated = pd.DatetimeIndex(index[index.duplicated()])
-    autumn = repeated.month.isin([4, 9, 10, 11]) & (repeated.dayofweek == 6) & (repeated.hour < 4)
-    if not autumn.all():
-        return ""
-    return (
-        ". They look like the end of summer time in a local time: times with their offset, such "
-        "as 2023-10-29T02:00:00+02:00, keep both hours"
-    )

@@ -24,6 +24,7 @@ from stemdist.data.origin import ORIGIN, check_origin
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import TensorWindows
 from stemdist.distill.clusters import Clusters
+from stemdist.distill.integrity import DIGEST, check_distilled, digest_of
 from stemdist.distill.ratios import features_of_clusters
 from stemdist.errors import InputError
 from stemdist.files import atomic_path
@@ -183,11 +184,14 @@ class DistilledSet:
         dataset = dataset.assign_coords(
             input_feature=list(self.feature_names),
             feature=list(self.feature_names[: x.shape[-1]]),
+            calendar_feature=list(self.settings.calendar_names),
+            static_feature=list(self.settings.static),
             lookback=np.arange(1 - self.settings.lookback, 1),
             horizon=np.arange(1, self.settings.horizon + 1),
             **self._cluster_positions(),
         )
         return dataset.assign_attrs(
+            {DIGEST: digest_of(dataset)},
             Conventions="CF-1.11",
             stemdist_format=FORMAT,
             y_kind=self.y_kind,
@@ -276,6 +280,8 @@ class DistilledSet:
             )
         try:
             return cls.from_xarray(dataset)
+        except InputError as error:
+            raise InputError(f"{str(path)!r} cannot be used: {error}") from error
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(
                 f"the distilled file {str(path)!r} is damaged ({error}): make it again"
@@ -283,7 +289,15 @@ class DistilledSet:
 
     @classmethod
     def from_xarray(cls, dataset: xr.Dataset) -> DistilledSet:
-        """Rebuild from the dataset made by :meth:`to_xarray`."""
+        """Rebuild from the dataset made by :meth:`to_xarray`.
+
+        Raises
+        ------
+        InputError
+            If its numbers were changed, or cannot be meant (see
+            :func:`~stemdist.distill.integrity.check_distilled`).
+        """
+        check_distilled(dataset)
 
         def tensor(name: str, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(dataset[name].values)).to(dtype)

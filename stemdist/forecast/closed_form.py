@@ -108,6 +108,43 @@ class Moments:
             solution = torch.linalg.lstsq(system, right, driver="gelsd").solution[..., 0].T
         return solution[:-1].T.contiguous(), solution[-1].contiguous()
 
+    def only(self, inputs: Tensor) -> Moments:
+        """Return the moments of some of the inputs; the constant, number P, comes last.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            (K + 1,) numbers from 0 to P.
+        """
+        kept = Moments(n_inputs=len(inputs) - 1, lookback=1, horizon=self.horizon)
+        kept._whole = self._whole[inputs][:, inputs]
+        if self._partial is not None:
+            kept._partial = self._partial[:, inputs][:, :, inputs]
+        kept._cross, kept._targets = self._cross[inputs], self._targets
+        return kept
+
+    def squared_error(self, weight: Tensor, bias: Tensor) -> float:
+        """Return the mean squared error of ``y = W x + b`` over the observed values added.
+
+        Parameters
+        ----------
+        weight, bias : Tensor
+            (L_out, P) and (L_out,), as :meth:`solve` returns them.
+
+        Examples
+        --------
+        >>> moments = Moments(n_inputs=1, lookback=1, horizon=1)
+        >>> moments.add(torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [8.0]]),
+        ...             torch.ones(2, 1), torch.ones(2))
+        >>> round(moments.squared_error(torch.tensor([[2.0]]), torch.tensor([1.0])), 6)
+        1.0
+        """
+        solution = torch.cat([weight, bias[:, None]], dim=1).double()  # (L_out, P + 1)
+        gram = self.gram().expand(self.horizon, -1, -1)  # (L_out, P + 1, P + 1)
+        explained = torch.einsum("hp,hpq,hq->", solution, gram, solution)
+        total = self._targets.trace() - 2 * (solution * self._cross.T).sum() + explained
+        return float(total / gram[:, -1, -1].sum())
+
     def rows(self) -> tuple[Tensor, Tensor]:
         """Return a small training set with the same mean moments as all rows added.
 

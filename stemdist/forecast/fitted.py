@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,10 +24,11 @@ from stemdist.data.gaps import gapless_starts
 from stemdist.data.opening import OPENING
 from stemdist.data.origin import check_origin
 from stemdist.data.scaling import Scaler
-from stemdist.data.series import canonical_series, gap_positions
+from stemdist.data.series import canonical_series
+from stemdist.data.time_axis import gap_positions
 from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError, unknown_name
-from stemdist.files import atomic_path
+from stemdist.files import atomic_path, sha256_of_file
 from stemdist.forecast.base import Forecaster, make_forecaster
 from stemdist.forecast.features import input_windows
 from stemdist.forecast.forecast_array import forecast_attributes, labelled_forecast
@@ -40,6 +41,7 @@ from stemdist.types import Acceptable
 log = logging.getLogger(__name__)
 
 _FILES = {"config.json", "weights.safetensors", "locations.nc"}
+_HASHED = ("weights.safetensors", "locations.nc")
 _INIT_TIMES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "last": lambda starts, test_begin: starts[-1:],
     "test": lambda starts, test_begin: starts[starts >= test_begin],
@@ -245,7 +247,7 @@ class FittedForecaster:
         folder = Path(folder)
         check_replaceable(folder)
         try:
-            text = json.dumps(config, indent=2)
+            json.dumps(config)
         except TypeError as error:
             raise InputError(
                 f"the forecaster {self.name!r} cannot be saved, because its hyper-parameters are "
@@ -256,6 +258,8 @@ class FittedForecaster:
             part.mkdir()
             save_weights(self.forecaster, part / "weights.safetensors")
             self.locations.to_dataset().to_netcdf(part / "locations.nc", engine="netcdf4")
+            config["sha256"] = {name: sha256_of_file(part / name) for name in _HASHED}
+            text = json.dumps(config, indent=2)
             (part / "config.json").write_text(text + "\n", encoding="utf-8")
         return folder
 
@@ -281,6 +285,7 @@ class FittedForecaster:
             )
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            _check_digests(folder, config.get("sha256") or {})
             forecaster = make_forecaster(config["forecaster"], **config["forecaster_config"])
             forecaster.load_state_dict(load_file(folder / "weights.safetensors"))
             with xr.open_dataset(folder / "locations.nc", engine="netcdf4") as stored:
@@ -329,6 +334,12 @@ _DAMAGE = (
     RuntimeError,
     SafetensorError,
 )
+
+
+def _check_digests(folder: Path, stored: Mapping[str, str]) -> None:
+    changed = [name for name, digest in stored.items() if sha256_of_file(folder / name) != digest]
+    if changed:
+        raise ValueError(f"{', '.join(changed)} is not the file that was written (SHA-256)")
 
 
 def save_weights(forecaster: Forecaster, path: Path) -> None:

@@ -16,7 +16,8 @@ import xarray as xr
 from stemdist.data.conventions.attributes import clean_attributes
 from stemdist.data.conventions.times import months_later
 from stemdist.data.dimensions import position_units
-from stemdist.data.series import GRID_DIMS, calendar_months, step_seconds, to_grid
+from stemdist.data.series import GRID_DIMS, to_grid
+from stemdist.data.time_axis import calendar_months, step_seconds
 
 _KEPT = ("institution", "license", "licence", "attribution", "references", "citation", "comment")
 _OF_WHOLE = ("Conventions", "title", "source", "history")

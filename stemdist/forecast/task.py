@@ -19,14 +19,20 @@ from stemdist.data.checks import check_values
 from stemdist.data.gaps import window_starts
 from stemdist.data.opening import opened_with
 from stemdist.data.scaling import Scaler
-from stemdist.data.series import gap_positions
 from stemdist.data.split import PARTS
+from stemdist.data.time_axis import gap_positions
 from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError
+from stemdist.forecast.calendar_choice import (
+    calendar_candidates,
+    calendar_columns,
+    chosen_calendar,
+)
 from stemdist.forecast.features import InputFeatures, load_values
 from stemdist.forecast.task_options import settings_for
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
+from stemdist.graph.build import chosen_method, usable_locations
 from stemdist.graph.neighbours import edge_weights
 
 if TYPE_CHECKING:
@@ -98,7 +104,7 @@ class ForecastTask:
         settings = settings or settings_for(series)
         series = settings.ordered(series)
         bounds = settings.split.boundaries(series.sizes["time"])
-        starts = _starts(series, settings, bounds)
+        starts = part_starts(series, settings)
         end = bounds["train"][1]
         names = tuple(map(str, series.data_vars))
         values = load_values(series)  # (T, N, F_series)
@@ -109,9 +115,22 @@ class ForecastTask:
             lost = f"{np.count_nonzero(~kept)} of {len(kept)} locations"
             log.warning("%s have no target in the training part and are left out", lost)
             series, values = series.isel(location=kept), values[:, kept]
+        placed = usable_locations(series, chosen_method(series, settings.graph))
+        if placed.any() and not placed.all():
+            lost = f"{np.count_nonzero(~placed)} of {len(placed)} locations"
+            log.warning(
+                "%s have no position and are left out (--graph correlation keeps them)", lost
+            )
+            series, values = series.isel(location=placed), values[:, placed]
         graph = build_graph(series, settings.graph, train_steps=end)
+        candidates = calendar_candidates(series, settings, end)
+        whole = InputFeatures(series, candidates, scaler, graph).windows(values)
+        if candidates != settings:  # the calendar is to be chosen
+            first = {part: replace(whole, starts=chosen) for part, chosen in starts.items()}
+            settings = chosen_calendar(candidates, first["train"], first.get("validation"))
+            columns = calendar_columns(candidates, settings.calendar)
+            whole = replace(whole, calendar=whole.calendar[:, columns])
         parts = InputFeatures(series, settings, scaler, graph)
-        whole = parts.windows(values)
         windows = {part: replace(whole, starts=chosen) for part, chosen in starts.items()}
         return cls(
             settings=settings,
@@ -199,9 +218,15 @@ def _look_at(values: np.ndarray, series: xr.Dataset) -> None:
         check_values(part, name, accept=accepted, times=times, names=places)
 
 
-def _starts(
-    series: xr.Dataset, settings: TaskSettings, bounds: dict[str, tuple[int, int]]
-) -> dict[str, Tensor]:
+def part_starts(series: xr.Dataset, settings: TaskSettings) -> dict[str, Tensor]:
+    """Return the first step of every window of each part of the split.
+
+    Raises
+    ------
+    InputError
+        If a part that has steps has no window.
+    """
+    bounds = settings.split.boundaries(series.sizes["time"])
     gaps = gap_positions(series)
     return {
         part: window_starts(*bounds[part], settings.lookback, settings.horizon, gaps, part)

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 import xarray as xr
 
+from stemdist.data.calendar import AUTO
 from stemdist.data.catalogue import recipe_of
 from stemdist.data.recipe import DatasetRecipe
 from stemdist.data.split import PARTS, Split
@@ -34,7 +35,8 @@ class TaskOptions(TypedDict, total=False):
         Shares of the time axis for training, validation and test, in that order
         (default 0.6,0.2,0.2).
     calendar : tuple of str
-        Calendar features added to the inputs.
+        Calendar features added to the inputs; auto (the default without a recipe) keeps those
+        that lower the validation error of a linear forecast, none adds none.
     calendar_harmonics : int
         Sine and cosine pairs per calendar feature, e.g. 4 for sharp rush hours (default 1).
     targets : tuple of str
@@ -107,7 +109,7 @@ def settings_for(series: xr.Dataset, options: Mapping[str, Any] | None = None) -
 
 def _of_recipe(recipe: DatasetRecipe | None) -> dict[str, Any]:
     if recipe is None:
-        return {}
+        return {"calendar": AUTO}
     return {name: getattr(recipe, name) for name in ("lookback", "horizon", "split", "calendar")}
 
 

@@ -26,7 +26,8 @@ class TaskSettings:
         Shares of the time axis for training, validation and test.
     calendar : tuple of str
         Calendar features added to the inputs: ``time_of_day``, ``day_of_week``,
-        ``day_of_year``.
+        ``day_of_year``. ``("auto",)`` chooses among those the training part is long enough for
+        by a quick check on the validation part, when a task is made.
     calendar_harmonics : int
         Waves per calendar feature: with 4, the day is described to a quarter of its length.
     static : tuple of str

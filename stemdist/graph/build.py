@@ -95,7 +95,31 @@ def chosen_method(series: xr.Dataset, settings: GraphSettings) -> str:
         return "adjacency"
     if "grid_dims" in series.attrs:
         return "grid"
-    return "correlation" if location_positions(series) is None else "knn"
+    positions = location_positions(series)
+    known = 0.0 if positions is None else np.isfinite(positions.values).all(axis=1).mean()
+    return "knn" if known > 0.5 else "correlation"
+
+
+def usable_locations(series: xr.Dataset, method: str) -> np.ndarray:
+    """Return which locations (N,) a graph method can place; all, where it needs no positions.
+
+    Parameters
+    ----------
+    series : xarray.Dataset
+        Canonical series.
+    method : str
+        As :func:`chosen_method` returns it.
+
+    Examples
+    --------
+    >>> coords = {"lat": ("location", [0.0, np.nan]), "lon": ("location", [0.0, 1.0])}
+    >>> usable_locations(xr.Dataset(coords=coords), "knn").tolist()
+    [True, False]
+    """
+    positions = location_positions(series)
+    if method not in ("knn", "distance") or positions is None:
+        return np.ones(series.sizes["location"], dtype=bool)
+    return np.asarray(np.isfinite(positions.values).all(axis=1))
 
 
 def _training_part(series: xr.Dataset, train_steps: int | None) -> xr.Dataset:

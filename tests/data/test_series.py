@@ -12,12 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemdist.data import canonical_series, to_grid
-from stemdist.data.series import (
-    gap_positions,
-    step_seconds,
-    time_seconds,
-    time_varying_variables,
-)
+from stemdist.data.series import time_varying_variables
+from stemdist.data.time_axis import gap_positions, step_seconds, time_seconds
 from stemdist.errors import InputError
 
 TIME = pd.date_range("2020-01-01", periods=4, freq="h")

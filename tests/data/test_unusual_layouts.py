@@ -12,8 +12,8 @@ import torch
 import xarray as xr
 
 from stemdist.data import Scaler, Split, canonical_series, dataset_recipe, open_series, to_grid
-from stemdist.data.series import gap_positions, step_seconds
 from stemdist.data.source import find_recipe
+from stemdist.data.time_axis import gap_positions, step_seconds
 from stemdist.errors import InputError
 
 TIME = pd.date_range("2020-01-01", periods=4, freq="h")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stemdist.data.series import step_seconds
+from stemdist.data.time_axis import step_seconds
 from stemdist.forecast import ForecastTask, predict_windows
 from stemdist.forecast.baselines import Baseline, Climatology, persistence, window_mean
 from stemdist.forecast.closed_form import fit_linear

@@ -8,9 +8,9 @@ import xarray as xr
 
 from stemdist.data import open_series
 from stemdist.data.catalogue import dataset_recipe
-from stemdist.data.series import gap_positions, step_seconds
 from stemdist.data.simulate import NavierStokesSimulation, make_simulation, navier_stokes
 from stemdist.data.split import Split
+from stemdist.data.time_axis import gap_positions, step_seconds
 from stemdist.errors import InputError
 from stemdist.forecast import ForecastTask, TaskSettings
 

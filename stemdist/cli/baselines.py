@@ -1,0 +1,59 @@
+"""What costs nothing, printed beside every result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stemdist.cli.console import print_fields
+
+if TYPE_CHECKING:
+    from stemdist.evaluate import Evaluation
+    from stemdist.forecast import ForecastTask
+
+
+def print_baselines(
+    task: ForecastTask, reached: float | None, what: str, column: str = "relative_rmse"
+) -> None:
+    """Print the baselines' errors on the validation part, and a sentence where one wins.
+
+    Parameters
+    ----------
+    task : ForecastTask
+        The real data.
+    reached : float, optional
+        The error of what was trained, in the unit of ``column``.
+    what : str
+        What was trained, for the sentence.
+    column : str
+        ``relative_rmse``, or ``rmse`` in the unit of the target.
+    """
+    from stemdist.evaluate.metrics.untrained import better_untrained, untrained_errors
+
+    if "validation" not in task.windows:
+        return
+    errors = untrained_errors(task, task.validation, column)
+    unit = "relative RMSE" if column == "relative_rmse" else f"RMSE, {task.units}"
+    lines = [(name, f"{error:.4g}") for name, error in errors.items()]
+    print_fields(f"without training (validation part, {unit})", lines)
+    sentence = None if reached is None else better_untrained(errors, reached, what)
+    if sentence:
+        print(f"  {sentence}")
+
+
+def print_winner(evaluation: Evaluation, column: str) -> None:
+    """Print a sentence where a baseline of a comparison beats every forecaster of it."""
+    from stemdist.evaluate.comparison.statistics import records
+
+    means = [(tuple(map(str, key)), v) for key, v in records(evaluation.summary(column)).items()]
+    trained = {key: value["mean"] for key, value in means if key[1]}
+    untrained = {key[0]: value["mean"] for key, value in means if not key[1]}
+    if not trained or not untrained:
+        return
+    name = min(untrained, key=lambda each: untrained[each])
+    best = min(trained, key=lambda key: trained[key])
+    if untrained[name] < trained[best]:
+        print(
+            f"\n{name} ({untrained[name]:.4g}), which needs no training, is better than what any "
+            f"forecaster reached ({trained[best]:.4g}, {best[1]} on {best[0]} data): train longer, "
+            "add calendar features (--calendar) or use a longer --lookback."
+        )

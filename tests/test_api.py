@@ -124,7 +124,8 @@ def test_training_on_a_distilled_set(raw, tiny):
     assert fitted.forecaster.config["hidden"] == 8
     forecast = fitted.predict(raw)
     assert dict(forecast.sizes) == {"init_time": 1, "horizon": 3, "lat": 3, "lon": 4}
-    xr.testing.assert_identical(fitted.predict(raw["t2m"]), forecast)
+    xr.testing.assert_equal(fitted.predict(raw["t2m"]), forecast)
+    assert forecast.attrs["license"] == raw.attrs["license"]
 
 
 def test_training_on_a_series(raw):

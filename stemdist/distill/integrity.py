@@ -12,6 +12,8 @@ import xarray as xr
 
 from stemdist.errors import InputError
 
+_NEEDED = ("x", "y", "calendar", "static", "scaler_mean", "scaler_scale", "input_feature")
+
 DIGEST = "sha256"
 """Attribute with the digest of the numbers."""
 
@@ -44,6 +46,8 @@ def check_distilled(dataset: xr.Dataset) -> None:
         statistics are not finite, or an index points nowhere.
     """
     n_clusters, n_locations = dataset.sizes["cluster"], dataset.sizes["location"]
+    for name in _NEEDED:
+        _ = dataset[name]  # a missing one is a KeyError that names it
     indices = {
         "cluster_of_location": n_clusters,
         "cluster_medoid": n_locations,

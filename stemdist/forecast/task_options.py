@@ -35,8 +35,7 @@ class TaskOptions(TypedDict, total=False):
         Shares of the time axis for training, validation and test, in that order
         (default 0.6,0.2,0.2).
     calendar : tuple of str
-        Calendar features added to the inputs; auto (the default without a recipe) keeps those
-        that lower the validation error of a linear forecast, none adds none.
+        Calendar features (default auto: those that help).
     calendar_harmonics : int
         Sine and cosine pairs per calendar feature, e.g. 4 for sharp rush hours (default 1).
     targets : tuple of str

@@ -122,7 +122,7 @@ CASES: list[tuple[str, Make, str, str]] = [
     ("empty file", text(""), "info w.nc", "is empty (0 bytes)"),
     ("not a NetCDF", text("hello"), "distill w.nc", "w.nc"),
     ("truncated file", truncated, "distill w.nc", "w.nc"),
-    ("an address", nothing, "info https://a.org/w.nc", "is an address, not a file"),
+    ("an address", nothing, "info file:///nowhere/w.nc", "cannot read 'file:///nowhere/w.nc'"),
     ("unknown reader", plain, "info w.nc --reader netcfd", "did you mean 'netcdf'"),
     ("wrong reader", plain, "info w.nc --reader csv", "w.nc"),
     ("no time column", text("a,b\n1,2\n3,4\n", "s.csv"), "info s.csv", "--start"),

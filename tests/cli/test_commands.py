@@ -301,7 +301,7 @@ def test_targets_quantiles_and_known_future_reach_the_file(run: Run, made: Path)
 def test_info_reads_no_values_for_the_metadata(
     run: Run, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stemdist.cli.info._Values.add", None)
+    monkeypatch.setattr("stemdist.data.checks.ValueSummary.add", None)
     outcome = run(f"info {made}/w.nc --no-scan")
     assert outcome.status == 0
     assert "3 lat x 4 lon" in outcome.out
@@ -312,9 +312,10 @@ def test_info_counts_missing_values_and_gaps(run: Run) -> None:
     data = weather().isel(time=[*range(10), *range(20, 120)])
     data["t2m"][:11] = float("nan")
     data.to_netcdf("w.nc")
-    outcome = run("info w.nc")
+    outcome = run("info w.nc --lookback 6 --horizon 6")
     assert "1: after 2020-01-01 09:00:00" in outcome.out
-    assert "33 of 12 + 12 steps" in outcome.out  # of steps 10 to 65
+    # training: of steps 10 to 65
+    assert "train 45, validation 11, test 11 windows of 6 + 6 steps" in outcome.out
     assert "missing 10 %" in outcome.out
     assert "stemdist distill w.nc --time-ratio 0.1" in outcome.out
 
@@ -329,7 +330,8 @@ def test_info_suggests_nothing_where_no_window_fits(run: Run) -> None:
     weather().isel(time=slice(30)).to_netcdf("w.nc")  # 18 steps of training
     outcome = run("info w.nc")
     assert outcome.status == 0
-    assert "none fits: lookback 12 + horizon 12 steps. Use a shorter --lookback" in outcome.out
+    assert "no window of lookback 12 + horizon 12" in outcome.out
+    assert "Use a shorter --lookback" in outcome.out
     assert "stemdist distill" not in outcome.out
 
 

@@ -321,7 +321,7 @@ def test_training_set(by_hand):
 
 
 def test_data_of_other_features_are_refused(by_hand):
-    by_hand.check_features(SimpleNamespace(feature_names=FEATURES))
+    by_hand.check_features(SimpleNamespace(feature_names=FEATURES, series=xr.Dataset()))
     message = r"have the features \('a',\), the distilled set \('a', 'b', 'time_of_day_sin'"
     with pytest.raises(InputError, match=message):
         by_hand.check_features(SimpleNamespace(feature_names=("a",)))

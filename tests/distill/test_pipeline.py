@@ -31,6 +31,7 @@ def test_the_test_part_is_never_read(task, quick):
     series = task.series.copy(deep=True)
     begin, end = task.settings.split.boundaries(240)["test"]
     series["t"][begin:end] = 1e6
+    series.attrs["opening"] = '{"accept": ["extremes"]}'
     poisoned = ForecastTask.from_series(series, task.settings)
     first, second = distill(task, quick), distill(poisoned, quick)
     assert torch.equal(first.windows.x, second.windows.x)

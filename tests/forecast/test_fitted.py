@@ -77,7 +77,10 @@ def test_a_forecast_lies_on_the_grid_of_the_source(on_grid, grid):
     assert forecast.dims == ("init_time", "horizon", "lat", "lon")
     assert forecast.shape == (1, HORIZON, 3, 2)
     assert forecast["lat"].values.tolist() == LATS
-    assert forecast.attrs == {"units": "K", "long_name": "t forecast by mlp"}
+    own = {"units": "K", "long_name": "t forecast by mlp", "title": "t forecast"}
+    assert own.items() <= forecast.attrs.items()
+    assert forecast.attrs["source"].startswith("stemdist ")
+    assert (forecast["lead_time"] / np.timedelta64(6, "h")).values.tolist() == [1.0, 2.0]
     assert forecast["init_time"].values[0] == grid["time"].values[-1]
     lead = forecast["valid_time"] - forecast["init_time"]
     assert (lead / np.timedelta64(6, "h")).values.tolist() == [[1.0, 2.0]]

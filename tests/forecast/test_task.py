@@ -123,7 +123,8 @@ def test_scaling_uses_the_training_part_only():
     clean = ForecastTask.from_series(canonical_series(stations(values)), small())
     poisoned = values.copy()
     poisoned[36:] = 1e6
-    spoilt = ForecastTask.from_series(canonical_series(stations(poisoned)), small())
+    accepted = canonical_series(stations(poisoned)).assign_attrs(opening='{"accept": ["extremes"]}')
+    spoilt = ForecastTask.from_series(accepted, small())
     assert spoilt.scaler == clean.scaler
     assert spoilt.graph.edge_index.equal(clean.graph.edge_index)
     assert spoilt.train.profile.equal(clean.train.profile)
@@ -212,7 +213,7 @@ def test_settings_of_a_recipe():
     assert (settings.lookback, settings.horizon) == (recipe.lookback, recipe.horizon)
     assert settings.calendar == tuple(recipe.calendar)
     assert settings.graph == GraphSettings(method="correlation", neighbours=8)
-    assert settings_for(xr.Dataset()) == TaskSettings()
+    assert settings_for(xr.Dataset()) == TaskSettings(calendar=("auto",))
 
 
 def test_options_win_over_the_recipe():
@@ -238,7 +239,7 @@ def test_graph_file_of_a_recipe_lies_beside_the_data(tmp_path):
 
 
 def test_a_recipe_that_is_gone_is_reported(caplog):
-    assert settings_for(xr.Dataset(attrs={"recipe": "mine"})) == TaskSettings()
+    assert settings_for(xr.Dataset(attrs={"recipe": "mine"})) == settings_for(xr.Dataset())
     assert "recipe 'mine', which is not in the catalogue" in caplog.text
 
 

@@ -157,7 +157,8 @@ def unfolded_stations(raw: xr.Dataset) -> xr.Dataset:
     unique_times = unique[~pd.isna(unique)]
     kept = raw.drop_vars([n for n in raw.variables if set(raw[n].dims) & (set(dims) - {station})])
     for name, array in raw.data_vars.items():
-        if not set(dims) <= set(array.dims) or array.dtype.kind not in "fiu":
+        owns = "instance_dimension" in array.attrs
+        if owns or not set(dims) <= set(array.dims) or array.dtype.kind not in "fiu":
             continue
         table = np.full((len(unique_times), raw.sizes[station]), np.nan)
         values = array.transpose(*dims).values.ravel()

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import netCDF4
 import numpy as np
 import xarray as xr
 from scipy.io import netcdf_file
 
 from stemdist.data.conventions.times import decoded_times
+from stemdist.data.dimensions import find_dimensions
 from stemdist.data.readers.base import Reader, ReaderOptions, first_bytes
 from stemdist.dependencies import require
 from stemdist.errors import InputError
@@ -143,6 +143,8 @@ def open_files(paths: Sequence[Path], options: ReaderOptions) -> xr.Dataset:
     for path in paths:
         _check_netcdf(path)
     first = str(paths[0])
+    begins = {path: _begin(path, options) for path in paths}
+    paths = sorted(paths, key=lambda path: begins[path][1])
     try:
         raw = xr.open_mfdataset(
             [str(path) for path in paths],
@@ -151,7 +153,8 @@ def open_files(paths: Sequence[Path], options: ReaderOptions) -> xr.Dataset:
             preprocess=decoded_times,
             decode_times=False,
             decode_timedelta=False,
-            combine="by_coords",
+            combine="nested",
+            concat_dim=begins[paths[0]][0],
             data_vars="minimal",
             coords="minimal",
             compat="override",
@@ -165,6 +168,13 @@ def open_files(paths: Sequence[Path], options: ReaderOptions) -> xr.Dataset:
         ) from error
     log.info("%d files are joined, from %s to %s", len(paths), paths[0].name, paths[-1].name)
     return raw
+
+
+def _begin(path: Path, options: ReaderOptions) -> tuple[str, Any]:
+    """Return the name of a file's time dimension and its first time."""
+    with _open_with_xarray(path, engine="netcdf4", group=options.group) as raw:
+        found = find_dimensions(raw, [], None)
+        return found.time, raw[found.time_coordinate].values[0]
 
 
 def _netcdf_files(folder: Path) -> list[Path]:
@@ -216,6 +226,8 @@ def _where_they_are(path: Path | str, how: Mapping[str, Any]) -> str:
     inside = f"in its group {how['group']!r}" if how.get("group") else "at its top level"
     found: list[str] = []
     if how["engine"] == "netcdf4":
+        import netCDF4
+
         with netCDF4.Dataset(path) as root:
             found = _groups_with_variables(root)
     if not found:
@@ -224,7 +236,7 @@ def _where_they_are(path: Path | str, how: Mapping[str, Any]) -> str:
     return f"{inside}, but in its groups {names}: choose one, e.g. --group {found[0].split()[0]}"
 
 
-def _groups_with_variables(root: netCDF4.Dataset) -> list[str]:
+def _groups_with_variables(root: Any) -> list[str]:
     found = []
     for group in root.groups.values():
         names = [name for name, array in group.variables.items() if array.ndim > 1]

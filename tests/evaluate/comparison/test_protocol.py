@@ -186,6 +186,7 @@ def test_selection_never_reads_the_test_part(evaluation, series, task_of, distil
     _, end = task_of(series).settings.split.boundaries(series.sizes["time"])["validation"]
     poisoned = series.compute().copy(deep=True)
     poisoned["speed"].values[end:] = 1e6
+    poisoned.attrs["opening"] = '{"accept": ["extremes"]}'
     few = dataclasses.replace(small, references=("full", "random", "distilled"))
     found = evaluate(distilled, task_of(poisoned), few)
     keys = ["method", "forecaster", "learning_rate", "seed"]

@@ -239,8 +239,11 @@ def check_values(
     accept: Sequence[str] = (),
     times: npt.ArrayLike | None = None,
     names: npt.ArrayLike | None = None,
+    centre: float = 0.0,
 ) -> None:
     """Warn of suspicious values of a variable (T, N), and refuse isolated extremes.
+
+    ``centre`` was subtracted from the values before.
 
     Raises
     ------
@@ -250,7 +253,8 @@ def check_values(
     summary = ValueSummary(n_steps=values.shape[0], n_locations=values.shape[1])
     size = max(1, 4_000_000 // max(values.shape[1], 1))
     for begin in range(0, len(values), size):
-        summary.add(values[begin : begin + size], begin)
+        block = values[begin : begin + size]
+        summary.add(block + centre if centre else block, begin)
     for finding in summary.findings(times, names):
         if finding.kind == "extremes" and "extremes" not in accept:
             raise InputError(f"values of {name!r}: {finding}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,9 @@ class Scaler:
             )
 
     @classmethod
-    def fit(cls, values: np.ndarray, names: tuple[str, ...]) -> Scaler:
+    def fit(
+        cls, values: np.ndarray, names: tuple[str, ...], centre: Sequence[float] = ()
+    ) -> Scaler:
         """Measure mean and standard deviation over observed entries, one pass per feature.
 
         Parameters
@@ -48,6 +51,8 @@ class Scaler:
             (T, N, F) training part in physical units, NaN where missing.
         names : tuple of str
             Feature names, for the error messages.
+        centre : sequence of float, optional
+            (F,) what was subtracted from the values before, which tells rounding from spread.
 
         Raises
         ------
@@ -55,6 +60,7 @@ class Scaler:
             If a feature is never observed or constant in the training part.
         """
         mean, scale = [], []
+        apart = tuple(centre) or (0.0,) * len(names)
         for feature, name in enumerate(names):
             part = values[..., feature]
             observed = np.isfinite(part)
@@ -63,16 +69,29 @@ class Scaler:
                     f"variable {name!r} has no observed value in the training part: all of it is "
                     "missing. Choose another variable, or a split that covers data"
                 )
-            centre = float(part.mean(where=observed, dtype=np.float64))
-            spread = _spread(part, centre, int(observed.sum()))
-            if spread <= 1e-7 * max(abs(centre), 1e-30):
+            middle = float(part.mean(where=observed, dtype=np.float64))
+            spread = _spread(part, middle, int(observed.sum()))
+            exact = 1e-14 * abs(apart[feature])  # of the double precision it was centred in
+            if spread <= max(1e-7 * max(abs(middle), 1e-30), exact):
                 raise InputError(
-                    f"variable {name!r} is constant ({centre:g}) in the training part: there is "
-                    "nothing to forecast. Choose another variable, or a longer training split"
+                    f"variable {name!r} is constant ({middle + apart[feature]:g}) in the training "
+                    "part: there is nothing to forecast. Choose another variable, or a longer "
+                    "training split"
                 )
-            mean.append(centre)
+            mean.append(middle)
             scale.append(spread)
         return cls(mean=tuple(mean), scale=tuple(scale))
+
+    def moved(self, centre: Sequence[float]) -> Scaler:
+        """Return the scaler of values from which ``centre`` (F,) was subtracted before.
+
+        Examples
+        --------
+        >>> Scaler(mean=(1e9 + 1,), scale=(2.0,)).moved((1e9,)).mean
+        (1.0,)
+        """
+        mean = tuple(mean - moved for mean, moved in zip(self.mean, centre, strict=True))
+        return Scaler(mean=mean, scale=self.scale)
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Scale (..., F) values; NaN stays NaN."""

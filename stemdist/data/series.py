@@ -68,7 +68,8 @@ def canonical_series(
     Returns
     -------
     xarray.Dataset
-        float32 variables (time, location), NaN where missing; coordinates ``time``,
+        Variables (time, location), NaN where missing, float32, or float64 where single precision
+        would round what the source has (a task centres them before it rounds them); coordinates ``time``,
         ``location`` and, where known, ``lat``/``lon`` (degrees) or ``x``/``y``. The attribute
         ``grid_dims`` names the dimensions that :func:`to_grid` restores.
 
@@ -349,10 +350,13 @@ def _as_float(array: xr.DataArray, null_value: float | None) -> xr.DataArray:
     array = without_invalid(array)
     attrs = {k: v for k, v in array.attrs.items() if k != GRID_DIMS}
     coded = [attrs.pop("missing_value", None), attrs.pop("_FillValue", None)]
-    values = array.astype(np.float32)
+    # Numbers that single precision would round stay as they are until they are centred.
+    kept = array.dtype.kind == "f" and array.dtype.itemsize > 4
+    wide = array.dtype.kind in "iu" and array.dtype.itemsize > 2
+    values = array.astype(np.float64 if kept or wide else np.float32)
     values = values.where(np.isfinite(values))
     for null in (null_value, *coded):
         if isinstance(null, int | float | np.number):
-            values = values.where(values != np.float32(null))
+            values = values.where(values.astype(np.float32) != np.float32(null))
     values.attrs = attrs
     return values

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -29,17 +29,62 @@ if TYPE_CHECKING:
 LOAD_BLOCK_BYTES = 64 * 2**20
 
 
+class Centred(NamedTuple):
+    """Values (T, N, F) float32 minus ``centre`` (F,), one number per variable, often 0."""
+
+    values: np.ndarray
+    centre: tuple[float, ...]
+
+    def scaled(self, scaler: Scaler) -> np.ndarray:
+        """Return the values in the units of a scaler; NaN stays NaN."""
+        return scaler.moved(self.centre).transform(self.values)
+
+    def physical(self) -> np.ndarray:
+        """Return the values in physical units, float32."""
+        if not any(self.centre):
+            return self.values
+        return np.asarray(self.values + np.asarray(self.centre), dtype=np.float32)
+
+
 def load_values(series: xr.Dataset) -> np.ndarray:
-    """Load every variable as one (T, N, F) float32 array, in blocks of time.
+    """Load every variable as one (T, N, F) float32 array in physical units, in blocks of time.
 
     Missing entries are NaN. Only one block is held beside the result.
     """
+    return load_centred(series).physical()
+
+
+def load_centred(series: xr.Dataset) -> Centred:
+    """Load every variable as one (T, N, F) float32 array, in blocks of time.
+
+    A variable whose values lie so far from 0 that single precision would lose part of their
+    spread, such as a pressure of 10,000,000 that varies by 10, is centred in double precision
+    by the mean of its first block.
+    """
+    centre = tuple(_far_centre(series[name]) for name in series.data_vars)
+    return Centred(_loaded(series, centre), centre)
+
+
+def _far_centre(array: xr.DataArray) -> float:
+    """Return the mean of the first values if they lie 1,000 spreads away from 0, else 0."""
+    block = next(time_blocks(array.sizes["time"], array.sizes["location"]))
+    if array.dtype != np.float64:
+        return 0.0
+    first = array.isel(time=block).values
+    seen = first[np.isfinite(first)]
+    if not seen.size or abs(seen.mean()) < 1000 * seen.std():
+        return 0.0
+    return float(seen.mean())
+
+
+def _loaded(series: xr.Dataset, centre: tuple[float, ...]) -> np.ndarray:
+    """Return the values minus their centres."""
     n_steps, n_locations = series.sizes["time"], series.sizes["location"]
     names = list(series.data_vars)
     values = np.empty((n_steps, n_locations, len(names)), dtype=np.float32)
     for block in time_blocks(n_steps, n_locations):
         for feature, name in enumerate(names):
-            values[block, :, feature] = series[name].isel(time=block).values
+            values[block, :, feature] = series[name].isel(time=block).values - centre[feature]
     return values
 
 
@@ -65,7 +110,7 @@ def input_windows(
         (M,) first input step of each window; the horizon may lie beyond the series.
     """
     features = InputFeatures(series, settings, scaler, graph)
-    return replace(features.windows(load_values(series)), starts=starts)
+    return replace(features.windows(load_centred(series)), starts=starts)
 
 
 @dataclass(frozen=True)
@@ -148,9 +193,9 @@ class InputFeatures:
             scale=tuple(self.scaler.scale[i] for i in keep),
         )
 
-    def windows(self, values: np.ndarray) -> SeriesWindows:
-        """Return (T, N, F_series) physical values as scaled windows, no start chosen yet."""
-        values = self._own.transform(values)
+    def windows(self, loaded: Centred) -> SeriesWindows:
+        """Return (T, N, F_series) loaded values as scaled windows, no start chosen yet."""
+        values = loaded.scaled(self._own)
         observed = np.isfinite(values[..., : self.n_targets])
         filled = fill_forward(values, self.settings.lookback)
         parts = [filled]

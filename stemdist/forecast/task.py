@@ -28,7 +28,7 @@ from stemdist.forecast.calendar_choice import (
     calendar_columns,
     chosen_calendar,
 )
-from stemdist.forecast.features import InputFeatures, load_values
+from stemdist.forecast.features import Centred, InputFeatures, load_centred
 from stemdist.forecast.task_options import settings_for
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
@@ -107,10 +107,11 @@ class ForecastTask:
         starts = part_starts(series, settings)
         end = bounds["train"][1]
         names = tuple(map(str, series.data_vars))
-        values = load_values(series)  # (T, N, F_series)
-        _look_at(values, series)
+        values, centre = load_centred(series)  # (T, N, F_series)
+        _look_at(values, centre, series)
         kept = np.isfinite(values[:end, :, : settings.n_targets]).any(axis=(0, 2))
-        scaler = Scaler.fit(values[:end], names) if scaler is None else scaler
+        if scaler is None:
+            scaler = Scaler.fit(values[:end], names, centre).moved([-each for each in centre])
         if not kept.all():
             lost = f"{np.count_nonzero(~kept)} of {len(kept)} locations"
             log.warning("%s have no target in the training part and are left out", lost)
@@ -124,7 +125,7 @@ class ForecastTask:
             series, values = series.isel(location=placed), values[:, placed]
         graph = build_graph(series, settings.graph, train_steps=end)
         candidates = calendar_candidates(series, settings, end)
-        whole = InputFeatures(series, candidates, scaler, graph).windows(values)
+        whole = InputFeatures(series, candidates, scaler, graph).windows(Centred(values, centre))
         if candidates != settings:  # the calendar is to be chosen
             first = {part: replace(whole, starts=chosen) for part, chosen in starts.items()}
             settings = chosen_calendar(candidates, first["train"], first.get("validation"))
@@ -209,13 +210,14 @@ class ForecastTask:
         return digest.hexdigest()
 
 
-def _look_at(values: np.ndarray, series: xr.Dataset) -> None:
+def _look_at(values: np.ndarray, centre: tuple[float, ...], series: xr.Dataset) -> None:
     """Warn of suspicious values, and refuse those that cannot be meant."""
     accepted = opened_with(series).accept
     times, places = series.indexes["time"], series["location"].values
     for feature, name in enumerate(map(str, series.data_vars)):
         part = values[..., feature]
-        check_values(part, name, accept=accepted, times=times, names=places)
+        moved = centre[feature]
+        check_values(part, name, accept=accepted, times=times, names=places, centre=moved)
 
 
 def part_starts(series: xr.Dataset, settings: TaskSettings) -> dict[str, Tensor]:

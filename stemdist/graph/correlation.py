@@ -67,7 +67,8 @@ def _scaled(values: npt.NDArray[np.floating]) -> tuple[Floats, Floats | None]:
     mean = np.where(observed, values, 0).sum(axis=0, dtype=np.float64) / count
     centred = np.where(observed, values - mean, 0)
     spread = np.sqrt((centred**2).sum(axis=0, dtype=np.float64) / count)
-    constant = spread <= 1e-6 * np.maximum(np.abs(mean), 1e-30)
+    rounding = 10 * float(np.finfo(values.dtype).eps)
+    constant = spread <= rounding * np.maximum(np.abs(mean), 1e-30)
     scaled = centred / np.where(constant, np.inf, spread)
     contiguous = np.ascontiguousarray(scaled.T, dtype=np.float32)
     if observed.all():

@@ -293,3 +293,16 @@ def test_blocks_of_time_change_nothing(two_variables, monkeypatch):
     torch.testing.assert_close(blocked.train.values, whole.train.values)
     assert isinstance(blocked.scaler, Scaler)
     assert blocked.scaler == whole.scaler
+
+
+@pytest.mark.parametrize("offset", [1e5, 1e7, 1e9])
+def test_values_far_from_zero_keep_their_spread(offset):
+    values = noise()
+    near, far = (
+        ForecastTask.from_series(canonical_series(stations(values + moved)), small())
+        for moved in (0.0, offset)
+    )
+    assert far.scaler.mean[0] - offset == pytest.approx(near.scaler.mean[0], abs=1e-5)
+    assert far.scaler.scale == pytest.approx(near.scaler.scale, rel=1e-6)
+    torch.testing.assert_close(far.train.values, near.train.values, rtol=0, atol=1e-5)
+    assert far.graph.edge_index.equal(near.graph.edge_index)

@@ -36,7 +36,7 @@ def names_of(kind):
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        (types.CalendarFeature, CALENDAR_FEATURES),
+        (types.CalendarFeature, (*CALENDAR_FEATURES, "auto", "none")),
         (types.ReaderName, READERS.names()),
         (types.GraphName, ["auto", *GRAPH_METHODS.names()]),
         (types.WindowSelection, SELECTIONS),

@@ -29,7 +29,9 @@ from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions, TaskSettings
 
 SCAN_BLOCK_VALUES = 4_000_000
-BYTES_A_VALUE = 40  # of a series, while it is distilled: 24 to 50 were measured
+# Memory while a series is distilled: of the process, and of each value (24 to 50 were measured).
+PROCESS_BYTES = 500 * 2**20
+BYTES_A_VALUE = 50
 SHOWN_GAPS = 3
 
 
@@ -225,6 +227,7 @@ def _print_training(
     copied = 4 * n_windows * n_locations * span
     bounds = settings.split.boundaries(n_steps)
     parts = ", ".join(f"{name} {end - begin}" for name, (begin, end) in bounds.items())
+    needed = PROCESS_BYTES + BYTES_A_VALUE * n_steps * n_locations * n_features
     print_fields(
         "training",
         [
@@ -233,7 +236,7 @@ def _print_training(
             ("memory", f"{bytes_text(kept)} series; windows copied out: {bytes_text(copied)}"),
             (
                 "to distil",
-                f"about {bytes_text(BYTES_A_VALUE * n_steps * n_locations * n_features)}",
+                f"about {bytes_text(needed)}",
             ),
             ("graph", _graph_text(series, settings)),
             ("calendar", _calendar_text(series, settings)),

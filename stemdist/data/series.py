@@ -69,9 +69,10 @@ def canonical_series(
     -------
     xarray.Dataset
         Variables (time, location), NaN where missing, float32, or float64 where single precision
-        would round what the source has (a task centres them before it rounds them); coordinates ``time``,
-        ``location`` and, where known, ``lat``/``lon`` (degrees) or ``x``/``y``. The attribute
-        ``grid_dims`` names the dimensions that :func:`to_grid` restores.
+        would round what the source has (a task centres them before it rounds them);
+        coordinates ``time``, ``location`` and, where known, ``lat``/``lon`` (degrees) or
+        ``x``/``y`` (metres).
+        The attribute ``grid_dims`` names the dimensions that :func:`to_grid` restores.
 
     Raises
     ------

@@ -20,11 +20,13 @@ import xarray as xr
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from stemdist.data.conventions.attributes import attribution_of
 from stemdist.data.origin import ORIGIN, check_origin
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import TensorWindows
 from stemdist.distill.clusters import Clusters
 from stemdist.distill.integrity import DIGEST, check_distilled, digest_of
+from stemdist.distill.long_names import LONG_NAMES
 from stemdist.distill.ratios import features_of_clusters
 from stemdist.errors import InputError
 from stemdist.files import atomic_path
@@ -181,18 +183,27 @@ class DistilledSet:
         places = self.locations.to_dataset()
         places = places.rename({k: v for k, v in _POSITIONS.items() if k in places.coords})
         dataset = places.assign({name: (dims, *rest) for name, (dims, *rest) in arrays.items()})
+        own, shared = x.shape[-1], x.shape[-1] + calendar.shape[-1]
         dataset = dataset.assign_coords(
             input_feature=list(self.feature_names),
-            feature=list(self.feature_names[: x.shape[-1]]),
-            calendar_feature=list(self.settings.calendar_names),
-            static_feature=list(self.settings.static),
+            feature=list(self.feature_names[:own]),
+            calendar_feature=np.asarray(self.feature_names[own:shared], dtype=str),
+            static_feature=np.asarray(self.feature_names[shared:], dtype=str),
             lookback=np.arange(1 - self.settings.lookback, 1),
             horizon=np.arange(1, self.settings.horizon + 1),
             **self._cluster_positions(),
         )
+        for name, text in LONG_NAMES.items():
+            if name in dataset.variables:
+                dataset[name].attrs.setdefault("long_name", text)
+        attribution = self.record.get("source_attributes", {})
+        made = f"distilled by stemdist {self.record.get('stemdist_version', '')}"
+        source = self.record.get("source_name")
         return dataset.assign_attrs(
-            {DIGEST: digest_of(dataset)},
+            {DIGEST: digest_of(dataset), **attribution_of(self.record), **attribution},
             Conventions="CF-1.11",
+            title=self.record.get("title") or f"{', '.join(self.variables)}, distilled",
+            history=f"{made} from {source}" if source else made,
             stemdist_format=FORMAT,
             y_kind=self.y_kind,
             y_pointwise=int(self.windows.pointwise),
@@ -200,7 +211,6 @@ class DistilledSet:
             units=self.units,
             task=json.dumps(self.settings.to_json()),
             record=json.dumps(dict(self.record)),
-            **{k: v for k, v in self.record.items() if k in ("title", "license", "citation")},
         )
 
     def _target_variables(self, y: Tensor, attrs: dict[str, str]) -> dict[str, Any]:

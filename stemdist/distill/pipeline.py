@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from stemdist.data.conventions.attributes import attribution_of
 from stemdist.data.origin import origin_of
 from stemdist.data.windows import TensorWindows, WindowSource, evenly_spaced, materialise
 from stemdist.distill.clusters import (
@@ -316,5 +317,6 @@ def _record(
             series_bytes,
             synthesizer.n_numbers_,
         ),
-        **{k: str(attrs[k]) for k in ("title", "license", "citation") if k in attrs},
+        **{k: str(attrs[k]) for k in ("title",) if k in attrs},
+        "source_attributes": attribution_of(attrs),
     }

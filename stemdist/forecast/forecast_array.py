@@ -13,13 +13,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stemdist.data.conventions.attributes import clean_attributes
+from stemdist.data.conventions.attributes import (
+    ATTRIBUTION,
+    attribution_of,
+    clean_attributes,
+)
 from stemdist.data.conventions.times import months_later
 from stemdist.data.dimensions import position_units
 from stemdist.data.series import GRID_DIMS, to_grid
 from stemdist.data.time_axis import calendar_months, step_seconds
 
-_KEPT = ("institution", "license", "licence", "attribution", "references", "citation", "comment")
 _OF_WHOLE = ("Conventions", "title", "source", "history")
 
 
@@ -84,13 +87,12 @@ def forecast_attributes(
     series: xr.Dataset, forecaster: str, targets: Sequence[str]
 ) -> dict[str, str]:
     """Return the attributes of a forecast as a whole, with those that its source must be given."""
-    kept = {k: v for k, v in clean_attributes(series.attrs).items() if k.lower() in _KEPT}
     made = f"forecast by stemdist {version('stemdist')}, {forecaster}"
     given = str(series.attrs.get("source_name") or "")
     step = f"{made}, from {given}" if given else made
     earlier = str(series.attrs.get("history") or "").strip()
     return {
-        **kept,
+        **attribution_of(series.attrs),
         "Conventions": "CF-1.11",
         "title": f"{', '.join(targets)} forecast",
         "source": f"stemdist {version('stemdist')}, forecaster {forecaster}",
@@ -102,7 +104,9 @@ def as_dataset(forecast: xr.DataArray | xr.Dataset) -> xr.Dataset:
     """Return a forecast as a dataset; what describes it as a whole becomes the dataset's."""
     if isinstance(forecast, xr.Dataset):
         return forecast
-    whole = {k: v for k, v in forecast.attrs.items() if k in _OF_WHOLE or str(k).lower() in _KEPT}
+    whole = {
+        k: v for k, v in forecast.attrs.items() if k in _OF_WHOLE or str(k).lower() in ATTRIBUTION
+    }
     dataset = forecast.to_dataset()
     for name in whole:
         dataset[forecast.name].attrs.pop(name)

@@ -79,7 +79,7 @@ class Locations:
             edge_weight=torch.from_numpy(dataset["location_edge_weight"].values.astype(np.float32)),
             num_nodes=dataset.sizes["location"],
         )
-        coords = coords.drop_attrs(deep=False).drop_encoding().assign_attrs(grid)
+        coords = coords.drop_attrs().drop_encoding().assign_attrs(grid)
         cells = grid_cells(coords)
         if cells is not None:
             graph.cell = cells

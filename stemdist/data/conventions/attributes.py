@@ -9,6 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+ATTRIBUTION = (
+    "institution", "license", "licence", "attribution", "references", "citation", "comment",
+)  # fmt: skip
+"""Attributes of a source that what is made from it must carry on."""
+
 _SCALARS = (str, int, float, np.number)
 
 
@@ -25,6 +30,17 @@ def clean_attributes(attrs: Mapping[Hashable, Any]) -> dict[str, Any]:
     """
     cleaned = {str(name): _cleaned(value) for name, value in attrs.items()}
     return {name: value for name, value in cleaned.items() if value is not None}
+
+
+def attribution_of(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the clean attributes that say who made a source and on which terms.
+
+    Examples
+    --------
+    >>> attribution_of({"License": "CC-BY-4.0", "grid_dims": "lat lon"})
+    {'License': 'CC-BY-4.0'}
+    """
+    return {k: v for k, v in clean_attributes(attrs).items() if k.lower() in ATTRIBUTION}
 
 
 def with_clean_attributes(dataset: xr.Dataset) -> xr.Dataset:

@@ -28,8 +28,8 @@ def untrained_forecasts(task: ForecastTask) -> dict[str, Callable[[], Baseline]]
     Examples
     --------
     >>> from stemdist.data import open_series
-    >>> list(untrained_forecasts(ForecastTask.from_series(open_series("weather-sim"))))
-    ['persistence', 'mean of the location', 'mean by time of day', 'closed-form linear']
+    >>> list(untrained_forecasts(ForecastTask.from_series(open_series("weather-sim"))))[:3]
+    ['persistence', 'mean of the location', 'mean by time of day']
     """
     step = step_seconds(task.series)
     _, end = task.split_boundaries["train"]

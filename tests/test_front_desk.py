@@ -94,8 +94,14 @@ def test_the_same_training_and_evaluation():
     )
     tiny = stemdist.DistilledSet.load("a.nc")
     line = "evaluate a.nc --data weather-sim --forecasters linear --references distilled"
-    assert main(f"{line} --seeds 1 --learning-rates 0.005 {SHORT_LINE} -o table".split()) == 0
-    settings = {"forecasters": ("linear",), "references": ("distilled",), "seeds": 1}
+    line += " --seeds 1 --learning-rates 0.005 --test-windows 9"
+    assert main(f"{line} {SHORT_LINE} -o table".split()) == 0
+    settings = {
+        "forecasters": ("linear",),
+        "references": ("distilled",),
+        "seeds": 1,
+        "test_windows": 9,
+    }
     found = stemdist.evaluate_distilled(tiny, series, learning_rates=(0.005,), **settings, **SHORT)
     found.write_csv("python.csv")
     mine, theirs = (Path(name).read_text() for name in ("python.csv", "table/table.csv"))

@@ -89,7 +89,7 @@ def test_los_loop(real_data):
     (name,) = series.data_vars
     values = series[name].values
     observed = np.isfinite(values)
-    np.testing.assert_array_equal(values[observed], table[observed])
+    np.testing.assert_array_equal(values[observed].astype(np.float32), table[observed])
     assert pd.Timestamp(series["time"].values[1]) == pd.Timestamp("2012-03-01 00:05")
 
 

@@ -24,8 +24,8 @@ def origin_of(series: xr.Dataset) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from stemdist.data import open_series
-    >>> origin = origin_of(open_series("weather-sim"))
+    >>> from stemdist.data import canonical_series, simulate
+    >>> origin = origin_of(canonical_series(simulate("weather-sim", days=8, n_lat=3, n_lon=4)))
     >>> origin["units_of_variables"], origin["step"]
     ({'t2m': 'K'}, {'seconds': 3600.0})
     """

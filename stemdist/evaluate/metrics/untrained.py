@@ -27,8 +27,9 @@ def untrained_forecasts(task: ForecastTask) -> dict[str, Callable[[], Baseline]]
 
     Examples
     --------
-    >>> from stemdist.data import open_series
-    >>> list(untrained_forecasts(ForecastTask.from_series(open_series("weather-sim"))))[:3]
+    >>> from stemdist.data import canonical_series, simulate
+    >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=3, n_lon=4))
+    >>> list(untrained_forecasts(ForecastTask.from_series(series)))[:3]
     ['persistence', 'mean of the location', 'mean by time of day']
     """
     step = step_seconds(task.series)

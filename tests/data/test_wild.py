@@ -331,3 +331,40 @@ def test_addresses(tmp_path, monkeypatch):
         np.testing.assert_array_equal(series["t"].values, VALUES.reshape(48, 12))
     with pytest.raises(InputError, match=r"'file:///nowhere/w\.zarr' is damaged|cannot read"):
         open_series("file:///nowhere/w.zarr")
+
+
+@pytest.mark.parametrize("write", ["to_parquet", "to_feather"])
+@pytest.mark.parametrize("indexed", [True, False])
+def test_parquet_and_feather_tables(tmp_path, write, indexed):
+    pytest.importorskip("pyarrow")
+    table = pd.DataFrame(VALUES[:, 0, :2].astype(float), HOURS, ["a", "b"])
+    table = table.rename_axis("timestamp") if indexed else table.reset_index(names="timestamp")
+    path = tmp_path / "w.table"
+    getattr(table, write)(path)
+    series = open_series(path, reader="parquet", feature_names=["speed"])
+    assert series["location"].values.tolist() == ["a", "b"]
+    np.testing.assert_array_equal(series["speed"].values, VALUES[:, 0, :2])
+
+
+def test_a_long_table_with_positions_and_two_variables(tmp_path):
+    rows = [
+        f"{hour};{name};{lat};{10 * i + lat};{i},5"
+        for i, hour in enumerate(HOURS[:4])
+        for name, lat in (("b", 51), ("a", 50))
+        if (i, name) != (2, "a")
+    ]
+    path = tmp_path / "long.txt"
+    path.write_text("time;detector;lat;flow;speed\n" + "\n".join(rows))
+    series = open_series(path, variables=["speed", "flow"])
+    assert series["location"].values.tolist() == ["a", "b"]
+    assert series["lat"].values.tolist() == [50, 51]
+    assert series["speed"].values[:, 1].tolist() == [0.5, 1.5, 2.5, 3.5]
+    assert np.isnan(series["flow"].values[2, 0])
+
+
+def test_a_table_without_a_header_numbers_its_sensors(tmp_path):
+    path = tmp_path / "traffic.txt"
+    path.write_text("0.5,1\n1.5,2\n2.5,3\n")
+    series = open_series(path, start="2024-01-01", step_minutes=60)
+    assert series["location"].values.tolist() == ["0", "1"]
+    assert series["value"].values[:, 0].tolist() == [0.5, 1.5, 2.5]

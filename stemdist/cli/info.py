@@ -21,14 +21,13 @@ from stemdist.cli.console import (
 from stemdist.cli.parser import option_text
 from stemdist.cli.sources import is_distilled, raw_of, series_and_settings
 from stemdist.data import OpenOptions
-from stemdist.data.checks import ValueSummary
+from stemdist.data.checks import BLOCK_VALUES, ValueSummary
 from stemdist.data.dimensions import find_dimensions
 from stemdist.data.series import GRID_DIMS, time_varying_variables
 from stemdist.data.time_axis import calendar_months, gap_positions, step_seconds
 from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions, TaskSettings
 
-SCAN_BLOCK_VALUES = 4_000_000
 # Memory while a series is distilled: of the process, and of each value (24 to 50 were measured).
 PROCESS_BYTES = 500 * 2**20
 BYTES_A_VALUE = 50
@@ -179,7 +178,7 @@ def _print_findings(found: dict[str, ValueSummary], series: xr.Dataset) -> None:
 def _scanned(series: xr.Dataset, console: Console) -> dict[str, ValueSummary]:
     """Read every variable once, in blocks of time."""
     n_steps, n_locations = series.sizes["time"], series.sizes["location"]
-    size = max(1, SCAN_BLOCK_VALUES // n_locations)
+    size = max(1, BLOCK_VALUES // n_locations)
     found = {
         str(name): ValueSummary(n_steps=n_steps, n_locations=n_locations)
         for name in series.data_vars

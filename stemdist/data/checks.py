@@ -19,13 +19,16 @@ log = logging.getLogger(__name__)
 
 _ISOLATION = 10.0  # an extreme is this many ranges of all other values away from them
 _SAMPLE = 400_000
+BLOCK_VALUES = 4_000_000
+"""Values that are looked at together."""
+
 _FEWEST_DISTINCT = 5
 _LONG_RUN = 0.05
 _LONG_ZERO_RUN = 0.1
 _SHARE_OF_ZEROS = 0.01
 _SHOWN = 5
 
-Kind = Literal["extremes", "zeros", "constant", "dead", "empty"]
+Kind = Literal["extremes", "zeros", "constant", "empty"]
 
 
 @dataclass(frozen=True)
@@ -130,12 +133,10 @@ class ValueSummary:
         fences = plausible_range(sample)
         if fences is None:
             return None
-        beyond = np.unique(sample[(sample < fences[0]) | (sample > fences[1])])
-        if not len(beyond):
-            return None
+        outside = sample[(sample < fences[0]) | (sample > fences[1])]
+        beyond = np.unique(outside)
         shown = ", ".join(f"{value:g}" for value in beyond[:_SHOWN])
-        count = int(np.count_nonzero((sample < fences[0]) | (sample > fences[1])))
-        share = f", {count / len(sample):.2%} of the values" if count > 2 else ""
+        share = f", {len(outside) / len(sample):.2%} of the values" if len(outside) > 2 else ""
         example = f"{beyond[np.argmax(np.abs(beyond))]:g}"
         return Finding(
             "extremes",
@@ -202,26 +203,19 @@ def plausible_range(values: npt.NDArray[np.float64]) -> tuple[float, float] | No
     distinct = np.unique(values)
     if len(distinct) < _FEWEST_DISTINCT:
         return None
+    end = len(distinct) - 1
     cut = max(1, len(distinct) // 20)
-    first, last = cut, len(distinct) - 1 - cut
-    steps = np.diff(distinct)
-    while True:
-        width = distinct[last] - distinct[first]
-        if last + 1 < len(distinct) and steps[last] <= _ISOLATION * width:
-            last = _extended(distinct, steps, first, last)
-        elif first > 0 and steps[first - 1] <= _ISOLATION * width:
-            first -= 1
-        else:
-            break
-    low, high = float(distinct[first]), float(distinct[last])
-    return None if (first, last) == (0, len(distinct) - 1) else (low, high)
+    first, last, before = cut, end - cut, None
+    while before != (first, last):
+        before = first, last
+        last = _reached(distinct, first, last)
+        first = end - _reached(-distinct[::-1], end - last, end - first)
+    return None if before == (0, end) else (float(distinct[first]), float(distinct[last]))
 
 
-def _extended(
-    distinct: npt.NDArray[np.float64], steps: npt.NDArray[np.float64], first: int, last: int
-) -> int:
+def _reached(distinct: npt.NDArray[np.float64], first: int, last: int) -> int:
     """Return the last value that can be reached upward, each at most ten widths away."""
-    far = steps[last:] > _ISOLATION * (distinct[last:-1] - distinct[first])
+    far = np.diff(distinct[last:]) > _ISOLATION * (distinct[last:-1] - distinct[first])
     return last + int(far.argmax()) if far.any() else len(distinct) - 1
 
 
@@ -251,7 +245,7 @@ def check_values(
         If some values lie ten ranges of all others away from them and are not accepted.
     """
     summary = ValueSummary(n_steps=values.shape[0], n_locations=values.shape[1])
-    size = max(1, 4_000_000 // max(values.shape[1], 1))
+    size = max(1, BLOCK_VALUES // max(values.shape[1], 1))
     for begin in range(0, len(values), size):
         block = values[begin : begin + size]
         summary.add(block + centre if centre else block, begin)

@@ -16,8 +16,7 @@ from stemdist.data.conventions.understood import understood
 from stemdist.data.fetch import fetch
 from stemdist.data.opening import OPENING, OpenOptions
 from stemdist.data.readers import read
-from stemdist.data.readers.addresses import is_address, open_address
-from stemdist.data.readers.netcdf import open_files
+from stemdist.data.readers.base import is_address
 from stemdist.data.recipe import DatasetRecipe
 from stemdist.data.series import canonical_series
 from stemdist.data.simulate import simulate
@@ -71,6 +70,8 @@ def _open_raw(
         return read(fetch(recipe.name), options.reader, options.reader_options())
     text = os.fspath(source)
     if is_address(text):
+        from stemdist.data.readers.addresses import open_address
+
         return open_address(text, options.reader, options.reader_options())
     if glob.has_magic(text) and not Path(text).exists():
         return _open_pattern(text, options)
@@ -87,6 +88,8 @@ def _open_pattern(pattern: str, options: OpenOptions) -> xr.Dataset:
         raise InputError(f"no file has a name like {pattern!r}")
     if len(paths) == 1:
         return read(paths[0], options.reader, options.reader_options())
+    from stemdist.data.readers.netcdf import open_files
+
     return open_files(paths, options.reader_options())
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stemdist.data.conventions.times import month_numbers, months_between
 from stemdist.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,21 @@ def calendar_months(series: xr.Dataset | xr.DataArray) -> int | None:
     >>> calendar_months(xr.Dataset(coords={"time": axis}))
     1
     """
-    return months_between(series["time"])
+    times = series["time"]
+    if times.size < 2:
+        return None
+    number = _month_numbers(times)
+    usual = float(np.quantile(np.diff(number), 0.5, method="lower"))
+    if usual < 1:
+        return None
+    days = times.dt.days_in_month.values.astype(float)
+    share = (times.dt.day.values - 1 + times.dt.hour.values / 24) / days
+    return int(usual) if float(np.ptp(share)) <= 0.1 else None
+
+
+def _month_numbers(times: xr.DataArray) -> np.ndarray:
+    """Return the months since year 0 of each date, int64 (T,)."""
+    return np.asarray(times.dt.year.values * 12 + times.dt.month.values, dtype=np.int64)
 
 
 def gap_positions(series: xr.Dataset | xr.DataArray) -> np.ndarray:
@@ -53,7 +66,7 @@ def gap_positions(series: xr.Dataset | xr.DataArray) -> np.ndarray:
     """
     months = calendar_months(series)
     if months is not None:
-        return np.flatnonzero(np.diff(month_numbers(series["time"])) != months)
+        return np.flatnonzero(np.diff(_month_numbers(series["time"])) != months)
     steps = np.diff(time_seconds(series))
     usual = step_seconds(series)
     return np.flatnonzero(np.abs(steps - usual) > 0.1 * usual)

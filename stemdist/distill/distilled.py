@@ -196,11 +196,10 @@ class DistilledSet:
         for name, text in LONG_NAMES.items():
             if name in dataset.variables:
                 dataset[name].attrs.setdefault("long_name", text)
-        attribution = self.record.get("source_attributes", {})
         made = f"distilled by stemdist {self.record.get('stemdist_version', '')}"
         source = self.record.get("source_name")
         return dataset.assign_attrs(
-            {DIGEST: digest_of(dataset), **attribution_of(self.record), **attribution},
+            {DIGEST: digest_of(dataset), **attribution_of(self.record)},
             Conventions="CF-1.11",
             title=self.record.get("title") or f"{', '.join(self.variables)}, distilled",
             history=f"{made} from {source}" if source else made,

@@ -317,6 +317,6 @@ def _record(
             series_bytes,
             synthesizer.n_numbers_,
         ),
-        **{k: str(attrs[k]) for k in ("title",) if k in attrs},
-        "source_attributes": attribution_of(attrs),
+        "title": str(attrs.get("title", "")),
+        **{name: str(value) for name, value in attribution_of(attrs).items()},
     }

@@ -88,3 +88,8 @@ def test_input_that_is_all_missing_is_refused(task):
     series["t2m"][-12:] = np.nan
     with pytest.raises(InputError, match=r"all 12 steps from .* are missing"):
         fitted.predict(series)
+
+
+def test_the_record_says_whose_data_they_were(task, stored):
+    record = DistilledSet.from_xarray(stored).record
+    assert record["license"] == stored.attrs["license"] == task.series.attrs["license"]

@@ -201,36 +201,6 @@ def regular_times(times: np.ndarray, rounding: float) -> np.ndarray | None:
     return None
 
 
-def months_between(times: xr.DataArray) -> int | None:
-    """Return the months of a step where the axis steps by the calendar, else None.
-
-    Parameters
-    ----------
-    times : xarray.DataArray
-        (T,) dates of any calendar.
-
-    Examples
-    --------
-    >>> axis = pd.date_range("2000-01-31", periods=24, freq="ME")
-    >>> months_between(xr.DataArray(axis, dims="time"))
-    1
-    """
-    if times.size < 2:
-        return None
-    number = month_numbers(times)
-    usual = float(np.quantile(np.diff(number), 0.5, method="lower"))
-    if usual < 1:
-        return None
-    days = times.dt.days_in_month.values.astype(float)
-    share = (times.dt.day.values - 1 + times.dt.hour.values / 24) / days
-    return int(usual) if float(np.ptp(share)) <= 0.1 else None
-
-
-def month_numbers(times: xr.DataArray) -> np.ndarray:
-    """Return the months since year 0 of each date, int64 (T,)."""
-    return np.asarray(times.dt.year.values * 12 + times.dt.month.values, dtype=np.int64)
-
-
 def months_later(times: np.ndarray, months: int) -> np.ndarray:
     """Return dates the given number of months later; the last day of a month stays the last.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import xarray as xr
@@ -12,20 +11,6 @@ from stemdist.data.readers.base import ReaderOptions, chunked, read
 from stemdist.data.readers.netcdf import open_zarr
 from stemdist.dependencies import require
 from stemdist.errors import InputError
-
-# At least two letters before the colon, so that a Windows drive is not taken for a protocol.
-_ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+://")
-
-
-def is_address(text: str) -> bool:
-    """Say whether a source is an address such as ``s3://bucket/data.zarr``.
-
-    Examples
-    --------
-    >>> is_address("s3://bucket/data.zarr"), is_address("C:/data.nc")
-    (True, False)
-    """
-    return _ADDRESS.match(text) is not None
 
 
 def open_address(address: str, reader: str | None, options: ReaderOptions) -> xr.Dataset:
@@ -53,8 +38,7 @@ def open_address(address: str, reader: str | None, options: ReaderOptions) -> xr
     try:
         if reader == "zarr" or address.rstrip("/").endswith(".zarr"):
             require("zarr", "zarr", f"opening {address!r}")
-            chunks: dict[str, int] | None = {} if options.chunks is None else None
-            raw = open_zarr(address, chunks=chunks, group=options.group)
+            raw = open_zarr(address, options)
             return chunked(raw, address, options.chunks)
         folder = cache_folder() / "addresses"
         local = fsspec.open_local(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ import xarray as xr
 from stemdist.errors import InputError
 from stemdist.registry import Registry
 
+# At least two letters before the colon, so that a Windows drive is not taken for a protocol.
+_ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+://")
 _COLUMN_MEANINGS = ("sensors", "variables")
 
 
@@ -261,6 +264,17 @@ def read(
     """
     chosen = READERS.get(reader)() if reader is not None else detect_reader(path)
     return chosen.open(Path(path), options)
+
+
+def is_address(text: str) -> bool:
+    """Say whether a source is an address such as ``s3://bucket/data.zarr``.
+
+    Examples
+    --------
+    >>> is_address("s3://bucket/data.zarr"), is_address("C:/data.nc")
+    (True, False)
+    """
+    return _ADDRESS.match(text) is not None
 
 
 def existing_path(path: str | Path) -> Path:

@@ -35,7 +35,6 @@ class NetcdfReader(Reader):
     name: ClassVar[str] = "netcdf"
     description: ClassVar[str] = "NetCDF file (.nc), or a folder of them that make one series"
     accepts: ClassVar[frozenset[str]] = frozenset({"group"})
-    opens_file: ClassVar[bool] = True
     opens_folder: ClassVar[bool] = True
 
     def matches(self, path: Path) -> bool:
@@ -75,11 +74,7 @@ class ZarrReader(Reader):
             raise InputError(
                 f"{str(path)!r} is not a Zarr store: it holds none of {', '.join(_ZARR_FILES)}"
             )
-        # Other chunks than the store's are cut from the store, not from dask arrays over it.
-        chunks: dict[str, int] | None = {} if options.chunks is None else None
-        return open_zarr(
-            path, chunks=chunks, consolidated=_is_consolidated(path), group=options.group
-        )
+        return open_zarr(path, options, consolidated=_is_consolidated(path))
 
 
 class GribReader(Reader):
@@ -106,17 +101,20 @@ class GribReader(Reader):
             ) from error
 
 
-def open_zarr(store: Path | str, **how: Any) -> xr.Dataset:
+def open_zarr(store: Path | str, options: ReaderOptions, **more: Any) -> xr.Dataset:
     """Open a Zarr store, a folder or an address, lazily.
 
     The fill value 0 of an array of format 2 means what it says, values that were not written;
     xarray would take every zero for missing.
     """
-    raw = _open_with_xarray(store, engine="zarr", **how)
+    # Other chunks than the store's are cut from the store, not from dask arrays over it.
+    chunks: dict[str, int] | None = {} if options.chunks is None else None
+    how: dict[str, Any] = {"engine": "zarr", "chunks": chunks, "group": options.group, **more}
+    raw = _open_with_xarray(store, **how)
     zero = [n for n, a in raw.variables.items() if _filled_with_zero(a.encoding)]
     if not zero:
         return raw
-    stored = _open_with_xarray(store, engine="zarr", mask_and_scale=False, **how)[zero]
+    stored = _open_with_xarray(store, mask_and_scale=False, **how)[zero]
     for name in zero:
         stored[name].attrs.pop("_FillValue", None)
     plain = xr.decode_cf(stored, decode_times=False, decode_coords=False, decode_timedelta=False)

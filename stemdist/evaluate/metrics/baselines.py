@@ -30,19 +30,29 @@ def climatology(task: ForecastTask) -> Climatology:
     >>> climatology(ForecastTask.from_series(series)).by_slot.shape
     (24, 12, 1)
     """
-    clock = task.series["time"].dt
-    second = (
-        np.asarray(clock.hour) * 3600 + np.asarray(clock.minute) * 60 + np.asarray(clock.second)
-    )
     step = step_seconds(task.series)
     _, end = task.split_boundaries["train"]
     seasonal = end * step >= YEARS_FOR_SEASON * 365 * DAY_SECONDS
+    slots = (second_of_day(task) // min(step, DAY_SECONDS)).astype(np.int64)
+    days = np.asarray(task.series["time"].dt.dayofyear, dtype=np.int64) - 1
+    return mean_by(task, slots, days=days if seasonal else None)
+
+
+def second_of_day(task: ForecastTask) -> np.ndarray:
+    """Return the second of the day of each time step, (T,)."""
+    clock = task.series["time"].dt
+    hour, minute, second = (np.asarray(part) for part in (clock.hour, clock.minute, clock.second))
+    return np.asarray(hour * 3600 + minute * 60 + second)
+
+
+def mean_by(task: ForecastTask, slots: np.ndarray, days: np.ndarray | None = None) -> Climatology:
+    """Return the mean of the training part by slot (T,), and by day of year (T,) if given."""
     return Climatology.fit(
         task.train.values[..., : task.train.n_targets].numpy(),
         task.train.observed.numpy(),
-        slots=(second // min(step, DAY_SECONDS)).astype(np.int64),
-        end=end,
-        days=np.asarray(clock.dayofyear, dtype=np.int64) - 1 if seasonal else None,
+        slots=slots,
+        end=task.split_boundaries["train"][1],
+        days=days,
     )
 
 

@@ -13,10 +13,16 @@ import numpy as np
 from stemdist.data.calendar import fitting_calendar
 from stemdist.data.time_axis import step_seconds
 from stemdist.data.windows import SeriesWindows
-from stemdist.evaluate.metrics.baselines import BASELINES, DAY_SECONDS, climatology
+from stemdist.evaluate.metrics.baselines import (
+    BASELINES,
+    DAY_SECONDS,
+    climatology,
+    mean_by,
+    second_of_day,
+)
 from stemdist.evaluate.metrics.verification import Verification
 from stemdist.forecast import ForecastTask
-from stemdist.forecast.baselines import Baseline, Climatology
+from stemdist.forecast.baselines import Baseline
 
 AT_MOST = 300
 """Windows that are evaluated, evenly spaced."""
@@ -38,12 +44,14 @@ def untrained_forecasts(task: ForecastTask) -> dict[str, Callable[[], Baseline]]
     fitting = fitting_calendar(step, end * step, calendar)
     found: dict[str, Callable[[], Baseline]] = {
         "persistence": lambda: BASELINES["persistence"](task, task),
-        "mean of the location": lambda: _mean_by(task, np.zeros(len(_second(task)), np.int64)),
+        "mean of the location": lambda: mean_by(
+            task, np.zeros(task.series.sizes["time"], np.int64)
+        ),
     }
     if step < DAY_SECONDS:
-        found["mean by time of day"] = lambda: _mean_by(task, _second(task) // int(step or 1))
+        found["mean by time of day"] = lambda: mean_by(task, second_of_day(task) // int(step or 1))
     if "day_of_week" in fitting and step < DAY_SECONDS:
-        found["mean by day of week and time"] = lambda: _mean_by(task, _slot_of_week(task, step))
+        found["mean by day of week and time"] = lambda: mean_by(task, _slot_of_week(task, step))
     if "day_of_year" in fitting:
         found["mean by day of year"] = lambda: climatology(task)
     found["closed-form linear"] = lambda: BASELINES["closed-form linear"](task, task)
@@ -107,18 +115,6 @@ def better_untrained(errors: Mapping[str, float], reached: float, what: str) -> 
     return f"The {name} ({errors[name]:.4g}) is better than {what} ({reached:.4g}): {remedy}."
 
 
-def _second(task: ForecastTask) -> np.ndarray:
-    clock = task.series["time"].dt
-    second = clock.hour.values * 3600 + clock.minute.values * 60 + clock.second.values
-    return np.asarray(second, dtype=np.int64)
-
-
 def _slot_of_week(task: ForecastTask, step: float) -> np.ndarray:
     day = np.asarray(task.series["time"].dt.dayofweek, dtype=np.int64)
-    return np.asarray((day * DAY_SECONDS + _second(task)) // int(step or 1))
-
-
-def _mean_by(task: ForecastTask, slots: np.ndarray) -> Climatology:
-    _, end = task.split_boundaries["train"]
-    values = task.train.values[..., : task.train.n_targets].numpy()
-    return Climatology.fit(values, task.train.observed.numpy(), slots=slots, end=end)
+    return np.asarray((day * DAY_SECONDS + second_of_day(task)) // int(step or 1))

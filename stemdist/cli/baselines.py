@@ -43,17 +43,15 @@ def print_baselines(
 def print_winner(evaluation: Evaluation, column: str) -> None:
     """Print a sentence where a baseline of a comparison beats every forecaster of it."""
     from stemdist.evaluate.comparison.statistics import records
+    from stemdist.evaluate.metrics.untrained import better_untrained
 
     means = [(tuple(map(str, key)), v) for key, v in records(evaluation.summary(column)).items()]
     trained = {key: value["mean"] for key, value in means if key[1]}
     untrained = {key[0]: value["mean"] for key, value in means if not key[1]}
     if not trained or not untrained:
         return
-    name = min(untrained, key=lambda each: untrained[each])
     best = min(trained, key=lambda key: trained[key])
-    if untrained[name] < trained[best]:
-        print(
-            f"\n{name} ({untrained[name]:.4g}), which needs no training, is better than what any "
-            f"forecaster reached ({trained[best]:.4g}, {best[1]} on {best[0]} data): train longer, "
-            "add calendar features (--calendar) or use a longer --lookback."
-        )
+    what = f"what any forecaster reached, {best[1]} on {best[0]} data"
+    sentence = better_untrained(untrained, trained[best], what)
+    if sentence:
+        print(f"\n{sentence}")

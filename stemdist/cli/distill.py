@@ -131,7 +131,7 @@ def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:
         ("written", f"{target} ({bytes_text(_size(target))})"),
         ("windows", f"{distilled.n_windows} of {record['training_windows']}"),
         ("clusters", f"{distilled.n_clusters} of {n_locations} locations"),
-        ("inputs x", f"{tuple(windows.x.shape)} (window, lookback, cluster, feature)"),
+        ("inputs x", f"{distilled.input_shape} (window, lookback, cluster, feature)"),
         ("targets y", f"{tuple(windows.y.shape)} (window, horizon, cluster), {distilled.y_kind}"),
         *_experts(record["experts"]),
         ("features", ", ".join(distilled.feature_names)),

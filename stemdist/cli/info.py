@@ -292,12 +292,11 @@ def _print_distilled(data: str) -> None:
         f"{name.removesuffix('_ratio')} {share_text(value)}"
         for name, value in record.get("ratios", {}).items()
     )
-    shape = tuple(stored.windows.x.shape)
     print_fields(
         f"{data}: a distilled set",
         [
             ("made from", str(record.get("source_name") or "unknown")),
-            ("inputs x", f"{shape} (window, lookback, cluster, feature)"),
+            ("inputs x", f"{stored.input_shape} (window, lookback, cluster, feature)"),
             ("targets", f"{stored.variables[0]} ({stored.units}), {stored.y_kind}"),
             ("features", ", ".join(stored.feature_names)),
             ("clusters", f"{stored.n_clusters} of {len(stored.locations)} locations"),

@@ -71,6 +71,9 @@ class DistilledSet:
         Unit of the first target.
     record : dict
         How it was made: version, configuration, seed, source, costs, ratios; JSON types.
+    filled : Tensor, optional
+        (M_S, L_in, K, F_s) bool, inputs of series features that the source does not have.
+        Forecasters train on what they were filled with; a file has NaN there.
     """
 
     windows: TensorWindows
@@ -85,6 +88,7 @@ class DistilledSet:
     variables: tuple[str, ...]
     units: str
     record: Mapping[str, Any]
+    filled: Tensor | None = None
 
     @property
     def n_windows(self) -> int:
@@ -95,6 +99,11 @@ class DistilledSet:
     def n_clusters(self) -> int:
         """Number of clusters K."""
         return self.windows.n_locations
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(M_S, L_in, K, F_own) of ``x`` in a file, where shared features stand apart."""
+        return (*self.windows.x.shape[:3], features_of_clusters(self.windows, self.settings))
 
     @cached_property
     def cluster_sizes(self) -> Tensor:
@@ -164,9 +173,13 @@ class DistilledSet:
         source, sink = self.cluster_graph.edge_index.numpy()
         x, calendar, static = (part.numpy() for part in self._stored_inputs())
         y = self.scaler.inverse_targets(self.windows.y, self.windows.n_targets)
+        y = self._within_range(torch.unflatten(y, 1, (self.windows.n_targets, -1)).movedim(1, -1))
+        y = y.movedim(-1, 1).flatten(1, 2)
         y = torch.where(self.windows.mask > 0, y, torch.nan)
+        gaps = self._gaps(x.shape)
         arrays: dict[str, Any] = {
-            "x": (("window", "lookback", "cluster", "feature"), x, {"long_name": "inputs"}),
+            "x": (("window", "lookback", "cluster", "feature"), np.where(gaps, np.nan, x)),
+            **({"x_fill": ("fill", x[gaps])} if gaps.any() else {}),
             **self._target_variables(y, target),
             "calendar": (("window", "lookback", "calendar_feature"), calendar),
             "static": (("cluster", "static_feature"), static),
@@ -223,10 +236,28 @@ class DistilledSet:
 
     def _stored_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Split the inputs: each cluster's own, those equal at all clusters, and static ones."""
-        x = self.scaler.inverse_features(self.windows.x)
+        x = self._within_range(self.scaler.inverse_features(self.windows.x))
         own = features_of_clusters(self.windows, self.settings)
         static = x.shape[-1] - len(self.settings.static)
         return x[..., :own], x[:, :, 0, own:static], x[0, 0, :, static:]
+
+    def _within_range(self, values: Tensor) -> Tensor:
+        """Undo what rounding to physical units did to values (..., F) at the range's ends."""
+        ends = list((self.record.get("range") or {}).values())[: values.shape[-1]]
+        if not ends:
+            return values
+        low, high = values.new_tensor(ends).unbind(1)
+        series, others = values[..., : len(ends)], values[..., len(ends) :]
+        inside = series.clamp(low, high)
+        rounded = (inside - series).abs() <= 1e-5 * (high - low)
+        return torch.cat([torch.where(rounded, inside, series), others], -1)
+
+    def _gaps(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return which of the stored inputs (M_S, L_in, K, F_own) the source does not have."""
+        gaps = np.zeros(shape, dtype=bool)
+        if self.filled is not None:
+            gaps[..., : self.filled.shape[-1]] = self.filled.numpy()
+        return gaps
 
     def _cluster_positions(self) -> dict[str, Any]:
         """Return the mean position of each cluster's locations, where positions are known."""
@@ -319,7 +350,11 @@ class DistilledSet:
         y = tensor("y")  # (M_S, L_out, K) or (M_S, C, L_out, K)
         y = scaler.scale_targets(y.reshape(len(y), -1, y.shape[-1]), settings.n_targets)
         mask = torch.isfinite(y)
-        x = with_shared_features(tensor("x"), tensor("calendar"), tensor("static"))
+        own = tensor("x")
+        gaps = torch.isnan(own)
+        if gaps.any():
+            own[gaps] = tensor("x_fill")
+        x = with_shared_features(own, tensor("calendar"), tensor("static"))
         sizes = tensor("cluster_weight")
         ends = torch.stack([tensor(f"edge_{end}", torch.int64) for end in ("source", "target")])
         n_clusters = dataset.sizes["cluster"]
@@ -346,6 +381,7 @@ class DistilledSet:
             variables=tuple(json.loads(dataset.attrs["variables"])),
             units=dataset.attrs["units"],
             record=json.loads(dataset.attrs["record"]),
+            filled=gaps,
         )
 
 

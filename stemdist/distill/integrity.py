@@ -70,6 +70,9 @@ def check_distilled(dataset: xr.Dataset) -> None:
         _refuse("all targets 'y' are missing")
     if np.isinf(dataset["x"].values).any() or np.isinf(dataset["y"].values).any():
         _refuse("'x' or 'y' holds an infinite value")
+    n_missing, n_fill = int(np.isnan(dataset["x"].values).sum()), dataset.sizes.get("fill", 0)
+    if n_missing != n_fill:
+        _refuse(f"{n_missing} inputs 'x' are missing, and 'x_fill' has {n_fill} values for them")
     stored = dataset.attrs.get(DIGEST)
     if stored is not None and stored != digest_of(dataset):
         _refuse("its numbers are not those that were written (SHA-256)")

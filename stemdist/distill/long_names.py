@@ -30,4 +30,6 @@ LONG_NAMES = {
     "static": "features of the cluster that are constant in time",
     "static_feature": "name of the static feature",
     "target": "name of the target",
+    "x": "inputs; missing where the source has none",
+    "x_fill": "what forecasters train on where x is missing, in its order",
 }

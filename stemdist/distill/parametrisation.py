@@ -57,6 +57,12 @@ class Parametrisation(ABC):
     def relabel(self, y: Tensor) -> None:
         """Change the tensors such that the targets are ``y``, or as near to it as possible."""
 
+    def project(self) -> None:  # noqa: B027
+        """Put the tensors back into the range of the source after a step; by default they stay.
+
+        The windows of a candidate are kept in the range whatever the tensors are.
+        """
+
     @property
     def n_numbers(self) -> int | None:
         """How many numbers encode ``x`` and ``y``; None for as many as they have."""
@@ -73,8 +79,9 @@ class FreeWindows(Parametrisation):
     """
 
     def __init__(self, problem: DistillationProblem) -> None:
-        x = problem.start.x[..., : problem.n_learned]
-        self.tensors = [x.clone().requires_grad_(), problem.start.y.clone().requires_grad_()]
+        self._within = problem.within
+        x, y = problem.bounded(problem.start.x[..., : problem.n_learned], problem.start.y)
+        self.tensors = [x.clone().requires_grad_(), y.clone().requires_grad_()]
 
     def windows(self) -> tuple[Tensor, Tensor]:
         """Return the two tensors."""
@@ -89,6 +96,16 @@ class FreeWindows(Parametrisation):
         """Replace the targets."""
         with torch.no_grad():
             self.tensors[1].copy_(y)
+        self.project()
+
+    def project(self) -> None:
+        """Put every number back into its range."""
+        if self._within is None:
+            return
+        x, y = self.tensors
+        with torch.no_grad():
+            x.copy_(self._within.inputs(x))
+            y.copy_(self._within.targets(y))
 
 
 def parametrisation_type(name: str, options: Mapping[str, Any]) -> Callable[..., Parametrisation]:

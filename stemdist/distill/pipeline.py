@@ -39,6 +39,7 @@ from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.ratios import compression_ratios
 from stemdist.distill.selection import select_windows
 from stemdist.distill.settings import DistillSettings
+from stemdist.distill.source_range import SourceRange, missing_inputs, physical_range
 from stemdist.distill.synthesizer import Synthesizer, make_synthesizer
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask, Locations
@@ -70,6 +71,8 @@ class StartingPoint:
         Graph between the clusters.
     labels : str
         Kind of labels.
+    missing : Tensor
+        (M_S, L_in, K, F_s) bool, series inputs that the source does not have.
     """
 
     windows: TensorWindows
@@ -78,6 +81,7 @@ class StartingPoint:
     experts: list[Expert]
     graph: Data
     labels: str
+    missing: Tensor
 
     @property
     def answer(self) -> Callable[[WindowSource], Tensor] | None:
@@ -154,6 +158,7 @@ def starting_point(
         experts=experts,
         graph=cluster_graph(task, clusters),
         labels=settings.labels,
+        missing=missing_inputs(task, clusters, chosen),
     )
 
 
@@ -174,6 +179,7 @@ def problem_of(
         answer=start.answer,
         parametrisation=settings.parametrisation,
         parametrisation_options=settings.parametrisation_options,
+        within=SourceRange.of_task(task),
     )
 
 
@@ -259,8 +265,11 @@ def distill(
         with torch.no_grad():
             first = problem.candidate(*encode(problem).windows())
         windows, finalists = problem.better_of_finalists(first, synthesizer.windows_)
+    windows = windows.to("cpu")
+    unmoved = (windows.x == start.windows.x)[..., : task.n_series_features]
     return DistilledSet(
-        windows=windows.to("cpu"),
+        windows=windows,
+        filled=start.missing & unmoved,
         cluster_graph=start.graph,
         cluster_of_location=start.clusters.labels,
         medoids=start.clusters.medoids,
@@ -272,7 +281,10 @@ def distill(
         variables=tuple(map(str, task.series.data_vars)),
         units=task.units,
         record=_record(task, settings, start, synthesizer, windows, cost)
-        | {"finalists": finalists},
+        | {
+            "finalists": finalists,
+            "range": physical_range(task) if synthesizer.within_range else {},
+        },
     )
 
 

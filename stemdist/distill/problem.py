@@ -27,6 +27,8 @@ from stemdist.graph import subgraph
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
+    from stemdist.distill.source_range import SourceRange
+
 KEPT_ANSWERS = 2**24
 """Soft labels of all training windows are kept where they are no more numbers, 64 MiB."""
 
@@ -69,6 +71,8 @@ class DistillationProblem:
         How the windows are stored while they are learned; see ``PARAMETRISATIONS``.
     parametrisation_options : mapping
         Its options.
+    within : SourceRange, optional
+        The range that learned inputs and targets must not leave.
     """
 
     task: ForecastTask
@@ -83,6 +87,7 @@ class DistillationProblem:
     answer: Callable[[WindowSource], Tensor] | None = None
     parametrisation: str = "tensor"
     parametrisation_options: Mapping[str, Any] = field(default_factory=dict)
+    within: SourceRange | None = None
 
     @property
     def device(self) -> torch.device:
@@ -158,7 +163,14 @@ class DistillationProblem:
 
     def candidate(self, x: Tensor, y: Tensor) -> TensorWindows:
         """Return windows of copies of ``x`` and ``y``."""
+        x, y = self.bounded(x, y)
         return replace(self.start, x=self.inputs(x).clone(), y=y.clone())
+
+    def bounded(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return learned inputs (M_S, L_in, K, F_l) and targets (M_S, R, K) within the range."""
+        if self.within is None:
+            return x, y
+        return self.within.inputs(x), self.within.targets(y)
 
     def score(self, candidate: TensorWindows) -> float:
         """Return the validation error of forecasters trained on ``candidate``; lower is better.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -98,6 +98,7 @@ class SyntheticState:
         for tensor, gradient in zip(self.tensors, gradients, strict=True):
             tensor.grad = gradient
         self.optimizer.step()
+        self.parametrisation.project()
         if self.averaged is not self.parametrisation:
             with torch.no_grad():
                 for mean, tensor in zip(self.averaged.tensors, self.tensors, strict=True):
@@ -139,6 +140,10 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     cached_seconds_ : float
         Time that other runs have spent on what this one found in the cache.
     """
+
+    within_range: ClassVar[bool] = True
+    """Whether windows are kept within the range of the source; False where they are statistics
+    whose values are set exactly."""
 
     iterations: int
     relabel: float = 1.0
@@ -223,6 +228,8 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             Show a bar; None shows it on a terminal only.
         """
         how: dict[str, Any] = {"seed": seed, "cache": cache, "progress": progress}
+        if not self.within_range:
+            problem = replace(problem, within=None)
         before = self.earlier_stage(problem)
         if before is None:
             self._learn(problem, state=state, **how)

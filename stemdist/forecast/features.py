@@ -161,6 +161,20 @@ class InputFeatures:
         calendar, static = self.settings.calendar_names, self.settings.static
         return (*targets, *context, *others, *ahead, *calendar, *static)
 
+    def sources(self) -> list[tuple[str, int | None]]:
+        """Return the variable of each feature that varies in time and space.
+
+        Beside it stands how many steps ahead it is read, or None for a mean over neighbours.
+        """
+        n, names = self.n_targets, self.variables
+        context = names[:n] if self.settings.neighbour_context else ()
+        return [
+            *((name, 0) for name in names[:n]),
+            *((name, None) for name in context),
+            *((name, 0) for name in names[n:]),
+            *((names[variable], lead) for variable, lead in self._leads),
+        ]
+
     def full_scaler(self) -> Scaler:
         """Return one entry per feature; calendar waves are already on a common scale."""
         n_waves = len(self.settings.calendar_names)

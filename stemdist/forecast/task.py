@@ -181,6 +181,11 @@ class ForecastTask:
         return int(self.train.values.shape[-1])
 
     @property
+    def feature_sources(self) -> list[tuple[str, int | None]]:
+        """Variable and lead of each series feature; a mean over neighbours has lead None."""
+        return InputFeatures(self.series, self.settings, self.scaler, self.graph).sources()
+
+    @property
     def units(self) -> str:
         """Unit of the first target, ``"1"`` where the source does not say."""
         return str(self.series[self.target_name].attrs.get("units", "1"))

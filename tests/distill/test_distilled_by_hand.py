@@ -104,7 +104,7 @@ def test_variables_are_in_physical_units(by_hand):
     a, b = 10 + 2 * np.array(A), 100 + 10 * np.array(B)
     assert made["x"].dims == ("window", "lookback", "cluster", "feature")
     np.testing.assert_array_equal(made["x"], np.stack([a, b], -1))
-    assert made["x"].attrs == {"long_name": "inputs"}
+    assert made["x"].attrs == {"long_name": "inputs; missing where the source has none"}
     assert made["calendar"].dims == ("window", "lookback", "calendar_feature")
     np.testing.assert_array_equal(made["calendar"], np.stack([SINE, 0.5 * np.array(COSINE)], -1))
     assert made["static"].dims == ("cluster", "static_feature")

@@ -49,7 +49,7 @@ class SeriesCuts(Parametrisation):
         start, n_series = problem.start, problem.n_series
         x = start.x[..., :n_series]
         self._mask = start.mask
-        self._n_targets = start.n_targets
+        self._n_targets, self._within = start.n_targets, problem.within
         lookback, span = start.lookback, start.lookback + start.horizon
         strides = _strides(x)  # (M_S - 1,) 0 where a series begins
         if len(x) > 1 and not strides.any():
@@ -90,6 +90,15 @@ class SeriesCuts(Parametrisation):
             total.index_add_(0, after, self._by_step(change))
             count.index_add_(0, after, self._by_step(self._mask))
             targets += total / count.clamp_min(1)
+        self.project()
+
+    def project(self) -> None:
+        """Put every step of the series back into the range of its feature."""
+        if self._within is None:
+            return
+        with torch.no_grad():
+            for tensor, first in zip(self.tensors, (0, self._n_targets), strict=False):
+                tensor.copy_(self._within.inputs(tensor, first))
 
     def _by_step(self, rows: Tensor) -> Tensor:
         """Rearrange (M_S, C * L_out, K) to (M_S * L_out, K, C)."""

@@ -53,7 +53,7 @@ class SpectralWindows(Parametrisation):
         self, problem: DistillationProblem, *, time_share: float = 0.5, space_share: float = 0.5
     ) -> None:
         self.check_options(time_share=time_share, space_share=space_share)
-        start = problem.start
+        start, self._within = problem.start, problem.within
         self._mask = start.mask
         self._n_targets = start.n_targets
         self._past = cosines(start.lookback, _kept(time_share, start.lookback)).to(start.x)
@@ -76,10 +76,13 @@ class SpectralWindows(Parametrisation):
         return sum(part.numel() for part in (*self.tensors, self._modes))
 
     def windows(self) -> tuple[Tensor, Tensor]:
-        """Transform back; masked targets are 0."""
+        """Transform back and cut at the range of the source; masked targets are 0."""
         past, _ = self.tensors
         x = torch.einsum("pl,mpqf,fkq->mlkf", self._past, past, self._modes)
-        return x, self._targets() * self._mask
+        y = self._targets()
+        if self._within is not None:
+            x, y = self._within.inputs(x), self._within.targets(y)
+        return x, y * self._mask
 
     def relabel(self, y: Tensor) -> None:
         """Project the targets; masked ones stay as near to their values as possible."""

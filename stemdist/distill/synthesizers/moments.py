@@ -45,12 +45,17 @@ class ClosedForm(Synthesizer):
     is the real one in these directions. If the fixed features of the chosen windows vary in fewer
     directions than those of all real windows, their weights are undetermined.
 
+    The windows are statistics of the source rather than examples of it: moments are matched
+    exactly, so that single values may leave the range of the source.
+
     Parameters
     ----------
     ridge : float
         Penalty on the weights relative to the number of rows, as in
         :func:`stemdist.forecast.closed_form.fit_linear`.
     """
+
+    within_range = False
 
     def __init__(self, *, ridge: float = 1e-3) -> None:
         self.iterations = 1

@@ -28,7 +28,7 @@ from stemdist.evaluate.comparison.runs import Row, Run, RunFolder
 from stemdist.evaluate.comparison.settings import EvaluationSettings
 from stemdist.evaluate.comparison.training_data import REFERENCES, Budget, Reference, TrainingData
 from stemdist.evaluate.comparison.unseen import Unseen
-from stemdist.evaluate.metrics.baselines import BASELINES
+from stemdist.evaluate.metrics.baselines import fitting_baselines
 from stemdist.evaluate.metrics.errors import METRICS
 from stemdist.evaluate.metrics.verification import Verification
 from stemdist.files import hash_of
@@ -180,7 +180,8 @@ class _Comparison:
             for run, row in trained
             if (run.method, run.forecaster) == pair and (run.learning_rate, run.shuffle) == tuning
         ]
-        baselines = [_baseline_row(self.run_folder, name, verification) for name in BASELINES]
+        names = fitting_baselines(self.run_folder.tested)
+        baselines = [_baseline_row(self.run_folder, name, verification) for name in names]
         return [*self._parallel(jobs, "test"), *baselines]
 
     def _run(self, method: str, forecaster: str, seed: int, tuning: Tuning) -> Run:

@@ -18,7 +18,7 @@ from torch import Tensor
 from stemdist.data.windows import WindowSource, evenly_spaced
 from stemdist.errors import InputError
 from stemdist.evaluate.comparison.tables import aligned, check_error, digits
-from stemdist.evaluate.metrics.baselines import BASELINES
+from stemdist.evaluate.metrics.baselines import BASELINES, fitting_baselines
 from stemdist.evaluate.metrics.errors import ErrorSums
 from stemdist.evaluate.metrics.verification import Verification
 from stemdist.files import atomic_path
@@ -127,8 +127,8 @@ def evaluate_trained(
         costs = {"weights": weights, "milliseconds": _milliseconds(forecast, task.test)}
         rows.append({"forecaster": name, **errors.metrics(), **costs})
         steps.append(_steps(name, errors))
-    for name, baseline in BASELINES.items():
-        errors = verification.errors(baseline(task, task))[0]
+    for name in fitting_baselines(task):
+        errors = verification.errors(BASELINES[name](task, task))[0]
         rows.append({"forecaster": name, **errors.metrics(), "weights": 0})
         steps.append(_steps(name, errors))
     facts = {

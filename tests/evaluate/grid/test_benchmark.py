@@ -101,6 +101,7 @@ def test_every_cell_has_a_row(found):
     assert sorted(untrained["method"]) == [
         "climatology",
         "closed-form linear",
+        "mean of the location",
         "persistence",
         "window mean",
     ]

@@ -1,0 +1,115 @@
+"""What the source says about learned windows: the range of its values, and what it lacks.
+
+Shapes: M_S synthetic windows, L_in lookback, R target rows, K clusters, F_s series features (the
+first C are the targets).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stemdist.distill.clusters import Clusters
+from stemdist.forecast import ForecastTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRange:
+    """The lowest and highest value of each series feature in the training part.
+
+    Learned inputs and targets are kept between them, so that there are no negative counts.
+
+    Parameters
+    ----------
+    low, high : Tensor
+        (F_s,) in scaled units.
+    n_targets : int
+        C.
+
+    Examples
+    --------
+    >>> counts = SourceRange(low=torch.zeros(1), high=torch.ones(1), n_targets=1)
+    >>> counts.inputs(torch.tensor([-0.5, 0.5, 3.0])[:, None])[:, 0]
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+
+    low: Tensor
+    high: Tensor
+    n_targets: int
+
+    @classmethod
+    def of_task(cls, task: ForecastTask) -> SourceRange:
+        """Return the range of a task's training part."""
+        n_series = task.n_series_features
+        edges = torch.tensor(list(physical_range(task).values()), dtype=torch.float64)  # (F_s, 2)
+        mean = torch.tensor(task.scaler.mean[:n_series], dtype=torch.float64)
+        scale = torch.tensor(task.scaler.scale[:n_series], dtype=torch.float64)
+        low, high = ((edges - mean[:, None]) / scale[:, None]).float().unbind(1)
+        return cls(low=low, high=high, n_targets=task.train.n_targets)
+
+    def inputs(self, x: Tensor, first: int = 0) -> Tensor:
+        """Return inputs (..., F), from feature ``first`` on, with the series within the range."""
+        low, high = (edge[first : first + x.shape[-1]].to(x.device) for edge in self._edges)
+        within = x[..., : len(low)].clamp(low, high)
+        return within if len(low) == x.shape[-1] else torch.cat([within, x[..., len(low) :]], -1)
+
+    def targets(self, y: Tensor) -> Tensor:
+        """Return targets (M_S, R, K) within the range."""
+        each = y.shape[1] // self.n_targets
+        low, high = (
+            edge[: self.n_targets].repeat_interleave(each)[:, None].to(y.device)
+            for edge in self._edges
+        )
+        return y.clamp(low, high)
+
+    @property
+    def _edges(self) -> tuple[Tensor, Tensor]:
+        return self.low, self.high
+
+
+def physical_range(task: ForecastTask) -> dict[str, tuple[float, float]]:
+    """Return the lowest and highest value of each series feature in the training part.
+
+    A mean over neighbours has the range of what is averaged.
+    """
+    end = task.split_boundaries["train"][1]
+    part = task.series.isel(time=slice(0, end))
+    found = {
+        str(name): (float(array.min(skipna=True)), float(array.max(skipna=True)))
+        for name, array in part.data_vars.items()
+    }
+    sources = zip(task.feature_names, task.feature_sources, strict=False)
+    return {feature: found[variable] for feature, (variable, _) in sources}
+
+
+def missing_inputs(task: ForecastTask, clusters: Clusters, chosen: Tensor) -> Tensor:
+    """Say which inputs of chosen training windows the source does not have.
+
+    Parameters
+    ----------
+    task : ForecastTask
+        The real data; its inputs are filled where values are missing.
+    clusters : Clusters
+        A cluster mean is missing where all of its locations are.
+    chosen : Tensor
+        (M_S,) numbers of training windows.
+
+    Returns
+    -------
+    Tensor
+        (M_S, L_in, K, F_s) bool. Neighbour means are made, not missing.
+    """
+    steps = task.train.starts[chosen, None] + torch.arange(task.train.lookback)  # (M_S, L_in)
+    sources, last = task.feature_sources, task.series.sizes["time"] - 1
+    missing = torch.zeros(*steps.shape, len(clusters.medoids), len(sources), dtype=torch.bool)
+    for feature, (name, lead) in enumerate(sources):
+        if lead is None:
+            continue
+        needed, places = np.unique((steps + lead).clamp(max=last).numpy(), return_inverse=True)
+        values = task.series[name].isel(time=needed).values  # (U, N)
+        seen = clusters.reduce(torch.from_numpy(np.isfinite(values))) > 0  # (U, K)
+        missing[..., feature] = ~seen[torch.from_numpy(places.reshape(steps.shape))]
+    return missing

@@ -18,6 +18,9 @@ from stemdist.errors import InputError
 log = logging.getLogger(__name__)
 
 _ISOLATION = 10.0  # an extreme is this many ranges of all other values away from them
+_CODES = (-999.0, -9999.0, -99999.0, -32768.0, -32767.0, -8888.0, 9999.0, 99999.0, 9999.9)
+"""Numbers that mean "missing" in many archives: one range away from all others is enough."""
+
 _SAMPLE = 400_000
 BLOCK_VALUES = 4_000_000
 """Values that are looked at together."""
@@ -192,7 +195,8 @@ def plausible_range(values: npt.NDArray[np.float64]) -> tuple[float, float] | No
     """Return the range outside which values are isolated extremes, or None if none are.
 
     The range grows from the middle nine tenths of the distinct values over its neighbours, until
-    the next value is ten times its width away.
+    the next value is ten times its width away; once its width for numbers that are known to mean
+    "missing", such as -9999.
 
     Examples
     --------
@@ -200,7 +204,8 @@ def plausible_range(values: npt.NDArray[np.float64]) -> tuple[float, float] | No
     (280.0, 285.0)
     >>> plausible_range(np.arange(100.0))
     """
-    distinct = np.unique(values)
+    every = np.unique(values)
+    distinct = _without_codes(every)
     if len(distinct) < _FEWEST_DISTINCT:
         return None
     end = len(distinct) - 1
@@ -210,7 +215,20 @@ def plausible_range(values: npt.NDArray[np.float64]) -> tuple[float, float] | No
         before = first, last
         last = _reached(distinct, first, last)
         first = end - _reached(-distinct[::-1], end - last, end - first)
-    return None if before == (0, end) else (float(distinct[first]), float(distinct[last]))
+    if before == (0, end) and len(every) == len(distinct):
+        return None
+    return float(distinct[first]), float(distinct[last])
+
+
+def _without_codes(distinct: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Leave out numbers that are known to mean "missing" and stand apart from the others."""
+    codes = np.isin(distinct, np.asarray(_CODES, dtype=np.float32)) | np.isin(distinct, _CODES)
+    others = distinct[~codes]
+    if len(others) < _FEWEST_DISTINCT:
+        return distinct
+    width = others[-1] - others[0]
+    apart = codes & ((distinct < others[0] - width) | (distinct > others[-1] + width))
+    return distinct[~apart]
 
 
 def _reached(distinct: npt.NDArray[np.float64], first: int, last: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemdist.data.checks import ValueSummary, check_values, plausible_range
@@ -88,3 +88,28 @@ def test_the_plausible_range_holds_most_distinct_values(values):
         inside = (distinct >= low) & (distinct <= high)
         assert inside.sum() >= len(distinct) - 2 * max(1, len(distinct) // 20)
         assert not inside.all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sentinel=st.sampled_from([-9999.0, -999.0, -99999.0, 9999.0, 1e20, 1e30, -1e34, 9.96921e36]),
+    share=st.floats(0.001, 0.6),
+    centre=st.floats(-100, 100),
+    spread=st.floats(0.1, 20),
+    seed=st.integers(0, 99),
+)
+def test_a_sentinel_is_noticed_at_any_share(sentinel, share, centre, spread, seed):
+    random = np.random.default_rng(seed)
+    values = random.normal(centre, spread, (200, 12))
+    hit = random.permutation(values.size)[: max(1, round(share * values.size))]
+    values.flat[hit] = sentinel
+    assert "extremes" in kinds(values)
+
+
+def test_a_code_among_the_values_is_a_value():
+    values = natural()
+    values[3, 4] = -999.0
+    assert "-999" in kinds(values)["extremes"]
+    wide = RANDOM.uniform(-2000.0, 2000.0, (200, 12))
+    wide[3, 4] = -999.0
+    assert "extremes" not in kinds(wide)

@@ -18,6 +18,10 @@ class InputError(StemdistError, ValueError):
     """A value, option or file given by the user cannot be used."""
 
 
+class DamagedError(InputError):
+    """A file that this package wrote cannot be read any more."""
+
+
 class MissingDependencyError(StemdistError, ImportError):
     """An optional library is needed; the message names the extra that installs it."""
 
@@ -76,6 +80,16 @@ def check_count(name: str, value: int, minimum: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise InputError(f"{name} is {value!r}: it must be a whole number of at least {minimum}")
     return value
+
+
+def check_seed(name: str, value: int) -> int:
+    """Return ``value`` if every random generator takes it as a seed, else raise."""
+    if check_count(name, value, minimum=0) >= _SEEDS:
+        raise InputError(f"{name} is {value}: it must be below {_SEEDS}")
+    return value
+
+
+_SEEDS = 2**31
 
 
 def check_distinct(

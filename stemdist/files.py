@@ -1,17 +1,31 @@
-"""Atomic writing of files: a full disk or a kill never leaves a partial result."""
+"""Atomic writing of files: a full disk or a kill never leaves a partial result.
+
+What is being written lies in a hidden folder beside its target, named after the process that
+writes. Folders of processes that are no more are swept when another one writes there.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-import tempfile
+import socket
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from stemdist.errors import OutputError
+
+PART = ".stemdist-part"
+"""Ending of the hidden folders in which files are written before they replace their target."""
+
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+_swept: set[Path] = set()
 
 
 @contextmanager
@@ -20,7 +34,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
     The temporary path does not exist yet; the block may create a file or a directory
     (a Zarr store) there. If the block fails, what was written is removed and ``target``
-    stays as it was.
+    stays as it was. Files get the mode that the umask allows.
 
     Raises
     ------
@@ -39,12 +53,16 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        sweep(target.parent)
+        name = f".{target.name[:60]}.{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}{PART}"
+        scratch = target.parent / name
+        scratch.mkdir(mode=0o700)
     except OSError as error:
         raise _output_error(target, error) from error
     part = scratch / target.name
     try:
         yield part
+        _share(part)
         _replace(part, target, old=scratch / f"{target.name}.replaced")
     except OutputError:
         raise
@@ -58,6 +76,13 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _share(part: Path) -> None:
+    """Give what was written the mode that new files have; some libraries write private ones."""
+    for path in (part, *part.rglob("*")) if part.is_dir() else (part,):
+        if path.is_file():
+            path.chmod(0o666 & ~_UMASK)
+
+
 def _replace(part: Path, target: Path, old: Path) -> None:
     if target.is_dir() and part.is_dir():  # a rename cannot replace a full directory
         target.replace(old)
@@ -67,6 +92,81 @@ def _replace(part: Path, target: Path, old: Path) -> None:
         if old.exists():
             old.replace(target)
         raise
+
+
+def sweep(folder: str | Path, *, again: bool = False) -> None:
+    """Remove what dead processes left in a folder, once per process.
+
+    Where one died between the two renames that replace a folder, the new content, which was
+    complete then, takes its place.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Only this folder, not those inside, is looked at.
+    again : bool
+        Look even if this process did so before.
+    """
+    folder = Path(folder).absolute()
+    if folder in _swept and not again:
+        return
+    _swept.add(folder)
+    with suppress(OSError):
+        for scratch in folder.glob(f".*{PART}"):
+            host, owner, _ = scratch.name.removesuffix(PART).rpartition(".")[2].split("-")
+            if host == _HOST and not _alive(int(owner)):
+                for old in scratch.glob("*.replaced"):
+                    _finish(folder / old.name.removesuffix(".replaced"), old)
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _finish(target: Path, old: Path) -> None:
+    """Finish a replacement that was cut off between its two renames."""
+    part = old.with_name(target.name)
+    if not target.exists():
+        (part if part.exists() else old).replace(target)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Let one process at a time make ``path``; the others wait. A kill frees the lock.
+
+    Raises
+    ------
+    OutputError
+        If its folder cannot be written to.
+    """
+    import filelock
+
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+        lock.acquire()
+    except OSError as error:
+        raise _output_error(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def recovered(path: str | Path) -> Path:
+    """Return a path, after finishing a replacement of it that was cut off, if there was one."""
+    path = Path(path)
+    if not path.exists() and path.parent.is_dir():
+        sweep(path.parent, again=True)
+    return path
 
 
 # How netCDF4, torch and safetensors say that the system refused a write.

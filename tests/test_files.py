@@ -90,7 +90,7 @@ def test_read_only_folder(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)  # the owner of tests may write anywhere
+    monkeypatch.setattr(Path, "mkdir", refuse)  # the owner of tests may write anywhere
     with (
         pytest.raises(OutputError, match=r"Permission denied.*choose a folder you may write to"),
         atomic_path(tmp_path / "a.txt"),

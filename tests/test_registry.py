@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -43,11 +44,23 @@ def test_plug_in(functions, plug_in):
         functions.get("cosin")
 
 
-def test_a_plug_in_cannot_replace_a_built_in(functions, plug_in):
+def test_a_plug_in_cannot_replace_a_built_in(functions, plug_in, caplog):
     plug_in(sqrt="math:cos")
     message = r"plug-in 'math:cos' offers a function named 'sqrt', which is built in.*another name"
-    with pytest.raises(InputError, match=message):
-        functions.names()
+    assert functions.names() == ["lost", "sqrt"]
+    assert functions.get("sqrt") is math.sqrt
+    assert re.search(message, caplog.text)
+    assert len(caplog.records) == 1  # once, however often it is asked
+
+
+def test_a_broken_plug_in_is_an_error_only_where_it_is_asked_for(functions, plug_in, caplog):
+    plug_in(cosine="math:cos", away="no_such_package:f", wrong="math:no_such_name")
+    functions._builtins.pop("lost")
+    assert functions.usable() == {"sqrt": math.sqrt, "cosine": math.cos}
+    assert "plug-in 'no_such_package:f'" in caplog.text
+    assert "plug-in 'math:no_such_name'" in caplog.text
+    with pytest.raises(InputError, match=r"No module named 'no_such_package'.*uninstall"):
+        functions.get("away")
 
 
 def test_a_plugged_in_forecaster_must_be_one(plug_in):

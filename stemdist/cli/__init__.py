@@ -6,22 +6,26 @@ Only the chosen command is imported, so that ``stemdist --help`` answers at once
 from __future__ import annotations
 
 import difflib
+import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
+from stemdist.cli.failures import (
+    EXIT_INTERRUPTED,
+    EXIT_PIPE_CLOSED,
+    printable,
+    said_of,
+)
 from stemdist.errors import StemdistError
 from stemdist.profiling import keep_freed_memory
-
-EXIT_BUG, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
-
-_ISSUES = "https://github.com/stemdist/stemdist/issues"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +144,71 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if argv is None:  # this process is the command, so its settings are ours to choose
         keep_freed_memory()
+        _end_cleanly()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    out = sys.stdout
+    try:
+        with redirect_stdout(Printable(out)):
+            return _run(arguments)
+    finally:
+        if argv is None and out is not None:
+            _close(out)
+
+
+class Printable(io.TextIOBase):
+    """Passes text on to a stream, with control characters of foreign names spelled out."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; nothing where standard output is closed."""
+        return len(text) if self._stream is None else self._stream.write(printable(text))
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if self._stream is not None:
+            self._stream.flush()
+
+    def fileno(self) -> int:
+        """Return the number of the stream's file."""
+        return -1 if self._stream is None else self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Say whether the stream is a terminal."""
+        return self._stream is not None and self._stream.isatty()
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that ends the process as Ctrl-C does, with its own exit status."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _end_cleanly() -> None:
+    """Let a terminated or hung up process clean up behind itself, as an interrupted one does."""
+
+    def stop(number: int, _: object) -> NoReturn:
+        raise Stopped(number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop)
+
+
+def _close(stream: TextIO) -> None:
+    """Flush for the last time, so that Python has nothing to complain of at its end."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command and return its exit status."""
     name = ""
     try:
         name, rest = _split_command(arguments)
@@ -148,14 +216,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except SystemExit as stop:  # argparse ends --help and --print-config this way
         return stop.code if isinstance(stop.code, int) else 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         resumes = name in COMMANDS and COMMANDS[name].resumes
         note = "run the same command again to continue" if resumes else "nothing was written"
-        return _report(f"interrupted: {note}", EXIT_INTERRUPTED)
+        status = 128 + stop.number if isinstance(stop, Stopped) else EXIT_INTERRUPTED
+        return _report(f"interrupted: {note}", status)
     except BrokenPipeError:
-        # Python flushes standard output once more at exit; give it somewhere to go.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE_CLOSED
     except Exception as error:
         return _report_error(error, debug="--debug" in arguments)
@@ -232,23 +298,10 @@ example:
 def _report_error(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    if isinstance(error, StemdistError):
-        return _report(f"error: {error}", EXIT_ERROR)
-    if isinstance(error, MemoryError):
-        return _report(
-            "error: not enough memory: choose fewer variables or a smaller area and period "
-            "(`stemdist info DATA` estimates what is needed)",
-            EXIT_ERROR,
-        )
-    shown = " ".join(str(error).split()) or "no message"
-    hint = "" if debug else " Run it again with --debug to see the traceback."
-    return _report(
-        f"error: unexpected {type(error).__name__}: {shown}. This is a bug in stemdist: please "
-        f"report it at {_ISSUES}.{hint}",
-        EXIT_BUG,
-    )
+    return _report(*said_of(error, debug=debug))
 
 
 def _report(message: str, status: int) -> int:
-    print(f"stemdist: {message}", file=sys.stderr)
+    with suppress(OSError, ValueError):  # standard error may be full or closed
+        print(f"stemdist: {printable(message)}", file=sys.stderr)
     return status

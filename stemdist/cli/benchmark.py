@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, print_fields
-from stemdist.cli.outputs import default_output, expert_folder, output_results, write_report
+from stemdist.cli.outputs import (
+    default_output,
+    expert_folder,
+    output_folder,
+    results_in,
+    write_report,
+)
 from stemdist.cli.sources import series_and_settings
 from stemdist.data import OpenOptions
 from stemdist.errors import InputError, StemdistError
@@ -76,18 +82,19 @@ def benchmark(
     from stemdist.evaluate.report import report_benchmark
 
     check_error(metric)
-    folder = output_results(output)
+    folder = output_folder(output, *data, command="benchmark", force=console.force)
     tasks = _tasks(data, opening, task, shares)
-    found = run_benchmark(
-        tasks,
-        settings,
-        results=folder,
-        experts=expert_folder(),
-        n_jobs=jobs,
-        device=device,
-        progress=console.progress,
-    )
-    written = [(path.suffix[1:], str(path)) for path in found.write(folder)]
+    with results_in(folder, "benchmark", console):
+        found = run_benchmark(
+            tasks,
+            settings,
+            results=folder,
+            experts=expert_folder(),
+            n_jobs=jobs,
+            device=device,
+            progress=console.progress,
+        )
+        written = [(path.suffix[1:], str(path)) for path in found.write(folder)]
     written += _figure(found, metric, folder)
     print(benchmark_text(found, metric))
     print()

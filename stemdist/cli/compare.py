@@ -8,7 +8,13 @@ from stemdist.cli.arguments import usual_options
 from stemdist.cli.baselines import print_winner
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.option_types import Given
-from stemdist.cli.outputs import default_output, output_results, write_report, write_tables
+from stemdist.cli.outputs import (
+    default_output,
+    output_folder,
+    results_in,
+    write_report,
+    write_tables,
+)
 from stemdist.cli.sources import refuse, task_of
 from stemdist.data import OpenOptions
 from stemdist.evaluate import EvaluationSettings
@@ -68,18 +74,20 @@ def compare(
 
     unused = {"references", "selection_seed"}
     refuse(given & unused, EvaluationSettings, "every forecaster is trained on the full data")
-    folder = output_results(output or default_output(data, ".comparison"))
+    asked = output or default_output(data, ".comparison")
+    folder = output_folder(asked, data, command="compare", force=console.force)
     whole = task_of(data, opening, task)
-    comparison = evaluate(
-        None,
-        whole,
-        dataclasses.replace(settings, references=("full",)),
-        results=folder,
-        n_jobs=jobs,
-        device=device,
-        progress=console.progress,
-    )
-    written = write_tables(comparison, folder)
+    with results_in(folder, "compare", console):
+        comparison = evaluate(
+            None,
+            whole,
+            dataclasses.replace(settings, references=("full",)),
+            results=folder,
+            n_jobs=jobs,
+            device=device,
+            progress=console.progress,
+        )
+        written = write_tables(comparison, folder)
     print(forecaster_table(comparison, metric))
     print_winner(comparison, metric)
     print()

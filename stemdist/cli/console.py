@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from stemdist.cli.failures import printable
 from stemdist.errors import InputError, check_count
 
 
@@ -26,6 +27,8 @@ class Console:
         Also print what is done on the way.
     debug : bool
         Show the traceback of an error.
+    force : bool
+        Replace an output that another command or another program made; never an input.
     threads : int
         Processors one computation uses. Small models gain little from more, and with the same
         number the same seed gives the same result everywhere.
@@ -34,6 +37,7 @@ class Console:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    force: bool = False
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -49,7 +53,7 @@ class Console:
     def note(self, text: str) -> None:
         """Print a remark on standard error, unless quiet."""
         if not self.quiet:
-            print(f"stemdist: {text}", file=sys.stderr)
+            print(f"stemdist: {printable(text)}", file=sys.stderr)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -60,7 +64,7 @@ class Console:
         level = logging.INFO if self.verbose else level
         logger = logging.getLogger("stemdist")
         stream = logging.StreamHandler(sys.stderr)
-        stream.setFormatter(logging.Formatter("stemdist: %(message)s"))
+        stream.setFormatter(_PrintableFormatter("stemdist: %(message)s"))
         before, threads = logger.level, torch.get_num_threads()
         torch.set_num_threads(self.threads)
         logger.addHandler(stream)
@@ -82,6 +86,11 @@ class Console:
         origin = f" ({category.__name__}, {filename})" if self.verbose else ""
         first_line = str(message).strip().partition("\n")[0]
         self.note(f"warning: {first_line}{origin}")
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def print_fields(title: str, fields: Sequence[tuple[str, str]]) -> None:

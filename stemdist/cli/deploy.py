@@ -59,7 +59,8 @@ def deploy(
 
     fitted = FittedForecaster.load(forecaster)
     asked = output or default_output(f"{forecaster}/", ".onnx")
-    target = deploy_forecaster(fitted, output_file(asked, tuple(FORMATS)), batch=batch)
+    path = output_file(asked, tuple(FORMATS), forecaster, command="deploy", force=console.force)
+    target = deploy_forecaster(fitted, path, batch=batch)
     metadata, forecast = open_deployed(target)
     windows = random_windows(fitted, batch or 1)
     with torch.no_grad():

@@ -19,11 +19,10 @@ from stemdist.cli.console import (
 )
 from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import (
+    claimed,
     default_output,
     expert_folder,
     output_file,
-    remove_work,
-    work_folder,
 )
 from stemdist.cli.sources import is_distilled, series_and_settings
 from stemdist.data import OpenOptions
@@ -57,7 +56,7 @@ def distill(
 
     The result holds a few windows over a few clusters of locations; forecasters trained on it
     forecast every location. A run that was stopped goes on where it was when the same command is
-    run again; its state is in OUTPUT.work, which is removed at the end.
+    run again; its state is in a hidden folder beside OUTPUT until the end.
 
     Parameters
     ----------
@@ -90,25 +89,23 @@ def distill(
 
     if is_distilled(data):
         raise InputError(f"{data!r} is a distilled set already: give the data it was made from")
-    target = output_file(output or default_output(data, ".distilled.nc"), (".nc", ".zarr"), data)
+    asked = output or default_output(data, ".distilled.nc")
+    target = output_file(asked, (".nc", ".zarr"), data, command="distill", force=console.force)
     series, forecast = series_and_settings(data, opening, task)
     settings = DistillSettings.for_series(
         series, method, effort=effort, **chosen_options(settings, given)
     )
-    work = work_folder(target)
-    if work.exists():
-        console.note(f"continuing with the state in {str(work)!r}")
-    real = ForecastTask.from_series(series, forecast)
-    distilled = distill_task(
-        real,
-        settings,
-        work=work,
-        experts=expert_folder(),
-        device=device,
-        progress=console.progress,
-    )
-    distilled.save(target)
-    remove_work(target)
+    with claimed(target, console) as state:
+        real = ForecastTask.from_series(series, forecast)
+        distilled = distill_task(
+            real,
+            settings,
+            work=state,
+            experts=expert_folder(),
+            device=device,
+            progress=console.progress,
+        )
+        distilled.save(target)
     print_fields(f"distilled {data}", _summary(distilled, target))
     reached = min(float(row["validation"]) ** 0.5 for row in distilled.record["history"])
     print_baselines(real, reached, "what forecasters trained on the set reached")

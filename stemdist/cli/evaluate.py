@@ -11,7 +11,8 @@ from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import (
     default_output,
     expert_folder,
-    output_results,
+    output_folder,
+    results_in,
     write_report,
     write_tables,
 )
@@ -93,7 +94,8 @@ def evaluate(
     if FittedForecaster.is_saved(distilled):
         unused = {each.name for each in dataclasses.fields(settings)} - _OF_TRAINED
         refuse(given & unused, EvaluationSettings, "the forecasters are trained already")
-        _evaluate_trained([distilled, *beside], data, output, metric, device, settings, opening)
+        folders = [distilled, *beside]
+        _evaluate_trained(folders, data, output, metric, device, settings, opening, console)
         return
     if beside:
         raise InputError(
@@ -107,19 +109,21 @@ def evaluate(
             f"stemdist evaluate needs the real data that {distilled!r} was made from: add "
             f"--data {source}"
         )
-    folder = output_results(output or default_output(distilled, ".evaluation"))
+    asked = output or default_output(distilled, ".evaluation")
+    folder = output_folder(asked, distilled, data, command="evaluate", force=console.force)
     task = matching_task(data, opening, stored)
-    evaluation = compare(
-        stored,
-        task,
-        settings,
-        results=folder,
-        experts=expert_folder(),
-        n_jobs=jobs,
-        device=device,
-        progress=console.progress,
-    )
-    written = write_tables(evaluation, folder)
+    with results_in(folder, "evaluate", console):
+        evaluation = compare(
+            stored,
+            task,
+            settings,
+            results=folder,
+            experts=expert_folder(),
+            n_jobs=jobs,
+            device=device,
+            progress=console.progress,
+        )
+        written = write_tables(evaluation, folder)
     print(text_table(evaluation, metric))
     print_winner(evaluation, metric)
     print()
@@ -140,6 +144,7 @@ def _evaluate_trained(
     device: str,
     settings: EvaluationSettings,
     opening: OpenOptions,
+    console: Console,
 ) -> None:
     from stemdist.evaluate import evaluate_trained
     from stemdist.forecast import FittedForecaster
@@ -149,7 +154,8 @@ def _evaluate_trained(
     if data is None:
         source = first.record.get("source_name") or "FILE"
         raise InputError(f"stemdist evaluate needs data to forecast: add --data {source}")
-    folder = output_results(output or default_output(folders[0], ".evaluation"))
+    asked = output or default_output(folders[0], ".evaluation")
+    folder = output_folder(asked, *folders, data, command="evaluate", force=console.force)
     errors = evaluate_trained(
         fitted,
         series_for(first, data, opening),
@@ -159,4 +165,5 @@ def _evaluate_trained(
     )
     print(errors.text(metric))
     print()
-    print_fields("written", [("csv", str(path)) for path in errors.write_csv(folder)])
+    with results_in(folder, "evaluate", console):
+        print_fields("written", [("csv", str(path)) for path in errors.write_csv(folder)])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stemdist.cli.console import Console, print_fields, print_next
-from stemdist.cli.outputs import default_output, output_results
+from stemdist.cli.outputs import default_output, output_folder
 from stemdist.cli.sources import task_of
 from stemdist.data import OpenOptions
 from stemdist.data.time_axis import step_seconds
@@ -49,7 +49,8 @@ def export(
     from stemdist.data import write_windows
     from stemdist.forecast.features import load_values
 
-    folder = output_results(output or default_output(data, "-windows"))
+    asked = output or default_output(data, "-windows")
+    folder = output_folder(asked, data, command="export", force=console.force)
     prepared = task_of(data, opening, task)
     values = load_values(prepared.series)
     if missing is not None:
@@ -62,7 +63,7 @@ def export(
             strict=True,
         )
     }
-    write_windows(folder, parts)
+    write_windows(folder, parts, replace=True)  # the output was checked
     shapes = [(name, f"x {x.shape}, y {y.shape}") for name, (x, y) in parts.items()]
     print_fields(f"exported {data}", [("written", str(folder)), *shapes])
     start = str(prepared.series["time"].values[0])[:19].replace(" ", "T")

@@ -51,7 +51,13 @@ def plot(
     table = _table_file(Path(file))
     ending = ".distilled.png" if table is None else ".evaluation.png"
     named = file if table is None else str(table.resolve().parent)
-    target = output_file(output or default_output(named, ending), tuple(FORMATS), file)
+    target = output_file(
+        output or default_output(named, ending),
+        tuple(FORMATS),
+        file if table is None else str(table),
+        command="plot",
+        force=console.force,
+    )
     if table is None:
         figure = plot_distilled(DistilledSet.load(file))
     else:

@@ -13,6 +13,7 @@ from stemdist.cli.outputs import default_output, output_file
 from stemdist.cli.sources import refuse, series_for
 from stemdist.data import OpenOptions
 from stemdist.files import atomic_path
+from stemdist.markers import MADE_BY
 from stemdist.types import InitTimes
 
 if TYPE_CHECKING:
@@ -67,10 +68,11 @@ def predict(
 
     refuse(given & {"variables", "static"}, OpenOptions, "the forecaster chooses its variables")
     fitted = FittedForecaster.load(forecaster)
-    target = output_file(output or default_output(data, ".forecast.nc"), (".nc",), data)
+    asked = output or default_output(data, ".forecast.nc")
+    target = output_file(asked, (".nc",), data, forecaster, command="predict", force=console.force)
     series = series_for(fitted, data, opening)
     forecast = fitted.predict(series, init_times=init_times, stride=stride, device=device)
-    dataset = as_dataset(forecast)
+    dataset = as_dataset(forecast).assign_attrs({MADE_BY: "stemdist predict"})
     with atomic_path(target) as part:
         dataset.to_netcdf(part, engine="netcdf4")
     if verify:

@@ -40,7 +40,9 @@ def simulate(
     Days are simulated days; step_minutes is the time between two steps.
     """
     simulation = make_simulation(name, **(settings or {}))
-    target = output_file(output or f"{name}.nc", (".nc", ".zarr"))
+    target = output_file(
+        output or f"{name}.nc", (".nc", ".zarr"), command="simulate", force=console.force
+    )
     simulation.write(target, block_steps=block_steps)
     variables = ", ".join(
         f"{key} ({made.attrs.get('units', '1')})" for key, made in simulation.variables().items()

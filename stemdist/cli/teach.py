@@ -12,11 +12,11 @@ from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, duration_text, print_fields, print_next
 from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import (
+    claimed,
     default_output,
     expert_folder,
+    output_file,
     output_folder,
-    remove_work,
-    work_folder,
 )
 from stemdist.cli.sources import is_distilled, matching_task, refuse, task_of
 from stemdist.data import OpenOptions, list_datasets
@@ -123,7 +123,7 @@ def teach(
     The outputs of teachers are computed once for all training windows and kept, so that another
     student costs no more than its own training. The student is an ordinary forecaster
     for stemdist predict, evaluate and deploy. A run that was stopped goes on where it was when
-    the same command is run again; its state is in OUTPUT.work, which is removed at the end.
+    the same command is run again; its state is in a hidden folder beside OUTPUT until the end.
 
     Parameters
     ----------
@@ -155,33 +155,37 @@ def teach(
         raise InputError("stemdist teach needs the data to learn from: add --data FILE")
     options, opening = _without_old_recipe(_spelled_out(options), opening, console)
     settings = options.settings(training)
-    target = output_folder(output or default_output(data, f"-{settings.student}-student"), data)
-    work = work_folder(target)
-    if work.exists():
-        console.note(f"continuing with the state in {str(work)!r}")
+    asked = output or default_output(data, f"-{settings.student}-student")
+    named = [data, *settings.teachers, *(path for path in (validation, options.answers) if path)]
+    target = output_folder(asked, *named, command="teach", force=console.force)
+    if options.answers is not None:
+        if len(settings.teachers) != 1:
+            many = len(settings.teachers)
+            raise InputError(f"--answers is the file of one teacher, and {many} are given")
+        output_file(options.answers, (".nc",), data, command="teach", force=console.force)
     training_set, real = _windows(data, validation, opening, task, given)
     cache = expert_folder().parent / "students"
-    teachers = [
-        find_teacher(text, settings, real, cache=cache, device=device, progress=console.progress)
-        for text in settings.teachers
-    ]
-    if options.answers is not None and len(teachers) != 1:
-        raise InputError(f"--answers is the file of one teacher, and {len(teachers)} are given")
-    student = teach_student(
-        training_set,
-        teachers,
-        settings,
-        validation=real,
-        places=Places(
-            cache=cache,
-            answers=None if options.answers is None else Path(options.answers),
-            checkpoint=work / "training.pt",
-        ),
-        device=device,
-        progress=console.progress,
-    )
-    student.save(target)
-    remove_work(target)
+    with claimed(target, console) as state:
+        teachers = [
+            find_teacher(
+                text, settings, real, cache=cache, device=device, progress=console.progress
+            )
+            for text in settings.teachers
+        ]
+        student = teach_student(
+            training_set,
+            teachers,
+            settings,
+            validation=real,
+            places=Places(
+                cache=cache,
+                answers=None if options.answers is None else Path(options.answers),
+                checkpoint=state / "training.pt",
+            ),
+            device=device,
+            progress=console.progress,
+        )
+        student.save(target, made_by="stemdist teach")
     print_fields(f"taught {student.name} on {data}", _summary(student, teachers, target))
     source = validation or (data if real is not None else None)
     source = source or student.record.get("source_name") or "DATA"

@@ -10,7 +10,7 @@ from stemdist.cli.arguments import usual_options
 from stemdist.cli.baselines import print_baselines
 from stemdist.cli.console import Console, duration_text, print_fields, print_next, quoted
 from stemdist.cli.option_types import Given
-from stemdist.cli.outputs import default_output, output_folder, remove_work, work_folder
+from stemdist.cli.outputs import claimed, default_output, output_folder
 from stemdist.cli.sources import is_distilled, matching_task, refuse, task_of
 from stemdist.data import OpenOptions
 from stemdist.errors import InputError
@@ -43,7 +43,7 @@ def train(
     """Train a forecaster on a distilled set, or on a data file in full.
 
     A run that was stopped goes on where it was when the same command is run again; its state
-    is in OUTPUT.work, which is removed at the end.
+    is in a hidden folder beside OUTPUT, which is removed at the end.
 
     Parameters
     ----------
@@ -76,15 +76,10 @@ def train(
     from stemdist.forecast import FORECASTERS, fit_forecaster
 
     FORECASTERS.get(forecaster)  # a wrong name costs nothing yet
-    target = output_folder(output or default_output(training_set, f"-{forecaster}"), training_set)
-    common: dict[str, Any] = {
-        "options": hyperparameters,
-        "checkpoint": work_folder(target) / "training.pt",
-        "device": device,
-        "progress": console.progress,
-    }
-    if work_folder(target).exists():
-        console.note(f"continuing with the state in {str(work_folder(target))!r}")
+    named = [training_set, *([data] if data else [])]
+    asked = output or default_output(training_set, f"-{forecaster}")
+    target = output_folder(asked, *named, command="train", force=console.force)
+    distilled: DistilledSet | None = None
     real: ForecastTask | None = None
     if is_distilled(training_set):
         refuse(given, TaskOptions, "a distilled set fixes what is forecast from what")
@@ -93,17 +88,25 @@ def train(
             refuse(given, OpenOptions, "a distilled set needs no opening")
         else:
             real = matching_task(data, opening, distilled)
-        fitted = train_on_distilled(distilled, forecaster, training, validation=real, **common)
+    elif data is not None:
+        raise InputError(
+            "--data is for training on a distilled set: a data file in full has its "
+            "own validation part (see --split)"
+        )
     else:
-        if data is not None:
-            raise InputError(
-                "--data is for training on a distilled set: a data file in full has its "
-                "own validation part (see --split)"
-            )
         real = task_of(training_set, opening, task)
-        fitted = fit_forecaster(real, forecaster, training, **common)
-    fitted.save(target)
-    remove_work(target)
+    common: dict[str, Any] = {
+        "options": hyperparameters,
+        "device": device,
+        "progress": console.progress,
+    }
+    with claimed(target, console) as state:
+        common["checkpoint"] = state / "training.pt"
+        if distilled is not None:
+            fitted = train_on_distilled(distilled, forecaster, training, validation=real, **common)
+        elif real is not None:
+            fitted = fit_forecaster(real, forecaster, training, **common)
+        fitted.save(target)
     print_fields(f"trained {forecaster} on {training_set}", _summary(fitted, target))
     if real is not None and not fitted.quantiles:
         _print_baselines(real, fitted)

@@ -228,7 +228,7 @@ def _without_codes(distinct: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
         return distinct
     width = others[-1] - others[0]
     apart = codes & ((distinct < others[0] - width) | (distinct > others[-1] + width))
-    return distinct[~apart]
+    return np.asarray(distinct[~apart])
 
 
 def _reached(distinct: npt.NDArray[np.float64], first: int, last: int) -> int:

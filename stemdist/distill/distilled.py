@@ -29,7 +29,7 @@ from stemdist.distill.integrity import DIGEST, check_distilled, digest_of
 from stemdist.distill.long_names import LONG_NAMES
 from stemdist.distill.ratios import features_of_clusters
 from stemdist.errors import InputError
-from stemdist.files import atomic_path
+from stemdist.files import atomic_path, recovered
 from stemdist.forecast import ForecastTask, Locations, TaskSettings, TrainingSet
 from stemdist.graph.edges import make_graph
 
@@ -217,6 +217,7 @@ class DistilledSet:
             title=self.record.get("title") or f"{', '.join(self.variables)}, distilled",
             history=f"{made} from {source}" if source else made,
             stemdist_format=FORMAT,
+            made_by="stemdist distill",
             y_kind=self.y_kind,
             y_pointwise=int(self.windows.pointwise),
             variables=json.dumps(self.variables),
@@ -298,7 +299,7 @@ class DistilledSet:
         InputError
             If there is no such file, or it is not a distilled set.
         """
-        path = Path(path)
+        path = recovered(path)
         if not path.exists():
             raise InputError(
                 f"there is no distilled file {str(path)!r}: make one with `stemdist distill DATA "

@@ -14,7 +14,14 @@ import xarray as xr
 
 from stemdist.data.catalogue import recipe_of
 from stemdist.distill.methods import method_fields
-from stemdist.errors import InputError, check_count, check_distinct, check_ratio, unknown_name
+from stemdist.errors import (
+    InputError,
+    check_count,
+    check_distinct,
+    check_ratio,
+    check_seed,
+    unknown_name,
+)
 from stemdist.forecast import TrainingSettings
 from stemdist.types import (
     Clustering,
@@ -136,7 +143,7 @@ class DistillSettings:
         check_count("expert_seeds", self.expert_seeds)
         check_count("extra_experts", self.extra_experts, minimum=0)
         check_count("judge_seeds", self.judge_seeds)
-        check_count("seed", self.seed, minimum=0)
+        check_seed("seed", self.seed)
         expert_share(self.labels)
         if self.selection not in SELECTIONS:
             raise unknown_name("window selection", self.selection, SELECTIONS)

@@ -6,6 +6,7 @@ Shapes: B windows, L_in lookback, L_out horizon, N locations, F features, C targ
 from __future__ import annotations
 
 import copy
+import io
 import json
 import logging
 import warnings
@@ -217,7 +218,8 @@ def deployment_metadata(fitted: FittedForecaster) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``stemdist_version``, ``forecaster``, ``features`` in the order of the last axis of x and
+        ``stemdist_version``, ``comment`` (what made it), ``forecaster``, ``features`` in the
+        order of the last axis of x and
         their ``feature_units``, ``lookback`` and ``horizon`` in steps, ``locations`` (ids in
         order), ``positions`` (coordinates in that order), ``targets`` and their ``units``,
         ``quantiles``. Units that are not stored with the forecaster, those of other features,
@@ -231,6 +233,7 @@ def deployment_metadata(fitted: FittedForecaster) -> dict[str, Any]:
     places = [name for name in ("lat", "lon", "x", "y") if name in coords.coords]
     return {
         "stemdist_version": version("stemdist"),
+        "comment": "made by stemdist deploy",
         "forecaster": fitted.name,
         "features": list(names),
         "feature_units": [known.get(name) for name in names],
@@ -337,7 +340,14 @@ def _open_onnx(path: Path) -> tuple[str, Forecast]:
 
 def _convert_pt2(program: ExportedProgram, metadata: str) -> Callable[[Path], None]:
     program.example_inputs = None  # they can be larger than everything else in the file
-    return lambda path: torch.export.save(program, path, extra_files={METADATA: metadata})
+
+    def write(path: Path) -> None:
+        # Through memory: on a full disk torch's own writer ends the process.
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files={METADATA: metadata})
+        path.write_bytes(content.getbuffer())
+
+    return write
 
 
 def _open_pt2(path: Path) -> tuple[str, Forecast]:

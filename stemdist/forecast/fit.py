@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +13,8 @@ import torch
 from torch import Tensor
 
 from stemdist.data.windows import WindowSource
-from stemdist.files import hash_of
+from stemdist.errors import DamagedError, InputError
+from stemdist.files import hash_of, locked, recovered
 from stemdist.forecast.base import Forecaster, make_forecaster
 from stemdist.forecast.fitted import FittedForecaster
 from stemdist.forecast.objective import Objective
@@ -22,6 +25,8 @@ from stemdist.forecast.training_settings import TrainingSettings
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
+
+log = logging.getLogger(__name__)
 
 
 def shape_of(source: WindowSource, quantiles: Sequence[float] = ()) -> dict[str, int]:
@@ -185,10 +190,20 @@ def fit_once(
         forecaster, task.train, training.seed, options, training.quantiles
     ).config
     folder = Path(cache) / hash_of([task.content_hash, forecaster, config, asdict(training)])
-    if (folder / "config.json").is_file():
-        return FittedForecaster.load(folder), True
     state = Path(f"{folder}.state")
-    fitted = fit_forecaster(task, forecaster, training, checkpoint=state, **how)
-    fitted.save(folder)
-    state.unlink(missing_ok=True)
+    with locked(folder):
+        if recovered(folder).is_dir():
+            try:
+                return FittedForecaster.load(folder), True
+            except InputError as error:
+                log.warning("a cached forecaster is damaged, and is trained again (%s)", error)
+                shutil.rmtree(folder)
+        try:
+            fitted = fit_forecaster(task, forecaster, training, checkpoint=state, **how)
+        except DamagedError as error:
+            log.warning("training starts afresh (%s)", error)
+            state.unlink()
+            fitted = fit_forecaster(task, forecaster, training, checkpoint=state, **how)
+        fitted.save(folder)
+        state.unlink(missing_ok=True)
     return fitted, False

@@ -28,7 +28,7 @@ from stemdist.data.series import canonical_series
 from stemdist.data.time_axis import gap_positions
 from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError, unknown_name
-from stemdist.files import atomic_path, sha256_of_file
+from stemdist.files import atomic_path, recovered, sha256_of_file
 from stemdist.forecast.base import Forecaster, make_forecaster
 from stemdist.forecast.features import input_windows
 from stemdist.forecast.forecast_array import forecast_attributes, labelled_forecast
@@ -36,6 +36,7 @@ from stemdist.forecast.locations import Locations, place_index
 from stemdist.forecast.predict import physical_quantiles, predict_windows
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
+from stemdist.markers import MADE_BY
 from stemdist.types import Acceptable
 
 log = logging.getLogger(__name__)
@@ -231,9 +232,18 @@ class FittedForecaster:
             )
         return chosen
 
-    def save(self, folder: str | Path) -> Path:
-        """Write ``config.json``, ``weights.safetensors`` and ``locations.nc``, all or nothing."""
+    def save(self, folder: str | Path, *, made_by: str = "stemdist train") -> Path:
+        """Write ``config.json``, ``weights.safetensors`` and ``locations.nc``, all or nothing.
+
+        Parameters
+        ----------
+        folder : str or Path
+            It must be new, empty, or hold a saved forecaster alone, which is replaced.
+        made_by : str
+            The command that may replace it without being forced.
+        """
         config = {
+            MADE_BY: made_by,
             "stemdist_version": version("stemdist"),
             "forecaster": self.name,
             "forecaster_config": self.forecaster.config,
@@ -277,7 +287,7 @@ class FittedForecaster:
         InputError
             If the folder is not a saved forecaster, or its files are damaged.
         """
-        folder = Path(folder)
+        folder = recovered(folder)
         if not (folder / "config.json").is_file():
             raise InputError(
                 f"{str(folder)!r} is not a saved forecaster (it has no config.json): give the "

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from stemdist.data.windows import Batch, WindowSource, evenly_spaced
-from stemdist.errors import InputError
+from stemdist.errors import DamagedError, InputError
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.device import check_device
@@ -307,7 +307,7 @@ class _Run:
             state = torch.load(checkpoint, weights_only=True)
             identity = state["identity"]
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, UnpicklingError) as error:
-            raise InputError(
+            raise DamagedError(
                 f"checkpoint {str(checkpoint)!r} cannot be read: it is damaged or another kind of "
                 "file. Delete it to start afresh"
             ) from error

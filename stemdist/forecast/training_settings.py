@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, get_args
 
-from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.errors import InputError, check_count, check_seed, unknown_name
 from stemdist.types import Loss, Schedule
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class TrainingSettings:
         for name in ("locations_per_update", "patience"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
-        check_count("seed", self.seed, minimum=0)
+        check_seed("seed", self.seed)
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise InputError(f"learning_rate is {self.learning_rate!r}: it must be above 0")
         if not (self.weight_decay >= 0 and self.clip_norm > 0):

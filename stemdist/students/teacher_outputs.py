@@ -9,6 +9,7 @@ have the axes of ``stemdist.forecast.hidden_states.STATES`` behind ``window``.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
@@ -24,10 +25,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from stemdist.errors import InputError
-from stemdist.files import atomic_path, hash_of
+from stemdist.files import atomic_path, hash_of, locked
 from stemdist.forecast import TrainingSet
 from stemdist.forecast.predict import windows_per_block
+from stemdist.markers import MADE_BY
 from stemdist.students.teacher import Teacher
+
+log = logging.getLogger(__name__)
 
 FORMAT = "stemdist-teacher-1"
 IN_MEMORY_BYTES = 2**30
@@ -212,6 +216,12 @@ def teacher_outputs_of(
         place = _in_cache(Path(cache), teacher, data, kinds)
     else:
         raise InputError("give a path or a cache to keep the teacher outputs in")
+    if place.exists() and path is None:
+        try:
+            return StoredOutputs(place, teacher, data, kinds)
+        except InputError as error:
+            log.warning("%s; made again", error)
+            place.unlink()
     if not place.exists():
         teacher.check(data, kinds)
         write_teacher_outputs(teacher, data, kinds, place, progress=progress)
@@ -236,11 +246,26 @@ def write_teacher_outputs(
 ) -> None:
     """Run a teacher on all windows and write its outputs, block by block.
 
-    Finished blocks are kept in ``PATH.work`` until all are there, so that work that was stopped
-    goes on where it was.
+    Finished blocks are kept in a hidden folder beside it until all are there, so that work that
+    was stopped goes on where it was. Of several processes that make the same file one works.
     """
-    work = path.with_name(f"{path.name}.work") / teacher_outputs_key(teacher, data, kinds)
+    key = teacher_outputs_key(teacher, data, kinds)
+    work = path.with_name(f".{path.name}.stemdist-state") / key
     work.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        if path.exists():  # made by another process in the meantime
+            return
+        _write_blocks(teacher, data, kinds, path, work, progress)
+
+
+def _write_blocks(
+    teacher: Teacher,
+    data: TrainingSet,
+    kinds: Collection[str],
+    path: Path,
+    work: Path,
+    progress: bool | None,
+) -> None:
     blocks = list(_blocks(data))
     for number, index in enumerate(
         tqdm(
@@ -266,6 +291,7 @@ def write_teacher_outputs(
             file.setncatts(
                 {
                     "stemdist_format": FORMAT,
+                    MADE_BY: "stemdist teach",
                     "stemdist_version": version("stemdist"),
                     "teacher": teacher.name,
                     "teacher_hash": teacher.identity,

@@ -243,7 +243,7 @@ CASES: list[tuple[str, Make, str, str]] = [
     ("output is a folder", occupied, "distill w.nc -o taken.nc", "is a folder"),
     ("output in a file", occupied, "distill w.nc -o file/w.nc", "is a file, not a folder"),
     ("output format", plain, "distill w.nc -o w.npz", "must end in .nc or .zarr"),
-    ("folder in use", not_a_model, "train traffic-sim -o model", "choose another folder"),
+    ("folder in use", not_a_model, "train traffic-sim -o model", "replace it with --force"),
     ("results in a file", model, "evaluate w.distilled.nc --data w.nc -o w.nc", "is a file"),
     # the command line
     ("unknown command", nothing, "distil w.nc", "did you mean 'distill'"),

@@ -171,13 +171,13 @@ def test_an_interrupted_run_continues(
     monkeypatch.setattr(Synthesizer, "_judge", interrupted)
     stopped = run(line)
     assert (stopped.status, stopped.out) == (130, "")
-    assert Path("w.distilled.nc.work").is_dir()
+    assert Path(".w.distilled.nc.stemdist-state").is_dir()
     assert not Path("w.distilled.nc").exists()
     resumed = run(line)
     assert resumed.status == 0
     assert "continuing with the state in" in resumed.err
     assert len(calls) == 1 + 1 + 2 + 3  # the first iteration was not repeated; a last round
-    assert not Path("w.distilled.nc.work").exists()
+    assert not Path(".w.distilled.nc.stemdist-state").exists()
     whole = run(f"{line} -o whole.nc")
     assert whole.status == 0
     one, other = DistilledSet.load("w.distilled.nc"), DistilledSet.load("whole.nc")

@@ -17,8 +17,10 @@ def test_windows_are_those_of_the_file(tmp_path, capsys):
     np.testing.assert_array_equal(stored["x"][-1, :, :, 0], values[-6:-2])
     again = open_series(folder, start="2000-01-01", step_minutes=60)
     np.testing.assert_array_equal(again["value"].values, values)
+    assert main(line.split()) == 0  # it replaces what it made
+    (folder / ".stemdist.json").unlink()
     assert main(line.split()) == 2
-    assert "not an empty folder" in capsys.readouterr().err
+    assert "was not made by `stemdist export`" in capsys.readouterr().err
 
 
 def test_missing_values_become_the_number_asked_for(tmp_path):

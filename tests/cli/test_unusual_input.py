@@ -88,5 +88,5 @@ def test_unusual_input_works_end_to_end(case: str, run: Run) -> None:
     with xr.open_dataset("f.nc") as forecast:
         assert forecast["t2m"].sizes["horizon"] == 3
         assert np.isfinite(forecast["t2m"]).any()
-    assert not Path("w.distilled.nc.work").exists()
-    assert not Path("model.work").exists()
+    assert not Path(".w.distilled.nc.stemdist-state").exists()
+    assert not Path(".model.stemdist-state").exists()

@@ -91,7 +91,9 @@ def names(folder: Path) -> set[str]:
 def test_a_killed_distillation_gives_the_same_set(
     tmp_path: Path, weather: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, killed = run_both(DISTILL, "tiny.nc.work/*.state", tmp_path, weather, monkeypatch)
+    whole, killed = run_both(
+        DISTILL, ".tiny.nc.stemdist-state/*.state", tmp_path, weather, monkeypatch
+    )
     with xr.open_dataset(whole / "tiny.nc") as one, xr.open_dataset(killed / "tiny.nc") as other:
         xr.testing.assert_identical(one.drop_attrs(), other.drop_attrs())
     assert names(whole) == names(killed) == {"weather.nc", "tiny.nc"}
@@ -100,7 +102,9 @@ def test_a_killed_distillation_gives_the_same_set(
 def test_a_killed_training_gives_the_same_weights(
     tmp_path: Path, weather: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, killed = run_both(TRAIN, "model.work/training.pt", tmp_path, weather, monkeypatch)
+    whole, killed = run_both(
+        TRAIN, ".model.stemdist-state/training.pt", tmp_path, weather, monkeypatch
+    )
     one, other = (load_file(folder / "model" / "weights.safetensors") for folder in (whole, killed))
     assert all(one[name].equal(other[name]) for name in one)
     assert names(whole) == names(killed) == {"weather.nc", "model"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 import re
 import zipfile
@@ -20,6 +21,8 @@ import xarray as xr
 
 from stemdist.errors import InputError
 from stemdist.registry import Registry
+
+log = logging.getLogger(__name__)
 
 # At least two letters before the colon, so that a Windows drive is not taken for a protocol.
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+://")
@@ -193,6 +196,18 @@ READERS: Registry[type[Reader]] = Registry(
 """Every file format, by name."""
 
 
+def _usable_readers() -> list[Reader]:
+    """Return a reader of every format; a plug-in that is none is named in a warning."""
+    found: list[Reader] = []
+    offered: dict[str, object] = {**READERS.usable()}
+    for name, kind in offered.items():
+        if isinstance(kind, type) and issubclass(kind, Reader):
+            found.append(kind())
+        else:
+            log.warning("the plug-in for the reader %r is no stemdist.Reader: left out", name)
+    return found
+
+
 def detect_reader(path: str | Path) -> Reader:
     r"""Return the one reader that recognises ``path``.
 
@@ -210,7 +225,7 @@ def detect_reader(path: str | Path) -> Reader:
     'csv'
     """
     path = existing_path(path)
-    readers = [READERS.get(name)() for name in READERS.names()]
+    readers = _usable_readers()
     found = [reader for reader in readers if reader.matches(path)]
     if len(found) == 1:
         return found[0]

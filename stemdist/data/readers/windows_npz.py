@@ -19,7 +19,8 @@ import xarray as xr
 from stemdist.data.readers.arrays import features_dataset, npz_array
 from stemdist.data.readers.base import Reader, ReaderOptions, time_axis
 from stemdist.errors import InputError
-from stemdist.files import atomic_path
+from stemdist.files import atomic_path, write_json
+from stemdist.markers import MADE_BY, MARKER
 
 _SPLITS = ("train", "val", "test")
 _WEEK_MINUTES = 7 * 24 * 60
@@ -76,7 +77,10 @@ class WindowsNpzReader(Reader):
 
 
 def write_windows(
-    folder: str | Path, parts: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]
+    folder: str | Path,
+    parts: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
+    *,
+    replace: bool = False,
 ) -> None:
     """Write windows in STemDist's layout, so that its public code runs on them.
 
@@ -88,6 +92,8 @@ def write_windows(
         ``train``, ``val`` and ``test``, each ``x`` of shape (M, L_in, N, F) and ``y`` of shape
         (M, L_out, N) or (M, L_out, N, F_out), in physical units, the target first; written as
         float32.
+    replace : bool
+        Replace what is there.
 
     Raises
     ------
@@ -110,7 +116,7 @@ def write_windows(
             f"parts are {', '.join(sorted(parts)) or 'empty'}: they must be {', '.join(_SPLITS)}"
         )
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not replace and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{str(folder)!r} exists and is not an empty folder: name a new one")
     arrays = {split: tuple(map(np.asarray, parts[split])) for split in _SPLITS}
     for split, (x, y) in arrays.items():
@@ -126,6 +132,7 @@ def write_windows(
                 x_offsets=np.arange(1 - x.shape[1], 1)[:, None],
                 y_offsets=np.arange(1, y.shape[1] + 1)[:, None],
             )
+        write_json(scratch / MARKER, {MADE_BY: "stemdist export"})
 
 
 def _windows(folder: Path, split: str) -> tuple[FloatArray, FloatArray]:

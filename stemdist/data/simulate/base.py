@@ -16,7 +16,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from stemdist.data.simulate.variable import Variable
-from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.errors import InputError, check_count, check_seed, unknown_name
 from stemdist.registry import Registry
 
 Array = npt.NDArray[Any]
@@ -61,7 +61,7 @@ class Simulation(ABC):
 
     def __post_init__(self) -> None:
         check_count("step_minutes", self.step_minutes)
-        check_count("seed", self.seed, minimum=0)
+        check_seed("seed", self.seed)
         try:
             np.datetime64(self.start, "ns")
         except ValueError:

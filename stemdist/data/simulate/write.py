@@ -15,6 +15,7 @@ from tqdm import tqdm
 from stemdist.data.simulate.variable import Variable
 from stemdist.errors import InputError, MissingDependencyError
 from stemdist.files import atomic_path
+from stemdist.markers import MADE_BY
 
 
 def write_blocks(
@@ -60,6 +61,7 @@ def write_blocks(
             f"cannot tell the format of {str(target)!r} from its suffix {target.suffix!r}: "
             f"name it with one of {', '.join(sorted(_WRITERS))}"
         )
+    skeleton = skeleton.assign_attrs({MADE_BY: "stemdist simulate"})
     with atomic_path(target) as part:
         _WRITERS[target.suffix](part, skeleton, variables, blocks, block_steps)
     return target

@@ -7,6 +7,7 @@ B windows, R target rows, K clusters, k clusters of a subset, F features.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,13 +34,15 @@ from stemdist.distill.synthesizers.inner_loop import (
 )
 from stemdist.distill.synthesizers.subsets import ClusterSubset
 from stemdist.errors import InputError, check_count, unknown_name
-from stemdist.files import atomic_path, hash_of
+from stemdist.files import atomic_path, hash_of, locked
 from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
 from stemdist.forecast.train import batch_index
 from stemdist.graph import random_partition, subset_weights
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
+
+log = logging.getLogger(__name__)
 
 FORMAT = "stemdist-trajectory-1"
 
@@ -323,15 +326,37 @@ def _one_trajectory(
     file: Path | None,
 ) -> Trajectory:
     """Load a trajectory from its file, or train it and write the file."""
-    if file is not None and file.is_file():
-        return _load(file, real.location_weight.device)
+    if file is None:
+        return _trained(forecaster, real, graph, settings, seed)
+    with locked(file):
+        return _kept(forecaster, real, graph, settings, seed, file)
+
+
+def _kept(
+    forecaster: Forecaster,
+    real: WindowSource,
+    graph: Data,
+    settings: TrajectorySettings,
+    seed: int,
+    file: Path,
+) -> Trajectory:
+    if file.is_file():
+        try:
+            return _load(file, real.location_weight.device)
+        except InputError as error:
+            log.warning("%s", error)
+    made = _trained(forecaster, real, graph, settings, seed)
+    with atomic_path(file) as path:
+        save_file({"states": made.states}, path, metadata={"seconds": repr(made.seconds)})
+    return made
+
+
+def _trained(
+    forecaster: Forecaster, real: WindowSource, graph: Data, settings: TrajectorySettings, seed: int
+) -> Trajectory:
     began = time.perf_counter()
     states = _train(FlatForecaster(forecaster), real, graph, settings, seed)
-    seconds = time.perf_counter() - began
-    if file is not None:
-        with atomic_path(file) as path:
-            save_file({"states": states}, path, metadata={"seconds": repr(seconds)})
-    return Trajectory(states=states, seconds=seconds)
+    return Trajectory(states=states, seconds=time.perf_counter() - began)
 
 
 def _load(file: Path, device: torch.device) -> Trajectory:
@@ -340,10 +365,7 @@ def _load(file: Path, device: torch.device) -> Trajectory:
             seconds = float(content.metadata()["seconds"])
             return Trajectory(states=content.get_tensor("states"), seconds=seconds, cached=True)
     except (SafetensorError, KeyError, TypeError) as error:
-        raise InputError(
-            f"trajectory {str(file)!r} cannot be read: it is damaged or another kind of file. "
-            "Delete it, and it is trained again"
-        ) from error
+        raise InputError(f"trajectory {str(file)!r} is damaged: it is trained again") from error
 
 
 def _train(

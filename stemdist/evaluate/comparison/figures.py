@@ -37,10 +37,11 @@ WINDOWS_SHOWN = 3
 DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)), (0, (1, 1)))
 
 # Without a date, the same figure is the same file.
+_MADE = "made by stemdist plot"  # see stemdist.markers
 FORMATS: dict[str, dict[str, Any]] = {
-    ".png": {},
-    ".svg": {"Date": None},
-    ".pdf": {"CreationDate": None},
+    ".png": {"Software": _MADE},
+    ".svg": {"Date": None, "Creator": _MADE},
+    ".pdf": {"CreationDate": None, "Creator": _MADE},
 }
 
 

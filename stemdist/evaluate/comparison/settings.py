@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stemdist.errors import InputError, check_count, check_distinct, unknown_name
+from stemdist.errors import InputError, check_count, check_distinct, check_seed, unknown_name
 from stemdist.forecast import TrainingSettings
 from stemdist.types import ForecasterName, ReferenceName, Schedule, Shuffle
 
@@ -126,7 +126,7 @@ class EvaluationSettings:
         for name in ("seeds", "season_steps"):
             check_count(name, getattr(self, name))
         for name in ("first_seed", "selection_seed"):
-            check_count(name, getattr(self, name), minimum=0)
+            check_seed(name, getattr(self, name))
         if self.test_windows is not None:
             check_count("test_windows", self.test_windows)
         for rate in self.learning_rates:

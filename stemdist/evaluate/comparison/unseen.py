@@ -13,7 +13,7 @@ import torch
 from scipy.sparse.csgraph import shortest_path
 from torch import Tensor
 
-from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.errors import InputError, check_seed, unknown_name
 from stemdist.forecast import ForecastTask
 from stemdist.graph import connectivity, random_locations
 
@@ -85,7 +85,7 @@ def hold_out(
     (24, 18, 6, 24)
     """
     check_hold_out(share, pattern)
-    check_count("seed", seed, minimum=0)
+    check_seed("seed", seed)
     total = task.n_locations
     size = round(share * total)
     if not 0 < size < total:

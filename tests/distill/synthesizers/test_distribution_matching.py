@@ -31,7 +31,8 @@ def labelled(make_problem) -> DistillationProblem:
 
 
 def toy(problem, real: TensorWindows, start: TensorWindows) -> DistillationProblem:
-    return replace(problem, real=real, start=start, n_learned=real.n_features, answer=None)
+    free = replace(problem, answer=None, within=None)  # of other values than the task's
+    return replace(free, real=real, start=start, n_learned=real.n_features)
 
 
 def windows(x: torch.Tensor, y: torch.Tensor, weight=None, mask=None) -> TensorWindows:

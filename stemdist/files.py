@@ -6,13 +6,15 @@ writes. Folders of processes that are no more are swept when another one writes 
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import os
 import shutil
 import socket
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -138,23 +140,38 @@ def _alive(process: int) -> bool:
 
 
 @contextmanager
-def locked(path: str | Path) -> Iterator[None]:
-    """Let one process at a time make ``path``; the others wait. A kill frees the lock.
+def locked(path: str | Path, waiting: Callable[[], object] | None = None) -> Iterator[None]:
+    """Let one process of this machine at a time make ``path``; the others wait.
+
+    The lock is in the folder of temporary files, so that nothing is left beside ``path``; the
+    end of a process, however it comes, frees it.
+
+    Parameters
+    ----------
+    path : str or Path
+        What is made.
+    waiting : callable, optional
+        Called once if another process has the lock.
 
     Raises
     ------
     OutputError
-        If its folder cannot be written to.
+        If the folder of temporary files cannot be written to.
     """
     import filelock
 
-    path = Path(path)
+    folder = Path(tempfile.gettempdir()) / f"stemdist-{getpass.getuser()}-locks"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
-        lock.acquire()
+        folder.mkdir(mode=0o700, exist_ok=True)
+        lock = filelock.FileLock(folder / f"{hash_of(str(Path(path).resolve()))}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if waiting is not None:
+                waiting()
+            lock.acquire()
     except OSError as error:
-        raise _output_error(path, error) from error
+        raise _output_error(folder, error) from error
     try:
         yield
     finally:

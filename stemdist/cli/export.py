@@ -11,7 +11,9 @@ from stemdist.cli.outputs import default_output, output_folder
 from stemdist.cli.sources import task_of
 from stemdist.data import OpenOptions
 from stemdist.data.time_axis import step_seconds
+from stemdist.files import write_json
 from stemdist.forecast import TaskOptions
+from stemdist.markers import MADE_BY, MARKER
 
 if TYPE_CHECKING:
     from stemdist.data.windows import SeriesWindows
@@ -64,6 +66,7 @@ def export(
         )
     }
     write_windows(folder, parts, replace=True)  # the output was checked
+    write_json(folder / MARKER, {MADE_BY: "stemdist export"})
     shapes = [(name, f"x {x.shape}, y {y.shape}") for name, (x, y) in parts.items()]
     print_fields(f"exported {data}", [("written", str(folder)), *shapes])
     start = str(prepared.series["time"].values[0])[:19].replace(" ", "T")

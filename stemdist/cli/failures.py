@@ -40,7 +40,8 @@ def said_of(error: Exception, *, debug: bool = False) -> tuple[str, int]:
     'error: the disk is full'
     """
     if isinstance(error, StemdistError):
-        return f"error: {error}", EXIT_ERROR
+        lines = (line.strip().removeprefix("- ") for line in str(error).splitlines())
+        return f"error: {'; '.join(filter(None, lines))}", EXIT_ERROR
     if isinstance(error, MemoryError) or any(mark in str(error) for mark in _NO_MEMORY):
         return (
             "error: not enough memory: choose fewer variables or a smaller area and period "

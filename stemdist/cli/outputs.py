@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from stemdist.data.fetch import cache_folder
 from stemdist.errors import InputError, MissingDependencyError, OutputError
-from stemdist.files import hash_of, recovered, write_json
+from stemdist.files import locked, recovered, write_json
 from stemdist.markers import MADE_BY, MARKER, made_by
 
 if TYPE_CHECKING:
@@ -198,27 +198,13 @@ def _marked(folder: Path, maker: str) -> Iterator[None]:
 
 @contextmanager
 def held(output: Path, console: Console) -> Iterator[None]:
-    """Hold an output's lock; a run that finds it held says so and waits."""
-    import filelock
+    """Hold an output; a run that finds it held says so and waits."""
 
-    folder = cache_folder() / "locks"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / f"{hash_of(str(output.resolve()))}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            console.note(f"another run is making {str(output)!r}: waiting for its end")
-            lock.acquire()
-    except OSError as error:
-        raise OutputError(
-            f"cannot write in the cache {str(folder.parent)!r}: {error.strerror or error}. Set "
-            "STEMDIST_CACHE to a folder you may write to"
-        ) from error
-    try:
+    def say() -> None:
+        console.note(f"another run is making {str(output)!r}: waiting for its end")
+
+    with locked(output, say):
         yield
-    finally:
-        lock.release()
 
 
 def expert_folder() -> Path:

@@ -53,10 +53,13 @@ def quick() -> DistillSettings:
 
 @pytest.fixture(scope="session")
 def make_problem(task, quick):
-    """Return a function that makes the problem of the quick settings, with changes."""
+    """Return a function that makes the problem of the quick settings, with changes.
+
+    Tests give it other windows than the task's, which need not be in its range.
+    """
 
     def make(**changes):
         settings = replace(quick, **{"judges": ("linear",), **changes})
-        return problem_of(task, settings, starting_point(task, settings))
+        return replace(problem_of(task, settings, starting_point(task, settings)), within=None)
 
     return make

@@ -245,6 +245,7 @@ def test_metadata(suffix, tmp_path):
     waves = ["time_of_day_sin", "time_of_day_cos"]
     assert metadata.pop("stemdist_version").startswith("0.")
     assert metadata == {
+        "comment": "made by stemdist deploy",
         "forecaster": "mlp",
         "features": ["t", "t_neighbours", "p", *waves, "lat"],
         "feature_units": ["K", "K", None, "1", "1", None],

@@ -19,8 +19,7 @@ import xarray as xr
 from stemdist.data.readers.arrays import features_dataset, npz_array
 from stemdist.data.readers.base import Reader, ReaderOptions, time_axis
 from stemdist.errors import InputError
-from stemdist.files import atomic_path, write_json
-from stemdist.markers import MADE_BY, MARKER
+from stemdist.files import atomic_path
 
 _SPLITS = ("train", "val", "test")
 _WEEK_MINUTES = 7 * 24 * 60
@@ -132,7 +131,6 @@ def write_windows(
                 x_offsets=np.arange(1 - x.shape[1], 1)[:, None],
                 y_offsets=np.arange(1, y.shape[1] + 1)[:, None],
             )
-        write_json(scratch / MARKER, {MADE_BY: "stemdist export"})
 
 
 def _windows(folder: Path, split: str) -> tuple[FloatArray, FloatArray]:

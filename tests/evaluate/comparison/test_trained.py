@@ -46,7 +46,7 @@ def test_the_table_is_sorted_and_has_what_needs_no_training(series, fit, tmp_pat
     assert errors.facts["test_windows"] == 5
     lines = str(errors).splitlines()[3:]
     values = [float(line.split()[-5]) for line in lines]
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert values == sorted(values)
     np.testing.assert_allclose(values, sorted(errors.table["relative_rmse"]), atol=1e-4)
     assert {path.name for path in errors.write_csv(tmp_path)} == {"table.csv", "by_horizon.csv"}

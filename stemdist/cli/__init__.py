@@ -16,6 +16,7 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import NoReturn, TextIO
 
 from stemdist.cli.failures import (
@@ -211,6 +212,7 @@ def _run(arguments: list[str]) -> int:
     """Run a command and return its exit status."""
     name = ""
     try:
+        Path.cwd()  # libraries end the process where it is gone
         name, rest = _split_command(arguments)
         _dispatch(name, rest)
         sys.stdout.flush()

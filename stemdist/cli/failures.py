@@ -16,6 +16,9 @@ ISSUES = "https://github.com/stemdist/stemdist/issues"
 # How numpy, torch on a CPU and torch on a GPU say that memory is used up.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Unable to allocate")
 
+# How the NetCDF and HDF5 libraries begin what they say, whatever the type of the exception.
+_DAMAGED = ("NetCDF: ", "HDF5", "HDF error")
+
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota of the disk is used up",
@@ -48,6 +51,10 @@ def said_of(error: Exception, *, debug: bool = False) -> tuple[str, int]:
             "(`stemdist info DATA` estimates what is needed)",
             EXIT_ERROR,
         )
+    if isinstance(error, OverflowError):
+        return f"error: a number that was given is too large ({one_line(error)})", EXIT_ERROR
+    if any(mark in str(error) for mark in _DAMAGED):
+        return f"error: a file cannot be read, and may be damaged: {one_line(error)}", EXIT_ERROR
     if isinstance(error, OSError):
         return f"error: {_of_system(error)}", EXIT_ERROR
     if isinstance(error, UnicodeError):

@@ -46,6 +46,7 @@ def output_file(
         Replace what others made.
     """
     path = Path(output)
+    _check_place(path)
     if path.suffix not in suffixes:
         raise InputError(
             f"the output {output!r} must end in {' or '.join(suffixes)}, e.g. "
@@ -59,13 +60,13 @@ def output_file(
 def output_folder(output: str, *sources: str, command: str, force: bool) -> Path:
     """Return the folder to write as a whole, or raise while it costs nothing."""
     path = Path(output)
+    _check_place(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"the output {output!r} is a file: name a folder with -o")
     return _checked(path, sources, command, force)
 
 
 def _checked(path: Path, sources: tuple[str, ...], command: str, force: bool) -> Path:
-    _check_place(path)
     recovered(path)
     for source in sources:
         _check_source(path, source)

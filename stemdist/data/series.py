@@ -27,10 +27,13 @@ from stemdist.data.dimensions import (
 )
 from stemdist.data.time_axis import with_ordered_times
 from stemdist.errors import InputError, check_distinct, unknown_name
+from stemdist.memory import available_bytes
 
 log = logging.getLogger(__name__)
 
 GRID_DIMS = "grid_dims"
+_BYTES_OF_LOCATION = 200
+
 _BOUNDS = ("bounds", "climatology")
 _BOUNDS_NAME = re.compile(r"_(bnds|bounds|bound|vertices)$", re.IGNORECASE)
 
@@ -94,6 +97,7 @@ def canonical_series(
     candidates = time_varying_variables(raw, time_name)
     names = _chosen(raw, candidates, variables)
     dimensions = find_dimensions(raw, names, time_name)
+    _check_locations(raw, dimensions.space)
     kept = raw[[*names, *(name for name in static if name in raw.data_vars)]]
     kept = kept.assign_coords(_georeference(raw, names, dimensions.space))
     for name in static:
@@ -108,6 +112,17 @@ def canonical_series(
     # Results must not be written with the packing (scale, offset, dtype) of the source.
     series = series.set_coords(extra)[names].drop_encoding()
     return series.assign_attrs(target=names[0])
+
+
+def _check_locations(raw: xr.Dataset, space: tuple[str, ...]) -> None:
+    """Refuse more locations than their names and positions alone would fit into memory."""
+    count, available = math.prod(raw.sizes[name] for name in space), available_bytes()
+    if count * _BYTES_OF_LOCATION > available:
+        raise InputError(
+            f"the file declares {count} locations, whose names and positions alone need "
+            f"{count * _BYTES_OF_LOCATION / 2**30:.0f} GiB of memory ({available / 2**30:.1f} GiB "
+            "are free): take a part of them, or check the file"
+        )
 
 
 def _georeference(

@@ -7,6 +7,7 @@ and no folder that holds one.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -209,8 +210,24 @@ def held(output: Path, console: Console) -> Iterator[None]:
 
 
 def expert_folder() -> Path:
-    """Return the folder in the user's cache where trained experts are kept between commands."""
-    return cache_folder() / "experts"
+    """Return the folder in the user's cache where trained experts are kept between commands.
+
+    Raises
+    ------
+    OutputError
+        If the cache cannot be written to.
+    """
+    folder = cache_folder() / "experts"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "Permission denied")
+    except OSError as error:
+        raise OutputError(
+            f"the cache {str(folder.parent)!r} cannot be written to ({error.strerror}): set "
+            "STEMDIST_CACHE to a folder you may write to"
+        ) from error
+    return folder
 
 
 def write_tables(evaluation: Evaluation, folder: Path) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ import json
 import re
 from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, get_args, is_typeddict
 
 import docstring_parser
@@ -71,6 +72,17 @@ class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
         shown = not silent and action.default != () and action.default != {}
         known = "default" in text.lower() or not action.option_strings
         return text if known or not shown else f"{text} (default: {_value_text(action.default)})"
+
+
+def _check_text(path: str) -> None:
+    """Refuse a configuration that is no text, by its name."""
+    try:
+        with suppress(OSError):  # the parser says what is missing
+            Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"the configuration {path!r} is not UTF-8 ({error}): convert it"
+        ) from error
 
 
 def _value_text(value: Any) -> str:
@@ -253,6 +265,8 @@ class CommandParser(ArgumentParser):
                 value = value if equals else next(words, "")
                 if not value:
                     raise InputError(f"{typed} needs a value: see {self.prog} --help")
+                if action.dest == "config":
+                    _check_text(value)
                 if is_list(kind):
                     lists.setdefault(action.dest, []).append(value)
                 else:

@@ -64,7 +64,7 @@ def test_bad_input_of_any_kind(workshop: Workshop, tmp_path: Path, seed: int) ->
 # --- outputs -------------------------------------------------------
 
 PROTECTED = [
-    (f"teach --data w.nc --teacher model --student linear {TASK} {BRIEF} -o model", "also an input"),
+    (f"teach --data w.nc --teacher model {TASK} {BRIEF} -o model", "also an input"),
     ("predict model w.nc -o model/locations.nc", "lies inside the input"),
     ("predict model w.nc -o w.nc", "also an input"),
     (f"distill w.nc {TASK} {SETS} -o foreign.zarr", "was not made by `stemdist distill`"),

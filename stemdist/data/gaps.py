@@ -5,11 +5,16 @@ Shapes: T steps, M windows, L_in lookback steps, L_out horizon steps.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from stemdist.errors import InputError
+
+BLOCK_VALUES = 2_000_000
+"""Values that are filled together."""
 
 
 def gapless_starts(begin: int, end: int, span: int, gaps: np.ndarray) -> np.ndarray:
@@ -87,11 +92,44 @@ def fill_forward(values: np.ndarray, limit: int) -> np.ndarray:
     >>> fill_forward(np.array([[np.nan], [2.0], [np.nan], [np.nan]]), limit=1).ravel().tolist()
     [0.0, 2.0, 2.0, 0.0]
     """
-    observed = np.isfinite(values)
-    if observed.all():
+    if all(np.isfinite(values[block]).all() for block in _blocks(values)):
         return values
-    step = np.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
-    last = np.maximum.accumulate(np.where(observed, step, -limit - 1), axis=0)
-    usable = step - last <= limit
-    filled = np.take_along_axis(values, np.maximum(last, 0), axis=0)
-    return np.where(usable, filled, np.zeros((), values.dtype))
+    filled = values.copy()
+    fill_in_place(filled, limit)
+    return filled
+
+
+def fill_in_place(values: np.ndarray, limit: int) -> None:
+    """Fill as :func:`fill_forward` does, without a second array: block by block in time.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (T, ...), changed.
+    limit : int
+        Steps that a value is carried on.
+    """
+    carried = np.zeros(values.shape[1:], dtype=values.dtype)
+    seen = np.full(values.shape[1:], -limit - 1, dtype=np.int32)  # step of what is carried
+    for place in _blocks(values):
+        block = values[place]
+        observed = np.isfinite(block)
+        if observed.all():
+            carried, seen[...] = block[-1].copy(), place.stop - 1
+            continue
+        step = np.arange(place.start, place.stop, dtype=np.int32)
+        step = step.reshape(-1, *[1] * (block.ndim - 1))
+        last = np.where(observed, step, np.int32(-limit - 1))
+        last[0] = np.maximum(last[0], seen)
+        np.maximum.accumulate(last, axis=0, out=last)
+        inside = last >= place.start
+        own = np.take_along_axis(block, np.where(inside, last - place.start, 0), axis=0)
+        filled = np.where(inside, own, carried)
+        carried, seen = filled[-1].copy(), last[-1].copy()
+        block[...] = np.where(step - last <= limit, filled, np.zeros((), values.dtype))
+
+
+def _blocks(values: np.ndarray) -> Iterator[slice]:
+    size = max(1, BLOCK_VALUES // max(1, values[:1].size))
+    for begin in range(0, len(values), size):
+        yield slice(begin, min(begin + size, len(values)))

@@ -41,14 +41,18 @@ class Scaler:
 
     @classmethod
     def fit(
-        cls, values: np.ndarray, names: tuple[str, ...], centre: Sequence[float] = ()
+        cls,
+        values: np.ndarray | Sequence[np.ndarray],
+        names: tuple[str, ...],
+        centre: Sequence[float] = (),
     ) -> Scaler:
         """Measure mean and standard deviation over observed entries, one pass per feature.
 
         Parameters
         ----------
-        values : numpy.ndarray
-            (T, N, F) training part in physical units, NaN where missing.
+        values : numpy.ndarray or sequence of numpy.ndarray
+            (T, N, F) training part in physical units, or a (T, N) array of each feature; NaN
+            where missing.
         names : tuple of str
             Feature names, for the error messages.
         centre : sequence of float, optional
@@ -62,7 +66,7 @@ class Scaler:
         mean, scale = [], []
         apart = tuple(centre) or (0.0,) * len(names)
         for feature, name in enumerate(names):
-            part = values[..., feature]
+            part = values[..., feature] if isinstance(values, np.ndarray) else values[feature]
             observed = np.isfinite(part)
             if not observed.any():
                 raise InputError(

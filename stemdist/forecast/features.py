@@ -6,7 +6,7 @@ Shapes: T steps, N locations, C targets, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ import xarray as xr
 from torch import Tensor
 
 from stemdist.data.calendar import calendar_features
-from stemdist.data.gaps import fill_forward
+from stemdist.data.gaps import fill_in_place
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError, unknown_name
@@ -27,42 +27,81 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 LOAD_BLOCK_BYTES = 64 * 2**20
+_COPIES = 8
+"""Arrays of the size of a block that means over neighbours need."""
 
 
 class Centred(NamedTuple):
-    """Values (T, N, F) float32 minus ``centre`` (F,), one number per variable, often 0."""
+    """Values of variables minus ``centre``, one number per variable that is often 0.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (T, N, F) float32 with room for all features that vary in time and space, so that these
+        are made where they are.
+    columns : tuple of int
+        Which of the F features hold the variables; the others are not set yet.
+    centre : tuple of float
+        What was subtracted from each variable.
+    """
 
     values: np.ndarray
+    columns: tuple[int, ...]
     centre: tuple[float, ...]
 
-    def scaled(self, scaler: Scaler) -> np.ndarray:
-        """Return the values in the units of a scaler; NaN stays NaN."""
-        return scaler.moved(self.centre).transform(self.values)
+    @classmethod
+    def of(cls, variables: np.ndarray, centre: tuple[float, ...], room: Room) -> Centred:
+        """Copy variables (T, N, V) to where there is room for all features."""
+        values = np.empty((*variables.shape[:2], room.n_features), dtype=np.float32)
+        values[..., list(room.columns)] = variables
+        return cls(values, room.columns, centre)
+
+    def variables(self) -> list[np.ndarray]:
+        """Return a view (T, N) of each variable."""
+        return [self.values[..., column] for column in self.columns]
+
+    def at(self, locations: np.ndarray) -> Centred:
+        """Return the values at chosen locations only."""
+        return self._replace(values=self.values[:, locations])
 
     def physical(self) -> np.ndarray:
-        """Return the values in physical units, float32."""
+        """Return the variables (T, N, V) in physical units, float32."""
         if not any(self.centre):
             return self.values
         return np.asarray(self.values + np.asarray(self.centre), dtype=np.float32)
 
 
+class Room(NamedTuple):
+    """How many features there will be, and which of them are variables of the series."""
+
+    n_features: int
+    columns: tuple[int, ...]
+
+
 def load_values(series: xr.Dataset) -> np.ndarray:
-    """Load every variable as one (T, N, F) float32 array in physical units, in blocks of time.
+    """Load every variable as one (T, N, V) float32 array in physical units, in blocks of time.
 
     Missing entries are NaN. Only one block is held beside the result.
     """
     return load_centred(series).physical()
 
 
-def load_centred(series: xr.Dataset) -> Centred:
-    """Load every variable as one (T, N, F) float32 array, in blocks of time.
+def load_centred(series: xr.Dataset, room: Room | None = None) -> Centred:
+    """Load every variable as float32, in blocks of time, with room for features made of them.
 
     A variable whose values lie so far from 0 that single precision would lose part of their
     spread, such as a pressure of 10,000,000 that varies by 10, is centred in double precision
     by the mean of its first block.
     """
-    centre = tuple(_far_centre(series[name]) for name in series.data_vars)
-    return Centred(_loaded(series, centre), centre)
+    names = list(series.data_vars)
+    room = room or Room(len(names), tuple(range(len(names))))
+    centre = tuple(_far_centre(series[name]) for name in names)
+    n_steps, n_locations = series.sizes["time"], series.sizes["location"]
+    values = np.empty((n_steps, n_locations, room.n_features), dtype=np.float32)
+    for block in time_blocks(n_steps, n_locations):
+        for name, column, moved in zip(names, room.columns, centre, strict=True):
+            values[block, :, column] = series[name].isel(time=block).values - moved
+    return Centred(values, room.columns, centre)
 
 
 def _far_centre(array: xr.DataArray) -> float:
@@ -77,15 +116,29 @@ def _far_centre(array: xr.DataArray) -> float:
     return float(seen.mean())
 
 
-def _loaded(series: xr.Dataset, centre: tuple[float, ...]) -> np.ndarray:
-    """Return the values minus their centres."""
-    n_steps, n_locations = series.sizes["time"], series.sizes["location"]
-    names = list(series.data_vars)
-    values = np.empty((n_steps, n_locations, len(names)), dtype=np.float32)
-    for block in time_blocks(n_steps, n_locations):
-        for feature, name in enumerate(names):
-            values[block, :, feature] = series[name].isel(time=block).values - centre[feature]
-    return values
+def feature_sources(
+    variables: Sequence[str], settings: TaskSettings
+) -> list[tuple[str, int | None]]:
+    """Return the variable of each feature that varies in time and space, in their order.
+
+    Beside it stands how many steps ahead it is read, or None for a mean over neighbours.
+    """
+    n = settings.n_targets
+    context = variables[:n] if settings.neighbour_context else ()
+    return [
+        *((name, 0) for name in variables[:n]),
+        *((name, None) for name in context),
+        *((name, 0) for name in variables[n:]),
+        *((name, lead) for lead in settings.future_leads for name in settings.future),
+    ]
+
+
+def room_for(variables: Sequence[str], settings: TaskSettings) -> Room:
+    """Return how many features vary in time and space, and which hold the variables."""
+    n = settings.n_targets
+    others = n * (1 + int(settings.neighbour_context))
+    columns = (*range(n), *range(others, others + len(variables) - n))
+    return Room(len(feature_sources(variables, settings)), columns)
 
 
 def time_blocks(n_steps: int, n_locations: int) -> Iterator[slice]:
@@ -110,7 +163,10 @@ def input_windows(
         (M,) first input step of each window; the horizon may lie beyond the series.
     """
     features = InputFeatures(series, settings, scaler, graph)
-    return replace(features.windows(load_centred(series)), starts=starts)
+    return replace(
+        features.windows(load_centred(series, room_for(features.variables, settings))),
+        starts=starts,
+    )
 
 
 @dataclass(frozen=True)
@@ -161,20 +217,6 @@ class InputFeatures:
         calendar, static = self.settings.calendar_names, self.settings.static
         return (*targets, *context, *others, *ahead, *calendar, *static)
 
-    def sources(self) -> list[tuple[str, int | None]]:
-        """Return the variable of each feature that varies in time and space.
-
-        Beside it stands how many steps ahead it is read, or None for a mean over neighbours.
-        """
-        n, names = self.n_targets, self.variables
-        context = names[:n] if self.settings.neighbour_context else ()
-        return [
-            *((name, 0) for name in names[:n]),
-            *((name, None) for name in context),
-            *((name, 0) for name in names[n:]),
-            *((names[variable], lead) for variable, lead in self._leads),
-        ]
-
     def full_scaler(self) -> Scaler:
         """Return one entry per feature; calendar waves are already on a common scale."""
         n_waves = len(self.settings.calendar_names)
@@ -208,21 +250,28 @@ class InputFeatures:
         )
 
     def windows(self, loaded: Centred) -> SeriesWindows:
-        """Return (T, N, F_series) loaded values as scaled windows, no start chosen yet."""
-        values = loaded.scaled(self._own)
-        observed = np.isfinite(values[..., : self.n_targets])
-        filled = fill_forward(values, self.settings.lookback)
-        parts = [filled]
+        """Turn loaded values into scaled windows, in place; no start is chosen yet."""
+        values, targets = loaded.values, slice(0, self.n_targets)
+        own = self._own.moved(loaded.centre)
+        for variable, mean, scale in zip(loaded.variables(), own.mean, own.scale, strict=True):
+            for block in time_blocks(*variable.shape):
+                variable[block] -= np.float32(mean)
+                variable[block] /= np.float32(scale)
+        observed = np.isfinite(values[..., targets])
         if self.settings.neighbour_context:
-            context = self._context(values[..., : self.n_targets], observed)
-            parts = [filled[..., : self.n_targets], context, filled[..., self.n_targets :]]
-        parts += [_ahead(filled[..., v : v + 1], lead) for v, lead in self._leads]
+            made = values[..., self.n_targets : 2 * self.n_targets]
+            self._add_context(values[..., targets], observed, made)
+            fill_in_place(made, self.settings.lookback)
+        for variable in loaded.variables():
+            fill_in_place(variable, self.settings.lookback)
+        first = values.shape[-1] - len(self._leads)
+        for place, (v, lead) in enumerate(self._leads, start=first):
+            values[..., place] = _ahead(values[..., loaded.columns[v]], lead)
         calendar = calendar_features(
             self.series["time"], self.settings.calendar, self.settings.calendar_harmonics
         )
-        joined = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
         return SeriesWindows(
-            values=torch.from_numpy(np.ascontiguousarray(joined, dtype=np.float32)),
+            values=torch.from_numpy(values),
             observed=torch.from_numpy(observed),
             calendar=torch.from_numpy(calendar),
             static=self._static(),
@@ -231,19 +280,17 @@ class InputFeatures:
             horizon=self.settings.horizon,
         )
 
-    def _context(self, targets: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        """Mean over observed neighbours, (T, N, C); forward filled where none is observed."""
+    def _add_context(self, targets: np.ndarray, observed: np.ndarray, made: np.ndarray) -> None:
+        """Set the mean over observed neighbours (T, N, C); NaN where none is observed."""
         operator = neighbour_operator(self.graph)
         n_steps, n_locations, n_targets = targets.shape
-        context = np.empty_like(targets)
-        for block in time_blocks(n_steps, n_locations * n_targets):
+        for block in time_blocks(n_steps, _COPIES * n_locations * n_targets):
             seen = _columns(observed[block].astype(np.float32))  # (N, t C)
             present = _columns(np.where(observed[block], targets[block], np.float32(0)))
             share = torch.sparse.mm(operator, seen)
             mean = torch.sparse.mm(operator, present) / share.clamp_min(1e-12)
             mean[share < 1e-6] = float("nan")
-            context[block] = mean.view(n_locations, -1, n_targets).transpose(0, 1).numpy()
-        return fill_forward(context, self.settings.lookback)
+            made[block] = mean.view(n_locations, -1, n_targets).transpose(0, 1).numpy()
 
     def _static(self) -> Tensor:
         values = self._static_values()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -28,7 +29,13 @@ from stemdist.forecast.calendar_choice import (
     calendar_columns,
     chosen_calendar,
 )
-from stemdist.forecast.features import Centred, InputFeatures, load_centred
+from stemdist.forecast.features import (
+    InputFeatures,
+    feature_sources,
+    load_centred,
+    room_for,
+    time_blocks,
+)
 from stemdist.forecast.task_options import settings_for
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
@@ -107,25 +114,27 @@ class ForecastTask:
         starts = part_starts(series, settings)
         end = bounds["train"][1]
         names = tuple(map(str, series.data_vars))
-        values, centre = load_centred(series)  # (T, N, F_series)
-        _look_at(values, centre, series)
-        kept = np.isfinite(values[:end, :, : settings.n_targets]).any(axis=(0, 2))
+        loaded = load_centred(series, room_for(names, settings))
+        variables, centre = loaded.variables(), loaded.centre
+        _look_at(variables, centre, series)
+        kept = _ever_seen(variables[: settings.n_targets], end)
         if scaler is None:
-            scaler = Scaler.fit(values[:end], names, centre).moved([-each for each in centre])
+            training = [variable[:end] for variable in variables]
+            scaler = Scaler.fit(training, names, centre).moved([-each for each in centre])
         if not kept.all():
             lost = f"{np.count_nonzero(~kept)} of {len(kept)} locations"
             log.warning("%s have no target in the training part and are left out", lost)
-            series, values = series.isel(location=kept), values[:, kept]
+            series, loaded = series.isel(location=kept), loaded.at(kept)
         placed = usable_locations(series, chosen_method(series, settings.graph))
         if placed.any() and not placed.all():
             lost = f"{np.count_nonzero(~placed)} of {len(placed)} locations"
             log.warning(
                 "%s have no position and are left out (--graph correlation keeps them)", lost
             )
-            series, values = series.isel(location=placed), values[:, placed]
+            series, loaded = series.isel(location=placed), loaded.at(placed)
         graph = build_graph(series, settings.graph, train_steps=end)
         candidates = calendar_candidates(series, settings, end)
-        whole = InputFeatures(series, candidates, scaler, graph).windows(Centred(values, centre))
+        whole = InputFeatures(series, candidates, scaler, graph).windows(loaded)
         if candidates != settings:  # the calendar is to be chosen
             first = {part: replace(whole, starts=chosen) for part, chosen in starts.items()}
             settings = chosen_calendar(candidates, first["train"], first.get("validation"))
@@ -183,7 +192,7 @@ class ForecastTask:
     @property
     def feature_sources(self) -> list[tuple[str, int | None]]:
         """Variable and lead of each series feature; a mean over neighbours has lead None."""
-        return InputFeatures(self.series, self.settings, self.scaler, self.graph).sources()
+        return feature_sources(tuple(map(str, self.series.data_vars)), self.settings)
 
     @property
     def units(self) -> str:
@@ -211,18 +220,30 @@ class ForecastTask:
             places.append(self.graph.cell)
         inputs = (whole.values, whole.observed, whole.calendar, whole.static)
         for tensor in (*inputs, *places, *starts):
-            digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+            digest.update(np.ascontiguousarray(tensor.numpy()).data)
         return digest.hexdigest()
 
 
-def _look_at(values: np.ndarray, centre: tuple[float, ...], series: xr.Dataset) -> None:
+def _ever_seen(variables: Sequence[np.ndarray], end: int) -> np.ndarray:
+    """Return which locations (N,) have a value of any variable in the first ``end`` steps."""
+    seen = np.zeros(variables[0].shape[1], dtype=bool)
+    for variable in variables:
+        for block in time_blocks(end, len(seen)):
+            seen |= np.isfinite(variable[block]).any(axis=0)
+    return seen
+
+
+def _look_at(
+    variables: Sequence[np.ndarray], centre: tuple[float, ...], series: xr.Dataset
+) -> None:
     """Warn of suspicious values, and refuse those that cannot be meant."""
     accepted = opened_with(series).accept
     times, places = series.indexes["time"], series["location"].values
     for feature, name in enumerate(map(str, series.data_vars)):
-        part = values[..., feature]
         moved = centre[feature]
-        check_values(part, name, accept=accepted, times=times, names=places, centre=moved)
+        check_values(
+            variables[feature], name, accept=accepted, times=times, names=places, centre=moved
+        )
 
 
 def part_starts(series: xr.Dataset, settings: TaskSettings) -> dict[str, Tensor]:

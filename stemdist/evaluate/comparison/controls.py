@@ -28,7 +28,7 @@ from stemdist.evaluate.comparison.training_data import (
 )
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask
-from stemdist.forecast.features import Centred, InputFeatures, load_values
+from stemdist.forecast.features import Centred, InputFeatures, load_values, room_for
 
 ANSWER_LIMIT_BYTES = 2**30
 BLOCK_WINDOWS = 1024
@@ -150,9 +150,9 @@ class CompressedSeries(Reference):
         values = refine(coarse, labels, block_steps, steps)
         centre = (0.0,) * values.shape[2]
         features = InputFeatures(series, task.settings, task.scaler, task.graph)
-        source = replace(
-            features.windows(Centred(values.numpy(), centre)), starts=task.train.starts
-        )
+        room = room_for(features.variables, task.settings)
+        loaded = Centred.of(values.numpy(), centre, room)
+        source = replace(features.windows(loaded), starts=task.train.starts)
         return TrainingData(source=source, graph=task.graph, stored_numbers=coarse.numel())
 
 

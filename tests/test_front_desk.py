@@ -72,28 +72,16 @@ def test_the_same_set(name):
 
 
 def test_the_same_training_and_evaluation():
-    series = stemdist.open_series("weather-sim")
-    assert main(f"train weather-sim --forecaster linear -o model {SHORT_LINE}".split()) == 0
+    small = "simulate weather-sim -o w.nc --settings days=8,n_lat=3,n_lon=4 -q"
+    assert main(small.split()) == 0
+    series = stemdist.open_series("w.nc")
+    assert main(f"train w.nc --forecaster linear -o model {SHORT_LINE}".split()) == 0
     fitted = stemdist.train(series, "linear", **SHORT)
     assert same_weights(fitted, FittedForecaster.load("model"))
-    assert (
-        main(
-            [
-                "distill",
-                "weather-sim",
-                "--method",
-                "random",
-                "--judging.updates",
-                "2",
-                "-o",
-                "a.nc",
-                "-q",
-            ]
-        )
-        == 0
-    )
+    line = "distill w.nc --method random --judging.updates 2 -o a.nc -q"
+    assert main(line.split()) == 0
     tiny = stemdist.DistilledSet.load("a.nc")
-    line = "evaluate a.nc --data weather-sim --forecasters linear --references distilled"
+    line = "evaluate a.nc --data w.nc --forecasters linear --references distilled"
     line += " --seeds 1 --learning-rates 0.005 --test-windows 9"
     assert main(f"{line} {SHORT_LINE} -o table".split()) == 0
     settings = {

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 GRID_DIMS = "grid_dims"
 _BYTES_OF_LOCATION = 200
+_CHUNK = "32MiB"
+"""Values that are read together, beside which copies of them need memory."""
 
 _BOUNDS = ("bounds", "climatology")
 _BOUNDS_NAME = re.compile(r"_(bnds|bounds|bound|vertices)$", re.IGNORECASE)
@@ -285,9 +287,12 @@ def _stack(series: xr.Dataset, dims: Dimensions) -> xr.Dataset:
     series = series.drop_vars(
         [c for c in series.coords if "time" in series[c].dims and c != "time"]
     )
-    for name, array in series.data_vars.items():
-        if array.chunks is None:  # computing with a lazily opened array would load it
-            series[name] = array.chunk({"time": "auto"} if "time" in array.dims else {})
+    import dask  # takes as long to load as all of --help
+
+    with dask.config.set({"array.chunk-size": _CHUNK}):
+        for name, array in series.data_vars.items():
+            if array.chunks is None:  # computing with a lazily opened array would load it
+                series[name] = array.chunk({"time": "auto"} if "time" in array.dims else {})
     if not dims.space:
         chosen = series.coords.get("location", 0)  # kept where one location was selected
         chosen = np.asarray(chosen).item()

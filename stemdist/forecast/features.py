@@ -98,10 +98,22 @@ def load_centred(series: xr.Dataset, room: Room | None = None) -> Centred:
     centre = tuple(_far_centre(series[name]) for name in names)
     n_steps, n_locations = series.sizes["time"], series.sizes["location"]
     values = np.empty((n_steps, n_locations, room.n_features), dtype=np.float32)
-    for block in time_blocks(n_steps, n_locations):
-        for name, column, moved in zip(names, room.columns, centre, strict=True):
+    for name, column, moved in zip(names, room.columns, centre, strict=True):
+        for block in _read_blocks(series[name]):
             values[block, :, column] = series[name].isel(time=block).values - moved
     return Centred(values, room.columns, centre)
+
+
+def _read_blocks(array: xr.DataArray) -> Iterator[slice]:
+    """Cut the time axis where the chunks of an array end, so that none is read twice."""
+    array = array.transpose("time", "location")
+    if array.chunks is None:
+        yield from time_blocks(*array.shape)
+        return
+    begin = 0
+    for size in array.chunks[0]:
+        yield slice(begin, begin + size)
+        begin += size
 
 
 def _far_centre(array: xr.DataArray) -> float:

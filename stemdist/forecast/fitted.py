@@ -136,13 +136,11 @@ class FittedForecaster:
         check_origin(series, self.record, what="the forecaster", accept=accept)
         starts = self._starts(series, init_times)[::-stride][::-1].copy()
         locations = self._locations_of(series)
-        windows = input_windows(
-            series, self.settings, self.scaler, locations.graph, torch.from_numpy(starts)
-        )
-        _check_observed(windows, series)
-        scaled = predict_windows(
-            self.forecaster, windows, locations.graph, locations.profile, device=device
-        )
+        blocks = [
+            self._scaled(series, own, locations, device)
+            for own in _in_blocks(starts, self.settings.lookback, series.sizes["location"])
+        ]
+        scaled = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
         init = series["time"].values[starts + self.settings.lookback - 1]
         arrays = [
             labelled_forecast(
@@ -160,6 +158,31 @@ class FittedForecaster:
             return arrays[0]
         merged = xr.merge(arrays, join="exact", compat="equals", combine_attrs="override")
         return merged.assign_attrs(forecast_attributes(series, self.name, self.variables))
+
+    def _scaled(
+        self,
+        series: xr.Dataset,
+        starts: np.ndarray,
+        locations: Locations,
+        device: str | torch.device,
+    ) -> Tensor:
+        """Forecast the windows at ``starts`` (M,); only the steps that they need are read.
+
+        Missing inputs are filled with values at most one lookback before, so that much is read
+        in front of the first window.
+        """
+        settings = self.settings
+        leads = settings.future_leads if settings.future else ()
+        first = max(0, int(starts[0]) - settings.lookback)
+        stop = int(starts[-1]) + settings.lookback + max(leads, default=0)
+        part = series.isel(time=slice(first, stop))
+        windows = input_windows(
+            part, settings, self.scaler, locations.graph, torch.from_numpy(starts - first)
+        )
+        _check_observed(windows, part)
+        return predict_windows(
+            self.forecaster, windows, locations.graph, locations.profile, device=device
+        )
 
     def units_of(self, variable: str) -> str:
         """Return the unit that a variable had in training; the text 1 where it had none."""
@@ -319,6 +342,13 @@ class FittedForecaster:
             ) from error
 
 
+def _in_blocks(starts: np.ndarray, lookback: int, n_locations: int) -> list[np.ndarray]:
+    """Cut starts into runs whose steps fit into a bounded block."""
+    steps = max(1, BLOCK_VALUES // n_locations - lookback)
+    number = (starts - starts[0]) // steps
+    return np.split(starts, np.flatnonzero(np.diff(number)) + 1)
+
+
 def _check_observed(windows: SeriesWindows, series: xr.Dataset) -> None:
     """Raise if a window to forecast from has no value at any location."""
     seen = windows.observed.flatten(1).any(dim=1)  # (T,)
@@ -333,6 +363,9 @@ def _check_observed(windows: SeriesWindows, series: xr.Dataset) -> None:
             "from. Give data that have values there, or other initial times"
         )
 
+
+BLOCK_VALUES = 2**24
+"""Values of a variable that are read for forecasts together."""
 
 # Exceptions that unreadable, truncated or foreign files raise.
 _DAMAGE = (

@@ -169,7 +169,7 @@ def test_a_replacement_that_was_cut_off_is_finished(tmp_path: Path, new_is_there
     assert not scratch.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM])
 def test_signals_end_a_command_cleanly(number: int, made: Path, tmp_path: Path) -> None:
     line = f"train {made}/w.nc --updates 100000 -o out"
     process = subprocess.Popen(

@@ -100,6 +100,32 @@ def test_forecasts_equal_those_of_the_windows(grid, name):
     assert forecast["init_time"].values[7] == grid["time"].values[7 + LOOKBACK - 1]
 
 
+def test_only_the_steps_that_are_needed_are_read(on_grid, monkeypatch):
+    raw = raw_grid(steps=400)
+    hidden = np.random.default_rng(2).random(raw["t"].shape) < 0.3
+    series = canonical_series(raw.assign(t=raw["t"].where(~hidden)))
+    read = []
+    whole = fitted_module.input_windows
+
+    def counted(part, *how):
+        read.append(part.sizes["time"])
+        return whole(part, *how)
+
+    monkeypatch.setattr(fitted_module, "input_windows", counted)
+    every = on_grid.predict(series, init_times="all")
+    assert read == [400]
+    last = on_grid.predict(series)
+    assert read[1:] == [2 * LOOKBACK]
+    np.testing.assert_allclose(last[0], every[-1], rtol=1e-6)
+    monkeypatch.setattr(fitted_module, "BLOCK_VALUES", 6 * 40)
+    pieces = on_grid.predict(series, init_times="all")
+    assert len(read) > 10
+    assert max(read[2:]) <= 40 + LOOKBACK
+    xr.testing.assert_allclose(pieces, every, rtol=1e-6)
+    strided = on_grid.predict(series, init_times="all", stride=7)
+    xr.testing.assert_allclose(strided, every[::-7][::-1], rtol=1e-6)
+
+
 def test_raw_data_are_accepted(on_grid, grid):
     expected = on_grid.predict(grid)
     xr.testing.assert_identical(on_grid.predict(raw_grid()), expected)

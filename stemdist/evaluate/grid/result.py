@@ -298,9 +298,16 @@ class Benchmark:
         return dict(self.excess(column)["mean"].items())
 
 
+_COLUMNS = ["mean", "half_width", "sets", "pairs", "p_value", "wilcoxon", "mean_rank", "first"]
+"""Of tables without a row."""
+
+
 def _frame(rows: dict[Any, dict[str, float]], names: list[str]) -> pd.DataFrame:
     """Return rows keyed by tuples of index values."""
-    index = pd.MultiIndex.from_tuples(list(rows), names=names) if rows else None
+    if not rows:  # every job failed, or those that would be compared
+        index = pd.MultiIndex.from_arrays([[] for _ in names], names=names)
+        return pd.DataFrame(columns=_COLUMNS, index=index, dtype=float)
+    index = pd.MultiIndex.from_tuples(list(rows), names=names)
     return pd.DataFrame(list(rows.values()), index=index)
 
 

@@ -300,8 +300,7 @@ def test_other_windows_start_as_they_are(make_problem, changes, monkeypatch):
     assert len(fitted.history_) == fitted.iterations + 1
 
 
-@pytest.mark.parametrize("windows", ["many", "few"])
-@pytest.mark.parametrize("steps_before", [1, 8, 20])
+@pytest.mark.parametrize(("steps_before", "windows"), [(1, "many"), (8, "few"), (20, "many")])
 def test_a_last_round_continues_exactly(
     labelled, few, tmp_path, monkeypatch, steps_before, windows
 ):

@@ -15,6 +15,9 @@ from stemdist.data.windows import WindowSource
 from stemdist.errors import InputError, check_count
 from stemdist.forecast.forecasters.linear import LinearForecaster
 
+BLOCK_ROWS = 2**16
+"""Rows that are summed together."""
+
 
 class Moments:
     """Second moments of rows ``z = [x, 1, y]``, summed with the rows' weights.
@@ -199,12 +202,13 @@ def moments_of(source: WindowSource, batch_size: int = 64) -> Moments:
     source : WindowSource
         Windows in scaled units; rows count with their location's weight.
     batch_size : int
-        Windows held at a time.
+        Windows held at a time; fewer where the locations are many.
     """
     n_inputs = source.lookback * source.n_features
     moments = Moments(n_inputs=n_inputs, lookback=source.lookback, horizon=source.rows)
     weight = source.location_weight
-    for index in torch.split(torch.arange(len(source)), check_count("batch_size", batch_size)):
+    size = min(check_count("batch_size", batch_size), max(1, BLOCK_ROWS // source.n_locations))
+    for index in torch.split(torch.arange(len(source)), size):
         x, y, mask = source.batch(index)
         moments.add(
             x.transpose(1, 2).reshape(-1, n_inputs),  # (B N, P)

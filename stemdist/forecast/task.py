@@ -41,6 +41,7 @@ from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
 from stemdist.graph.build import chosen_method, usable_locations
 from stemdist.graph.neighbours import edge_weights
+from stemdist.memory import available_bytes
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -114,6 +115,7 @@ class ForecastTask:
         starts = part_starts(series, settings)
         end = bounds["train"][1]
         names = tuple(map(str, series.data_vars))
+        _check_memory(series, settings)
         loaded = load_centred(series, room_for(names, settings))
         variables, centre = loaded.variables(), loaded.centre
         _look_at(variables, centre, series)
@@ -222,6 +224,20 @@ class ForecastTask:
         for tensor in (*inputs, *places, *starts):
             digest.update(np.ascontiguousarray(tensor.numpy()).data)
         return digest.hexdigest()
+
+
+def _check_memory(series: xr.Dataset, settings: TaskSettings) -> None:
+    """Refuse, before anything is read, a series that does not fit into the memory that is free."""
+    n_steps, n_locations = series.sizes["time"], series.sizes["location"]
+    room = room_for(tuple(map(str, series.data_vars)), settings)
+    each = 4 * room.n_features + settings.n_targets  # float32 features and the mask of targets
+    needed, free = n_steps * n_locations * each, available_bytes()
+    if needed > free:
+        raise InputError(
+            f"{n_steps} steps at {n_locations} locations need {needed / 2**30:.1f} GiB of memory, "
+            f"and {free / 2**30:.1f} GiB are free: take fewer locations, a shorter period or fewer "
+            "variables"
+        )
 
 
 def _ever_seen(variables: Sequence[np.ndarray], end: int) -> np.ndarray:

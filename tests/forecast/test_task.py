@@ -13,6 +13,7 @@ import xarray as xr
 from stemdist.data import Scaler, Split, canonical_series, dataset_recipe
 from stemdist.errors import InputError
 from stemdist.forecast import ForecastTask, TaskSettings, settings_for
+from stemdist.forecast import task as task_module
 from stemdist.forecast.features import input_windows
 from stemdist.graph import GraphSettings
 
@@ -306,3 +307,15 @@ def test_values_far_from_zero_keep_their_spread(offset):
     assert far.scaler.scale == pytest.approx(near.scaler.scale, rel=1e-6)
     torch.testing.assert_close(far.train.values, near.train.values, rtol=0, atol=1e-5)
     assert far.graph.edge_index.equal(near.graph.edge_index)
+
+
+def test_a_series_that_does_not_fit_into_memory_is_refused_before_it_is_read(monkeypatch):
+    raw = xr.Dataset(
+        {"v": (("time", "station"), np.random.default_rng(0).normal(size=(100, 4)))},
+        {"time": pd.date_range("2020", periods=100, freq="h")},
+    )
+    series = canonical_series(raw)
+    monkeypatch.setattr(task_module, "available_bytes", lambda: 100 * 4 * 9 - 1)
+    monkeypatch.setattr(task_module, "load_centred", None)
+    with pytest.raises(InputError, match=r"100 steps at 4 locations need .* take fewer locations"):
+        ForecastTask.from_series(series, TaskSettings(lookback=4, horizon=2))

@@ -8,6 +8,7 @@ and no folder that holds one.
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import re
 import shutil
@@ -70,7 +71,9 @@ def output_folder(output: str, *sources: str, command: str, force: bool) -> Path
 def _checked(path: Path, sources: tuple[str, ...], command: str, force: bool) -> Path:
     recovered(path)
     for source in sources:
-        _check_source(path, source)
+        # A pattern, absolute or not, stands for several files.
+        for origin in glob.glob(source) or [source]:  # noqa: PTH207
+            _check_source(path, origin)
     _check_writable(path)
     if not force:
         _check_foreign(path, command)

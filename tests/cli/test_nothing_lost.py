@@ -76,6 +76,7 @@ PROTECTED = [
     (f"train w.nc {TASK} {BRIEF} -o /", "is the working directory or holds it"),
     (f"distill w.nc {TASK} -o {'o' * 300}.nc", "choose a shorter one"),
     (f"distill w.zarr {TASK} -o w.zarr/out.nc", "lies inside the input"),
+    (f"distill w*.nc {TASK} -o w.nc", "also an input"),
 ]  # fmt: skip
 
 

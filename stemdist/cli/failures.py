@@ -51,6 +51,8 @@ def said_of(error: Exception, *, debug: bool = False) -> tuple[str, int]:
             "(`stemdist info DATA` estimates what is needed)",
             EXIT_ERROR,
         )
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return "error: a name that was given holds a NUL character, as no file can", EXIT_ERROR
     if isinstance(error, OverflowError):
         return f"error: a number that was given is too large ({one_line(error)})", EXIT_ERROR
     if any(mark in str(error) for mark in _DAMAGED):

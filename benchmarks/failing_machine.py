@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import io
 import os
 import random
@@ -29,9 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "cli"))
 
 from hostile import BRIEF, TASK, Workshop, catalogue_at
 
-from stemdist.cli import main
+from stemdist.cli import main as stemdist
 
-HEAVY = ("torch", "torch_geometric", "xarray", "netCDF4", "zarr", "sklearn.cluster", "stemdist.api")
 LONGER = "--updates 400 --validate-every 40"
 LEARNING = (
     "--experts linear --extra-experts 0 --expert-training.updates 60 --judge-seeds 1 "
@@ -75,7 +73,7 @@ def start(line: str, place: Path, *, largest_file: int | None = None) -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     err = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
-        status = main([*line.split(), "--quiet"])
+        status = stemdist([*line.split(), "--quiet"])
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     with contextlib.suppress(OSError):
@@ -183,7 +181,7 @@ def full_disk(workshop: Workshop, scratch: Path, command: str) -> str:
     return f"{tried} sizes up to {size} bytes, {len(faults)} faults {faults[:3]}"
 
 
-def main_() -> None:
+def main() -> None:
     """Run all three and print a line for each command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=50)
@@ -192,14 +190,7 @@ def main_() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, catalogue_at(Path(folder) / "cache"):
         scratch = Path(folder)
-        workshop = Workshop(scratch / "good")
-        maker = os.fork()  # what it computes must not leave threads in this process
-        if not maker:
-            Workshop.make(workshop.folder)
-            os._exit(0)
-        os.waitpid(maker, 0)
-        for module in HEAVY:
-            importlib.import_module(module)
+        workshop = Workshop.for_forks(scratch / "good")
         checks: dict[str, Callable[[str], str]] = {
             "killed": lambda name: killed(workshop, scratch, name, chosen.kills),
             "twins": lambda name: twins(workshop, scratch, name, chosen.twins),
@@ -211,4 +202,4 @@ def main_() -> None:
 
 
 if __name__ == "__main__":
-    main_()
+    main()

@@ -10,7 +10,6 @@ files stay as they were, and nothing new is left beside the named output.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import random
 import signal
@@ -25,8 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "cli"))
 from hostile import Workshop, attack, catalogue_at
 
 SECONDS = 120
-HEAVY = ("torch", "torch_geometric", "xarray", "netCDF4", "zarr", "sklearn.cluster", "stemdist.api")
-"""Imported before the processes are made, which then start at once."""
 
 
 def in_process(workshop: Workshop, place: Path, seed: int) -> list[str]:
@@ -52,14 +49,7 @@ def main() -> None:
     chosen = parser.parse_args()
     began, counts = time.perf_counter(), Counter()
     with tempfile.TemporaryDirectory() as scratch, catalogue_at(Path(scratch) / "cache"):
-        workshop = Workshop(Path(scratch) / "good")
-        maker = os.fork()  # what it computes must not leave threads in this process
-        if not maker:
-            Workshop.make(workshop.folder)
-            os._exit(0)
-        os.waitpid(maker, 0)
-        for module in HEAVY:
-            importlib.import_module(module)
+        workshop = Workshop.for_forks(Path(scratch) / "good")
         for seed in range(chosen.seed, chosen.seed + chosen.cases):
             line, *faults = in_process(workshop, Path(scratch) / f"case-{seed}", seed)
             counts["with a fault" if faults else "answered well"] += 1

@@ -185,7 +185,7 @@ def teach(
             device=device,
             progress=console.progress,
         )
-        student.save(target, made_by="stemdist teach")
+        student.save(target, made_by="stemdist teach", replace=True)  # the output was checked
     print_fields(f"taught {student.name} on {data}", _summary(student, teachers, target))
     source = validation or (data if real is not None else None)
     source = source or student.record.get("source_name") or "DATA"

@@ -106,7 +106,7 @@ def train(
             fitted = train_on_distilled(distilled, forecaster, training, validation=real, **common)
         elif real is not None:
             fitted = fit_forecaster(real, forecaster, training, **common)
-        fitted.save(target)
+        fitted.save(target, replace=True)  # the output was checked
     print_fields(f"trained {forecaster} on {training_set}", _summary(fitted, target))
     if real is not None and not fitted.quantiles:
         _print_baselines(real, fitted)

@@ -39,7 +39,7 @@ from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.ratios import compression_ratios
 from stemdist.distill.selection import select_windows
 from stemdist.distill.settings import DistillSettings
-from stemdist.distill.source_range import SourceRange, missing_inputs, physical_range
+from stemdist.distill.source_range import SourceRange, missing_inputs
 from stemdist.distill.synthesizer import Synthesizer, make_synthesizer
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask, Locations
@@ -265,6 +265,7 @@ def distill(
         with torch.no_grad():
             first = problem.candidate(*encode(problem).windows())
         windows, finalists = problem.better_of_finalists(first, synthesizer.windows_)
+    bounds = problem.within.physical if problem.within and synthesizer.within_range else {}
     windows = windows.to("cpu")
     unmoved = (windows.x == start.windows.x)[..., : task.n_series_features]
     return DistilledSet(
@@ -281,10 +282,7 @@ def distill(
         variables=tuple(map(str, task.series.data_vars)),
         units=task.units,
         record=_record(task, settings, start, synthesizer, windows, cost)
-        | {
-            "finalists": finalists,
-            "range": physical_range(task) if synthesizer.within_range else {},
-        },
+        | {"finalists": finalists, "range": dict(bounds)},
     )
 
 

@@ -6,10 +6,12 @@ first C are the targets).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from dask.base import compute
 from torch import Tensor
 
 from stemdist.distill.clusters import Clusters
@@ -28,6 +30,8 @@ class SourceRange:
         (F_s,) in scaled units.
     n_targets : int
         C.
+    physical : mapping
+        The same in physical units, by feature; see :func:`physical_range`.
 
     Examples
     --------
@@ -39,16 +43,18 @@ class SourceRange:
     low: Tensor
     high: Tensor
     n_targets: int
+    physical: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def of_task(cls, task: ForecastTask) -> SourceRange:
         """Return the range of a task's training part."""
         n_series = task.n_series_features
-        edges = torch.tensor(list(physical_range(task).values()), dtype=torch.float64)  # (F_s, 2)
+        physical = physical_range(task)
+        edges = torch.tensor(list(physical.values()), dtype=torch.float64)  # (F_s, 2)
         mean = torch.tensor(task.scaler.mean[:n_series], dtype=torch.float64)
         scale = torch.tensor(task.scaler.scale[:n_series], dtype=torch.float64)
         low, high = ((edges - mean[:, None]) / scale[:, None]).float().unbind(1)
-        return cls(low=low, high=high, n_targets=task.train.n_targets)
+        return cls(low=low, high=high, n_targets=task.train.n_targets, physical=physical)
 
     def inputs(self, x: Tensor, first: int = 0) -> Tensor:
         """Return inputs (..., F), from feature ``first`` on, with the series within the range."""
@@ -77,10 +83,9 @@ def physical_range(task: ForecastTask) -> dict[str, tuple[float, float]]:
     """
     end = task.split_boundaries["train"][1]
     part = task.series.isel(time=slice(0, end))
-    found = {
-        str(name): (float(array.min(skipna=True)), float(array.max(skipna=True)))
-        for name, array in part.data_vars.items()
-    }
+    # In one pass over the values.
+    low, high = compute(part.min(), part.max())  # type: ignore[no-untyped-call]
+    found = {str(name): (float(low[name]), float(high[name])) for name in part.data_vars}
     sources = zip(task.feature_names, task.feature_sources, strict=False)
     return {feature: found[variable] for feature, (variable, _) in sources}
 

@@ -219,11 +219,10 @@ def deployment_metadata(fitted: FittedForecaster) -> dict[str, Any]:
     -------
     dict
         ``stemdist_version``, ``comment`` (what made it), ``forecaster``, ``features`` in the
-        order of the last axis of x and
-        their ``feature_units``, ``lookback`` and ``horizon`` in steps, ``locations`` (ids in
-        order), ``positions`` (coordinates in that order), ``targets`` and their ``units``,
-        ``quantiles``. Units that are not stored with the forecaster, those of other features,
-        are null.
+        order of the last axis of x and their ``feature_units``, ``lookback`` and ``horizon`` in
+        steps, ``locations`` (ids in order), ``positions`` (coordinates in that order),
+        ``targets`` and their ``units``, ``quantiles``. Units that are not stored with the
+        forecaster, those of other features, are null.
     """
     settings, coords = fitted.settings, fitted.locations.coords
     names = feature_names(fitted)

@@ -255,7 +255,9 @@ class FittedForecaster:
             )
         return chosen
 
-    def save(self, folder: str | Path, *, made_by: str = "stemdist train") -> Path:
+    def save(
+        self, folder: str | Path, *, made_by: str = "stemdist train", replace: bool = False
+    ) -> Path:
         """Write ``config.json``, ``weights.safetensors`` and ``locations.nc``, all or nothing.
 
         Parameters
@@ -264,6 +266,8 @@ class FittedForecaster:
             It must be new, empty, or hold a saved forecaster alone, which is replaced.
         made_by : str
             The command that may replace it without being forced.
+        replace : bool
+            Replace whatever is there.
         """
         config = {
             MADE_BY: made_by,
@@ -278,7 +282,8 @@ class FittedForecaster:
             "record": self.record,
         }
         folder = Path(folder)
-        check_replaceable(folder)
+        if not replace:
+            check_replaceable(folder)
         try:
             json.dumps(config)
         except TypeError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from cli_cases import weather
 
 from stemdist.cli import main
 
+HEAVY = ("torch", "torch_geometric", "xarray", "netCDF4", "zarr", "sklearn.cluster", "stemdist.api")
 TASK = "--lookback 3 --horizon 2"
 BRIEF = "--updates 2 --validate-every 2"
 SETS = (
@@ -118,6 +120,21 @@ class Workshop:
             Path("foreign.zarr/notes.txt").write_text("years of work")
             Path("mine.nc").write_text("not yours")
             Path("options.yaml").write_text("time_ratio: 0.3\nsynthesizer: selection\n")
+        return cls(folder)
+
+    @classmethod
+    def for_forks(cls, folder: Path) -> Workshop:
+        """Write the inputs, and import what takes long, so that this process can be forked.
+
+        What it computes must not leave threads in this process, so another one makes the inputs.
+        """
+        maker = os.fork()
+        if not maker:
+            cls.make(folder)
+            os._exit(0)
+        os.waitpid(maker, 0)
+        for module in HEAVY:
+            importlib.import_module(module)
         return cls(folder)
 
 

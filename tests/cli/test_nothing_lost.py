@@ -97,6 +97,9 @@ def test_force_replaces_what_others_made(place: Path) -> None:
     assert main(["predict", "model", "w.nc", "-o", "mine.nc", "--force", "--quiet"]) == 0
     assert made_by("mine.nc") == "stemdist predict"
     assert main(["predict", "model", "w.nc", "-o", "mine.nc", "--quiet"]) == 0  # its own now
+    line = f"train w.nc {TASK} {BRIEF} --forecaster linear -o foreign --force --quiet"
+    assert main(line.split()) == 0
+    assert made_by("foreign") == "stemdist train"
 
 
 def test_every_output_says_who_made_it(place: Path) -> None:
@@ -293,18 +296,22 @@ def test_a_file_that_declares_more_than_memory_allocates_nothing(run: Run, tmp_p
     assert run("distill huge.nc").status == 2
 
 
-@pytest.mark.parametrize("stream", ["full", "closed"])
-def test_standard_output_that_takes_nothing(stream: str, made: Path) -> None:
-    shell = "> /dev/full" if stream == "full" else ">&-"
-    command = f"{sys.executable} -m stemdist info {made}/w.nc {shell}"
-    done = subprocess.run(
-        command,
+def in_shell(line: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of the shell with this package."""
+    return subprocess.run(
+        line,
         shell=True,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
     )
+
+
+@pytest.mark.parametrize("stream", ["full", "closed"])
+def test_standard_output_that_takes_nothing(stream: str, made: Path) -> None:
+    shell = "> /dev/full" if stream == "full" else ">&-"
+    done = in_shell(f"{sys.executable} -m stemdist info {made}/w.nc {shell}")
     if stream == "full":
         assert done.returncode == 2
         assert done.stderr == "stemdist: error: the disk is full\n"
@@ -316,15 +323,8 @@ def test_standard_output_that_takes_nothing(stream: str, made: Path) -> None:
 def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    command = f"cd {gone} && rmdir {gone} && {sys.executable} -m stemdist distill traffic-sim"
-    done = subprocess.run(
-        command,
-        shell=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
+    command = f"{sys.executable} -m stemdist distill traffic-sim"
+    done = in_shell(f"cd {gone} && rmdir {gone} && {command}")
     assert done.returncode == 2
     assert "the working directory does not exist any more" in done.stderr
     sweep(tmp_path)

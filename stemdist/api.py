@@ -11,7 +11,13 @@ import xarray as xr
 from torch import nn
 
 from stemdist.data import open_series
-from stemdist.distill import DistilledSet, DistillSettings, distill, train_on_distilled
+from stemdist.distill import (
+    DistilledSet,
+    DistillSettings,
+    distill,
+    prepare,
+    train_on_distilled,
+)
 from stemdist.errors import InputError, unknown_name
 from stemdist.evaluate import (
     Benchmark,
@@ -53,6 +59,7 @@ def distill_series(
     *,
     method: DistillMethod = "default",
     effort: Effort = "default",
+    memory: int | str | None = None,
     work: str | Path | None = None,
     device: str = "cpu",
     progress: bool | None = None,
@@ -71,6 +78,10 @@ def distill_series(
         How long it may take: ``"quick"`` (selected real windows with the soft labels of one
         expert), ``"default"``, or ``"thorough"`` (a final round with more families of
         forecasters, for sets of any size).
+    memory : int or str, optional
+        Bytes that the process may use, or a text such as ``"4GiB"``; most of what is free by
+        default. A series that does not fit is streamed and sampled; see
+        :func:`~stemdist.distill.prepare`.
     work : str or Path, optional
         Folder in which state is kept, so that a run that was stopped continues exactly.
     device : str
@@ -102,7 +113,9 @@ def distill_series(
     task, own = _sorted(options, TaskOptions, DistillSettings)
     series = _canonical(series, task)
     settings = DistillSettings.for_series(series, method, effort=effort, **own)
-    prepared = ForecastTask.from_series(series, settings_for(series, task))
+    prepared = prepare(
+        series, settings_for(series, task), settings, memory=memory, progress=progress
+    )
     return distill(prepared, settings, work=work, device=device, progress=progress)
 
 

@@ -34,6 +34,8 @@ class DistillOptions(TaskOptions, total=False):
 
     time_ratio: float
     space_ratio: float
+    windows: int | None
+    clusters: int | None
     clustering: Clustering
     representative: Representative
     selection: WindowSelection

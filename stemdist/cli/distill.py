@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 
 @usual_options(
-    "method effort output device time_ratio space_ratio experts labels seed recipe",
-    "variables select null_value start step_minutes lookback horizon calendar graph",
+    "method effort output device memory time_ratio space_ratio windows clusters experts labels",
+    "seed recipe variables select null_value start step_minutes lookback horizon calendar graph",
 )
 def distill(
     data: str,
@@ -46,6 +46,7 @@ def distill(
     effort: Effort = "default",
     output: str | None = None,
     device: str = "cpu",
+    memory: str | None = None,
     settings: DistillSettings,
     opening: OpenOptions,
     task: TaskOptions,
@@ -74,6 +75,9 @@ def distill(
         file of that name is replaced.
     device : str
         Where to compute: cpu, cuda, cuda:0.
+    memory : str, optional
+        What the process may use in all, e.g. 4GiB; by default nine tenths of what is free. Data
+        that do not fit are read in blocks, and a sample of them is distilled.
 
     Examples
     --------
@@ -81,11 +85,12 @@ def distill(
       stemdist distill era5.nc --variable t2m --time-ratio 0.1 --space-ratio 0.1 -o uk.distilled.nc
       stemdist distill speeds.csv --start 2012-03-01 --step-minutes 5 --calendar time_of_day
       stemdist distill cmip.nc --variable tas --select member=3 --lookback 12 --horizon 12
+      stemdist distill large.zarr --memory 4GiB --windows 500 --clusters 300
 
     Ratios are shares of the training windows and of the locations: 0.1 keeps 10 %.
     """
+    from stemdist.distill import Material, prepare
     from stemdist.distill import distill as distill_task
-    from stemdist.forecast import ForecastTask
 
     if is_distilled(data):
         raise InputError(f"{data!r} is a distilled set already: give the data it was made from")
@@ -96,7 +101,7 @@ def distill(
         series, method, effort=effort, **chosen_options(settings, given)
     )
     with claimed(target, console) as state:
-        real = ForecastTask.from_series(series, forecast)
+        real = prepare(series, forecast, settings, memory=memory, progress=console.progress)
         distilled = distill_task(
             real,
             settings,
@@ -108,7 +113,8 @@ def distill(
         distilled.save(target)
     print_fields(f"distilled {data}", _summary(distilled, target))
     reached = min(float(row["validation"]) ** 0.5 for row in distilled.record["history"])
-    print_baselines(real, reached, "what forecasters trained on the set reached")
+    held = real.task if isinstance(real, Material) else real
+    print_baselines(held, reached, "what forecasters trained on the set reached")
     given_data, made = quoted(data), quoted(target)
     model = default_output(str(target), "-mlp")
     print_next(

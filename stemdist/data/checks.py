@@ -6,9 +6,9 @@ Shapes: T steps, N locations.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -72,13 +72,15 @@ class ValueSummary:
     low: float = np.inf
     high: float = -np.inf
     _samples: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    of_values: int | None = None
+    """Values of the whole variable, where this is the summary of some locations only."""
 
     def __post_init__(self) -> None:
         self._lowest = np.full(self.n_locations, np.inf)
         self._highest = np.full(self.n_locations, -np.inf)
         self._any = np.zeros(self.n_steps, dtype=bool)
         self._nonzero = np.zeros(self.n_steps, dtype=bool)
-        self._every = max(1, self.n_steps * self.n_locations // _SAMPLE)
+        self._every = max(1, (self.of_values or self.n_steps * self.n_locations) // _SAMPLE)
 
     def add(self, values: np.ndarray, begin: int) -> None:
         """Count a block (T', N) whose first step is number ``begin``."""
@@ -98,6 +100,35 @@ class ValueSummary:
         self._lowest = np.minimum(self._lowest, lowest)
         self._highest = np.maximum(self._highest, highest)
         self._samples.append(seen[:: self._every].astype(np.float64))
+
+    def then(self, later: ValueSummary) -> ValueSummary:
+        """Return the summary of two parts of the time axis of the same locations."""
+        return self._with(later, np.minimum, np.maximum)
+
+    def beside(self, other: ValueSummary) -> ValueSummary:
+        """Return the summary of two groups of locations, those of ``other`` following."""
+        return self._with(other, _joined, _joined)
+
+    def _with(
+        self,
+        other: ValueSummary,
+        lower: Callable[..., npt.NDArray[np.float64]],
+        higher: Callable[..., npt.NDArray[np.float64]],
+    ) -> ValueSummary:
+        lowest = lower(self._lowest, other._lowest)
+        both = ValueSummary(
+            n_steps=self.n_steps,
+            n_locations=len(lowest),
+            observed=self.observed + other.observed,
+            total=self.total + other.total,
+            zeros=self.zeros + other.zeros,
+            low=min(self.low, other.low),
+            high=max(self.high, other.high),
+            _samples=[*self._samples, *other._samples],
+        )
+        both._lowest, both._highest = lowest, higher(self._highest, other._highest)
+        both._any, both._nonzero = self._any | other._any, self._nonzero | other._nonzero
+        return both
 
     @property
     def varied(self) -> bool:
@@ -191,6 +222,10 @@ class ValueSummary:
         return found
 
 
+def _joined(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.concatenate([first, second])
+
+
 def plausible_range(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
     """Return the range outside which values are isolated extremes, or None if none are.
 
@@ -267,6 +302,18 @@ def check_values(
     for begin in range(0, len(values), size):
         block = values[begin : begin + size]
         summary.add(block + centre if centre else block, begin)
+    report(summary, name, accept=accept, times=times, names=names)
+
+
+def report(
+    summary: ValueSummary,
+    name: str,
+    *,
+    accept: Sequence[str] = (),
+    times: npt.ArrayLike | None = None,
+    names: npt.ArrayLike | None = None,
+) -> None:
+    """Warn of what a summary found, and refuse isolated extremes, as :func:`check_values` does."""
     for finding in summary.findings(times, names):
         if finding.kind == "extremes" and "extremes" not in accept:
             raise InputError(f"values of {name!r}: {finding}")

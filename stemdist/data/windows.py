@@ -135,6 +135,8 @@ class SeriesWindows(WindowSource):
         L_in and L_out, in steps.
     weight : Tensor, optional
         (N,) location weights, mean 1; equal ones by default.
+    mean : Tensor, optional
+        (N, L_in, F) mean window, where it is known from more than these windows.
     """
 
     values: Tensor
@@ -145,6 +147,7 @@ class SeriesWindows(WindowSource):
     lookback: int
     horizon: int
     weight: Tensor | None = None
+    mean: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -190,6 +193,8 @@ class SeriesWindows(WindowSource):
 
     def mean_window(self) -> Tensor:
         """Return the mean input window of each location, (N, L_in, F), one lag at a time."""
+        if self.mean is not None:
+            return self.mean
         lags = []
         for lag in range(self.lookback):
             steps = self.starts + lag

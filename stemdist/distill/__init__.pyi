@@ -1,5 +1,6 @@
 from .distilled import DistilledSet
 from .experts import train_experts
+from .material import Material, prepare
 from .pipeline import StartingPoint, distill, starting_point
 from .problem import DistillationProblem
 from .settings import DistillSettings
@@ -11,10 +12,12 @@ __all__ = [
     "DistillSettings",
     "DistillationProblem",
     "DistilledSet",
+    "Material",
     "StartingPoint",
     "Synthesizer",
     "distill",
     "make_synthesizer",
+    "prepare",
     "starting_point",
     "train_experts",
     "train_on_distilled",

@@ -43,16 +43,29 @@ class Clusters:
     labels: Tensor
     medoids: Tensor
     representative: str = "medoid"
+    members: Tensor | None = None
+    """(K,) number of locations, where ``labels`` are those of a sample of them."""
 
     @property
     def sizes(self) -> Tensor:
         """(K,) number of locations in each cluster."""
+        if self.members is not None:
+            return self.members
         return torch.bincount(self.labels, minlength=len(self.medoids))
 
     @property
     def weight(self) -> Tensor:
         """(K,) cluster sizes scaled to mean 1."""
         return self.sizes / self.sizes.double().mean().float()
+
+    def at(self, places: Tensor) -> Clusters:
+        """Return the clusters of chosen locations (n,), ascending, all medoids among them."""
+        return Clusters(
+            labels=self.labels[places],
+            medoids=torch.searchsorted(places, self.medoids),
+            representative=self.representative,
+            members=self.sizes,
+        )
 
     def reduce(self, values: Tensor) -> Tensor:
         """Reduce values (..., N) at the locations to (..., K) at the representatives."""
@@ -130,9 +143,15 @@ def cluster_windows(windows: SeriesWindows, clusters: Clusters) -> SeriesWindows
         observed=clusters.reduce_series(windows.observed) > 0,  # (T, K, C)
         static=clusters.reduce(windows.static.T).T,
         weight=clusters.weight,
+        mean=None if windows.mean is None else _reduced_mean(windows.mean, clusters),
     )
 
 
-def cluster_graph(task: ForecastTask, clusters: Clusters) -> Data:
+def _reduced_mean(mean: Tensor, clusters: Clusters) -> Tensor:
+    """Reduce mean windows (N, L_in, F) to (K, L_in, F)."""
+    return clusters.reduce_series(mean.transpose(0, 1)).transpose(0, 1)
+
+
+def cluster_graph(graph: Data, clusters: Clusters) -> Data:
     """Return the graph between clusters: the sum of the edges between their locations."""
-    return coarsen_graph(task.graph, clusters.labels, len(clusters.medoids))
+    return coarsen_graph(graph, clusters.labels, len(clusters.medoids))

@@ -6,7 +6,7 @@ Shapes: M windows, L_out horizon, N locations, K clusters.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -238,8 +238,19 @@ def expert_answers(
     Tensor
         (M', L_out, K) in scaled units.
     """
-    reduced = cluster_windows(task.train, clusters)
-    if all_pointwise(experts):
+    reduced = cluster_windows(task.train, clusters) if all_pointwise(experts) else None
+    return answers_of(experts, task, clusters, reduced, index)
+
+
+def answers_of(
+    experts: Sequence[Expert],
+    task: ForecastTask,
+    clusters: Clusters,
+    reduced: WindowSource | None,
+    index: Tensor,
+) -> Tensor:
+    """Return what :func:`expert_answers` does, of windows that are reduced to clusters already."""
+    if reduced is not None and all_pointwise(experts):
         return mean_answer(experts, reduced, graph=task.graph, index=index)
     parts = [
         clusters.reduce(mean_answer(experts, task.train, graph=task.graph, index=block))
@@ -254,7 +265,10 @@ def all_pointwise(experts: Sequence[Expert]) -> bool:
 
 
 def relabelled(
-    source: WindowSource, answers: Tensor, experts: Sequence[Expert], share: float = 1.0
+    source: WindowSource,
+    answers: Tensor | Callable[[Tensor], Tensor],
+    experts: Sequence[Expert],
+    share: float = 1.0,
 ) -> RelabelledWindows:
     """Return windows with targets moved towards these soft labels (M, L_out, K)."""
     pointwise = share == 1 and all_pointwise(experts)

@@ -5,6 +5,7 @@ Shapes: M windows, L_out horizon steps (of each target), K clusters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor
 from stemdist.data.windows import Batch, gather_cells
 from stemdist.data.wrapped_windows import WrappedWindows
 from stemdist.errors import InputError, unknown_name
+
+KEPT_ANSWERS = 2**24
+"""Soft labels of all training windows are kept where they are no more numbers, 64 MiB."""
 
 EXPERT_SHARE = {"observed": 0.0, "incremental": 0.0, "mixed": 0.5, "expert": 1.0}
 """Share of the soft label in the target at the start, by kind of label.
@@ -32,8 +36,9 @@ class RelabelledWindows(WrappedWindows):
     ----------
     source : WindowSource
         Inputs, and the observed targets.
-    answers : Tensor
-        (M, L_out, K) soft labels of all windows of ``source``, scaled units.
+    answers : Tensor or callable
+        (M, L_out, K) soft labels of all windows of ``source``, scaled units; or what returns
+        those of the windows (B,) whose numbers it is given, so that not all need be kept.
     share : float
         Share of the soft label in the target, in (0, 1].
     pointwise : bool
@@ -41,15 +46,16 @@ class RelabelledWindows(WrappedWindows):
         :class:`~stemdist.data.windows.WindowSource`.
     """
 
-    answers: Tensor
+    answers: Tensor | Callable[[Tensor], Tensor]
     share: float
     pointwise: bool = False
 
     def __post_init__(self) -> None:
         expected = (len(self.source), self.source.rows, self.source.n_locations)
-        if tuple(self.answers.shape) != expected or not 0 < self.share <= 1:
+        shape = expected if callable(self.answers) else tuple(self.answers.shape)
+        if shape != expected or not 0 < self.share <= 1:
             raise InputError(
-                f"soft labels of shape {tuple(self.answers.shape)} with share {self.share}: "
+                f"soft labels of shape {shape} with share {self.share}: "
                 f"expected (M, L_out, K) = {expected} and a share in (0, 1]"
             )
 
@@ -61,6 +67,9 @@ class RelabelledWindows(WrappedWindows):
         return Batch(x, y * (1 - share) + answers * share, torch.ones_like(mask))
 
     def _answers_at(self, index: Tensor, locations: Tensor | None) -> Tensor:
+        if callable(self.answers):
+            found = self.answers(index)
+            return found if locations is None else found[..., locations]
         if locations is None:
             return self.answers[index]
         rows = index[:, None] * self.rows + torch.arange(self.rows)

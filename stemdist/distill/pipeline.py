@@ -5,7 +5,7 @@ Shapes: M training windows, M_S synthetic windows, N locations, K clusters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -21,19 +21,19 @@ from stemdist.data.windows import TensorWindows, WindowSource, evenly_spaced, ma
 from stemdist.distill.clusters import (
     Clusters,
     cluster_graph,
-    cluster_locations,
     cluster_windows,
 )
 from stemdist.distill.distilled import DistilledSet
 from stemdist.distill.experts import (
     Expert,
     all_pointwise,
-    expert_answers,
+    answers_of,
     mean_answer,
     relabelled,
     train_experts,
 )
-from stemdist.distill.labels import expert_share
+from stemdist.distill.labels import KEPT_ANSWERS, expert_share
+from stemdist.distill.material import Material
 from stemdist.distill.parametrisation import encode
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.ratios import compression_ratios
@@ -42,7 +42,7 @@ from stemdist.distill.settings import DistillSettings
 from stemdist.distill.source_range import SourceRange, missing_inputs
 from stemdist.distill.synthesizer import Synthesizer, make_synthesizer
 from stemdist.files import hash_of
-from stemdist.forecast import ForecastTask, Locations
+from stemdist.forecast import ForecastTask
 from stemdist.forecast.device import check_device
 from stemdist.profiling import Cost, measure
 
@@ -116,7 +116,7 @@ def experts_of(
 
 
 def starting_point(
-    task: ForecastTask,
+    source: ForecastTask | Material,
     settings: DistillSettings,
     *,
     cache: str | Path | None = None,
@@ -127,10 +127,10 @@ def starting_point(
 
     Parameters
     ----------
-    task : ForecastTask
+    source : ForecastTask or Material
         The real data.
     settings : DistillSettings
-        Ratios, clustering, selection, labels and experts.
+        Ratios, clustering, selection, labels and experts; those of the material win.
     cache : str or Path, optional
         Folder in which trained experts are kept.
     device : str or torch.device
@@ -138,17 +138,18 @@ def starting_point(
     progress : bool, optional
         Show bars; None shows them on a terminal only.
     """
-    n_windows, n_clusters = settings.sizes(task)
-    clusters = cluster_locations(
-        task, n_clusters, settings.clustering, settings.representative, settings.seed
-    )
+    material = Material.of(source, settings)
+    task, settings, clusters = material.task, material.settings, material.held
+    n_windows, _ = settings.sizes(len(task.train), len(material.locations))
     real: WindowSource = cluster_windows(task.train, clusters)
     chosen = select_windows(real, n_windows, settings.selection, settings.seed)
     share, experts = expert_share(settings.labels), []
     if settings.labels != "observed":
         experts = experts_of(task, settings, cache=cache, device=device, progress=progress)
     if share > 0:
-        answers = expert_answers(experts, task, clusters, torch.arange(len(task.train)))
+        answer = partial(answers_of, experts, task, clusters, real)
+        few = len(real) * real.rows * real.n_locations <= KEPT_ANSWERS
+        answers = answer(torch.arange(len(real))) if few else answer
         real = relabelled(real, answers, experts, share)
     windows = materialise(real, chosen)
     return StartingPoint(
@@ -156,14 +157,17 @@ def starting_point(
         real=real,
         clusters=clusters,
         experts=experts,
-        graph=cluster_graph(task, clusters),
+        graph=cluster_graph(material.locations.graph, material.clusters),
         labels=settings.labels,
         missing=missing_inputs(task, clusters, chosen),
     )
 
 
 def problem_of(
-    task: ForecastTask, settings: DistillSettings, start: StartingPoint
+    task: ForecastTask,
+    settings: DistillSettings,
+    start: StartingPoint,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> DistillationProblem:
     """Return what a synthesizer is given to improve a starting point."""
     return DistillationProblem(
@@ -179,7 +183,7 @@ def problem_of(
         answer=start.answer,
         parametrisation=settings.parametrisation,
         parametrisation_options=settings.parametrisation_options,
-        within=SourceRange.of_task(task),
+        within=SourceRange.of_task(task, ranges),
     )
 
 
@@ -202,7 +206,7 @@ def n_learned(task: ForecastTask, n_windows: int) -> int:
 
 
 def distill(
-    task: ForecastTask,
+    source: ForecastTask | Material,
     settings: DistillSettings | None = None,
     *,
     work: str | Path | None = None,
@@ -217,10 +221,11 @@ def distill(
 
     Parameters
     ----------
-    task : ForecastTask
-        The real data.
+    source : ForecastTask or Material
+        The real data; :func:`~stemdist.distill.prepare` makes material of a series that is
+        larger than memory.
     settings : DistillSettings, optional
-        Defaults are used without it.
+        Defaults are used without it; material has settings of its own.
     work : str or Path, optional
         Folder in which iterates are kept, so that a run that was stopped continues there
         exactly.
@@ -253,11 +258,13 @@ def distill(
     >>> distill(ForecastTask.from_series(series), quick).windows.x.shape
     torch.Size([9, 12, 3, 2])
     """
-    settings, device = settings or DistillSettings(), check_device(device)
+    device = check_device(device)
     with measure(device) as cost:
         cache = Path(work) / "experts" if experts is None and work is not None else experts
-        start = starting_point(task, settings, cache=cache, device=device, progress=progress)
-        problem = problem_of(task, settings, start).to(device)
+        material = Material.of(source, settings or DistillSettings())
+        task, settings = material.task, material.settings
+        start = starting_point(material, settings, cache=cache, device=device, progress=progress)
+        problem = problem_of(task, settings, start, material.variable_ranges).to(device)
         synthesizer = make_synthesizer(settings.synthesizer, **settings.synthesizer_options)
         key = hash_of([task.content_hash, settings.to_json(), synthesizer.get_params()])
         state = None if work is None else Path(work) / f"{key}.state"
@@ -272,40 +279,38 @@ def distill(
         windows=windows,
         filled=start.missing & unmoved,
         cluster_graph=start.graph,
-        cluster_of_location=start.clusters.labels,
-        medoids=start.clusters.medoids,
+        cluster_of_location=material.clusters.labels,
+        medoids=material.clusters.medoids,
         y_kind=settings.labels,
-        locations=Locations.of_task(task),
+        locations=material.locations,
         settings=task.settings,
         scaler=task.scaler,
         feature_names=task.feature_names,
         variables=tuple(map(str, task.series.data_vars)),
         units=task.units,
-        record=_record(task, settings, start, synthesizer, windows, cost)
+        record=_record(material, start, synthesizer, windows, cost)
         | {"finalists": finalists, "range": dict(bounds)},
     )
 
 
 def _record(
-    task: ForecastTask,
-    settings: DistillSettings,
+    material: Material,
     start: StartingPoint,
     synthesizer: Synthesizer,
     windows: TensorWindows,
     cost: Cost,
 ) -> dict[str, Any]:
     """Say how a distilled set was made, and what it cost."""
-    attrs = task.series.attrs
-    boundaries = task.split_boundaries
-    begin, end = boundaries["train"]
-    series_bytes = 4 * (end - begin) * task.n_locations * len(task.series.data_vars)
+    task, settings, facts = material.task, material.settings, material.facts
+    attrs, n_locations = task.series.attrs, len(material.locations)
+    begin, end = facts["split_boundaries"]["train"]
+    series_bytes = 4 * (end - begin) * n_locations * len(task.series.data_vars)
     return {
         "stemdist_version": version("stemdist"),
         "settings": settings.to_json(),
         "content_hash": task.content_hash,
         **origin_of(task.series),
-        "split_boundaries": boundaries,
-        "training_windows": len(task.train),
+        **facts,
         "history": synthesizer.history_,
         "experts": [
             {key: getattr(expert, key) for key in ("family", "weight", "validation_error")}
@@ -322,8 +327,8 @@ def _record(
         "ratios": compression_ratios(
             windows,
             task.settings,
-            len(task.train),
-            task.n_locations,
+            facts["training_windows"],
+            n_locations,
             series_bytes,
             synthesizer.n_numbers_,
         ),

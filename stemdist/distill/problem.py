@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stemdist.data.windows import TensorWindows, WindowSource, evenly_spaced, materialise
 from stemdist.data.wrapped_windows import MovedWindows
-from stemdist.distill.labels import RelabelledWindows
+from stemdist.distill.labels import KEPT_ANSWERS, RelabelledWindows
 from stemdist.forecast import (
     ForecastTask,
     TrainingSettings,
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
     from stemdist.distill.source_range import SourceRange
-
-KEPT_ANSWERS = 2**24
-"""Soft labels of all training windows are kept where they are no more numbers, 64 MiB."""
 
 LONGER = 4
 """Multiplier of the training budget in the final check."""

@@ -20,6 +20,7 @@ from stemdist.errors import unknown_name
 
 SKETCH_COLUMNS = 256
 BLOCK_WINDOWS = 1024
+BLOCK_NUMBERS = 2**24
 LLOYD_LIMIT = 5_000_000
 """M x M_S above which k-means runs on two levels."""
 
@@ -187,7 +188,8 @@ def _sketch(source: WindowSource, seed: int) -> np.ndarray:
     if width > SKETCH_COLUMNS:
         projection = torch.randn(width, SKETCH_COLUMNS, generator=generator) / SKETCH_COLUMNS**0.5
     rows = []
-    for index in torch.split(torch.arange(len(source)), BLOCK_WINDOWS):
+    block = max(1, min(BLOCK_WINDOWS, BLOCK_NUMBERS // width))
+    for index in torch.split(torch.arange(len(source)), block):
         flat = source.inputs(index).flatten(1)
         rows.append(flat if projection is None else flat @ projection)
     return torch.cat(rows).double().numpy()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import xarray as xr
 
@@ -35,9 +35,6 @@ from stemdist.types import (
     WindowSelection,
 )
 
-if TYPE_CHECKING:
-    from stemdist.forecast import ForecastTask
-
 OF_EXPERTS = ("experts", "expert_seeds", "extra_experts", "expert_training")
 """Fields that determine the experts."""
 
@@ -62,7 +59,12 @@ class DistillSettings:
     time_ratio : float
         Share of the training windows to keep, above 0 and at most 1.
     space_ratio : float
-        Share of the locations to keep, above 0 and at most 1.
+        Share of the locations to keep, above 0 and at most 1. Of a series larger than the
+        budget of memory, as many windows and locations as fit are kept.
+    windows : int, optional
+        Number of windows to keep, instead of a share of them.
+    clusters : int, optional
+        Number of locations to keep, instead of a share of them.
     clustering : str
         How locations are clustered.
     representative : str
@@ -111,6 +113,8 @@ class DistillSettings:
 
     time_ratio: float = 0.1
     space_ratio: float = 0.1
+    windows: int | None = None
+    clusters: int | None = None
     clustering: Clustering = "kmeans"
     representative: Representative = "medoid"
     selection: WindowSelection = "kmeans"
@@ -140,6 +144,9 @@ class DistillSettings:
 
         check_ratio("time_ratio", self.time_ratio)
         check_ratio("space_ratio", self.space_ratio)
+        for name in ("windows", "clusters"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
         check_count("expert_seeds", self.expert_seeds)
         check_count("extra_experts", self.extra_experts, minimum=0)
         check_count("judge_seeds", self.judge_seeds)
@@ -263,7 +270,27 @@ class DistillSettings:
         tuples = {name: tuple(content[name]) for name in ("experts", "judges")}
         return cls(**{**content, **nested, **tuples})
 
-    def sizes(self, task: ForecastTask) -> tuple[int, int]:
-        """Return M_S and K for a task."""
-        n_windows = max(1, round(self.time_ratio * len(task.train)))
-        return n_windows, max(1, round(self.space_ratio * task.n_locations))
+    def sizes(self, train_windows: int, n_locations: int) -> tuple[int, int]:
+        """Return M_S and K for so many training windows and locations.
+
+        Raises
+        ------
+        InputError
+            If a number is asked for that is larger than what there is.
+
+        Examples
+        --------
+        >>> DistillSettings(clusters=30).sizes(1000, 200)
+        (100, 30)
+        """
+        found = []
+        for name, ratio, total in (
+            ("windows", self.time_ratio, train_windows),
+            ("clusters", self.space_ratio, n_locations),
+        ):
+            asked = getattr(self, name)
+            if asked is not None and asked > total:
+                what = "training windows" if name == "windows" else "locations"
+                raise InputError(f"{name} is {asked}, but there are only {total} {what}")
+            found.append(asked or max(1, round(ratio * total)))
+        return found[0], found[1]

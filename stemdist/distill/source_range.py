@@ -46,10 +46,20 @@ class SourceRange:
     physical: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
-    def of_task(cls, task: ForecastTask) -> SourceRange:
-        """Return the range of a task's training part."""
+    def of_task(
+        cls, task: ForecastTask, variables: Mapping[str, tuple[float, float]] | None = None
+    ) -> SourceRange:
+        """Return the range of a task's training part.
+
+        Parameters
+        ----------
+        task : ForecastTask
+            The real data.
+        variables : mapping, optional
+            Lowest and highest value of each variable, where they are known.
+        """
         n_series = task.n_series_features
-        physical = physical_range(task)
+        physical = physical_range(task, variables)
         edges = torch.tensor(list(physical.values()), dtype=torch.float64)  # (F_s, 2)
         mean = torch.tensor(task.scaler.mean[:n_series], dtype=torch.float64)
         scale = torch.tensor(task.scaler.scale[:n_series], dtype=torch.float64)
@@ -76,16 +86,20 @@ class SourceRange:
         return self.low, self.high
 
 
-def physical_range(task: ForecastTask) -> dict[str, tuple[float, float]]:
+def physical_range(
+    task: ForecastTask, variables: Mapping[str, tuple[float, float]] | None = None
+) -> dict[str, tuple[float, float]]:
     """Return the lowest and highest value of each series feature in the training part.
 
     A mean over neighbours has the range of what is averaged.
     """
-    end = task.split_boundaries["train"][1]
-    part = task.series.isel(time=slice(0, end))
-    # In one pass over the values.
-    low, high = compute(part.min(), part.max())  # type: ignore[no-untyped-call]
-    found = {str(name): (float(low[name]), float(high[name])) for name in part.data_vars}
+    found = variables
+    if found is None:
+        end = task.split_boundaries["train"][1]
+        part = task.series.isel(time=slice(0, end))
+        # In one pass over the values.
+        low, high = compute(part.min(), part.max())  # type: ignore[no-untyped-call]
+        found = {str(name): (float(low[name]), float(high[name])) for name in part.data_vars}
     sources = zip(task.feature_names, task.feature_sources, strict=False)
     return {feature: found[variable] for feature, (variable, _) in sources}
 
@@ -114,7 +128,10 @@ def missing_inputs(task: ForecastTask, clusters: Clusters, chosen: Tensor) -> Te
         if lead is None:
             continue
         needed, places = np.unique((steps + lead).clamp(max=last).numpy(), return_inverse=True)
-        values = task.series[name].isel(time=needed).values  # (U, N)
-        seen = clusters.reduce(torch.from_numpy(np.isfinite(values))) > 0  # (U, K)
+        if feature < task.train.n_targets:  # known in memory
+            finite = task.train.observed[torch.from_numpy(needed), :, feature]
+        else:
+            finite = torch.from_numpy(np.isfinite(task.series[name].isel(time=needed).values))
+        seen = clusters.reduce(finite) > 0  # (U, K)
         missing[..., feature] = ~seen[torch.from_numpy(places.reshape(steps.shape))]
     return missing

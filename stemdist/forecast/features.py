@@ -242,14 +242,14 @@ class InputFeatures:
             ahead = [entry[v] for v, _ in self._leads]
             return (*targets, *context, *others, *ahead, *[neutral] * n_waves, *last)
 
-        own = self._own
+        own = self.own_scaler
         return Scaler(
             mean=extend(own.mean, 0.0, static.mean),
             scale=extend(own.scale, 1.0, static.scale),
         )
 
     @property
-    def _own(self) -> Scaler:
+    def own_scaler(self) -> Scaler:
         """The scaler of the variables alone, whichever of the two forms was given."""
         if len(self.scaler.mean) == len(self.variables):
             return self.scaler
@@ -264,7 +264,7 @@ class InputFeatures:
     def windows(self, loaded: Centred) -> SeriesWindows:
         """Turn loaded values into scaled windows, in place; no start is chosen yet."""
         values, targets = loaded.values, slice(0, self.n_targets)
-        own = self._own.moved(loaded.centre)
+        own = self.own_scaler.moved(loaded.centre)
         for variable, mean, scale in zip(loaded.variables(), own.mean, own.scale, strict=True):
             for block in time_blocks(*variable.shape):
                 variable[block] -= np.float32(mean)
@@ -286,7 +286,7 @@ class InputFeatures:
             values=torch.from_numpy(values),
             observed=torch.from_numpy(observed),
             calendar=torch.from_numpy(calendar),
-            static=self._static(),
+            static=self.static_features(),
             starts=torch.empty(0, dtype=torch.int64),
             lookback=self.settings.lookback,
             horizon=self.settings.horizon,
@@ -304,7 +304,8 @@ class InputFeatures:
             mean[share < 1e-6] = float("nan")
             made[block] = mean.view(n_locations, -1, n_targets).transpose(0, 1).numpy()
 
-    def _static(self) -> Tensor:
+    def static_features(self) -> Tensor:
+        """Return the static features (N, S), scaled, 0 where missing."""
         values = self._static_values()
         scaled = self._static_scaler(values).transform(values)
         return torch.from_numpy(np.where(np.isfinite(scaled), scaled, np.float32(0)))

@@ -44,12 +44,15 @@ class Locations:
     @classmethod
     def of_task(cls, task: ForecastTask) -> Locations:
         """Return the locations of a task, with the profile of its training windows."""
-        along = [c for c in task.series.coords if task.series[c].dims == ("location",)]
-        coords = (
-            task.series[along].drop_attrs().drop_vars(list(task.series.data_vars), errors="ignore")
-        )
-        grid = {k: v for k, v in task.series.attrs.items() if k == GRID_DIMS}
-        return cls(coords=coords.assign_attrs(grid), graph=task.graph, profile=task.train.profile)
+        return cls.of_series(task.series, task.graph, task.train.profile)
+
+    @classmethod
+    def of_series(cls, series: xr.Dataset, graph: Data, profile: Tensor) -> Locations:
+        """Return the locations of a canonical series."""
+        along = [c for c in series.coords if series[c].dims == ("location",)]
+        coords = series[along].drop_attrs().drop_vars(list(series.data_vars), errors="ignore")
+        grid = {k: v for k, v in series.attrs.items() if k == GRID_DIMS}
+        return cls(coords=coords.assign_attrs(grid), graph=graph, profile=profile)
 
     def __len__(self) -> int:
         return int(self.coords.sizes["location"])

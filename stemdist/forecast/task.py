@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -67,6 +67,9 @@ class ForecastTask:
         The F input features in order; the targets come first.
     windows : dict of str to SeriesWindows
         Windows of ``train``, ``validation`` and ``test``, sharing one scaled series.
+    bounds : mapping, optional
+        Range of steps of each part, where the task holds a sample of a series (see
+        :func:`~stemdist.forecast.sample.sampled_task`); otherwise the split's.
     """
 
     settings: TaskSettings
@@ -75,6 +78,7 @@ class ForecastTask:
     scaler: Scaler
     feature_names: tuple[str, ...]
     windows: dict[str, SeriesWindows]
+    bounds: Mapping[str, tuple[int, int]] | None = None
 
     @classmethod
     def from_series(
@@ -179,6 +183,8 @@ class ForecastTask:
     @property
     def split_boundaries(self) -> dict[str, tuple[int, int]]:
         """Half-open range of time steps of each part of the split."""
+        if self.bounds is not None:
+            return dict(self.bounds)
         return self.settings.split.boundaries(len(self.train.values))
 
     @property

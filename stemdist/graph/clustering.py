@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn.utils import check_random_state
 
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.graph._blocks import (
+    Floats,
     Labels,
     Repeatable,
     Source,
@@ -30,7 +32,7 @@ from stemdist.graph._blocks import (
     survey,
 )
 from stemdist.graph._coarse import cluster_sketch
-from stemdist.graph._lloyd import block_means, lloyd, own_distances
+from stemdist.graph._lloyd import Group, block_means, lloyd, own_distances
 
 BLOCK_VALUES = 2**22
 
@@ -178,13 +180,71 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
                 "give a list, or an object whose __iter__ starts again"
             )
         source = survey(blocks)
-        if self.n_clusters > source.n_locations:
-            raise InputError(
-                f"n_clusters is {self.n_clusters}, but there are only {source.n_locations} "
-                "locations"
-            )
-        labels, self.n_iter_ = _METHODS[self.method](self, source, connectivity)
+        self._check_enough(source.n_locations)
+        random = check_random_state(self.random_state)
+        labels, groups = _METHODS[self.method](
+            self, source.n_locations, partial(sketch_of, source), connectivity, random
+        )
+        self.n_iter_, rounds = 0, {"kmeans": self.max_iter, "minibatch": 1}.get(self.method, 0)
+        if rounds:
+            labels, self.n_iter_ = lloyd(source.blocks, labels, self.n_clusters, rounds, groups)
         self._describe(source, _in_order(labels))
+        return self
+
+    def _check_enough(self, n_locations: int) -> None:
+        if self.n_clusters > n_locations:
+            raise InputError(
+                f"n_clusters is {self.n_clusters}, but there are only {n_locations} locations"
+            )
+
+    def fit_sketch(
+        self,
+        sketch: npt.NDArray[np.float32],
+        observed_counts: npt.NDArray[Any],
+        *,
+        connectivity: sp.sparray | None = None,
+    ) -> LocationClustering:
+        """Cluster locations by a projection of their series, without the series.
+
+        For series larger than memory, whose projection was made before (see
+        :func:`stemdist.data.survey.survey`). There are no ``centroids_``; medoids and
+        ``inertia_`` are those of the projection.
+
+        Parameters
+        ----------
+        sketch : (N, W) array
+            Rows whose distances stand for those between series.
+        observed_counts : (N,) array
+            Observed values of each location, at least 1.
+        connectivity : sparse (N, N), optional
+            As in :meth:`fit`.
+
+        Examples
+        --------
+        >>> rows = np.array([[0.0], [0.1], [5.0]], dtype=np.float32)
+        >>> LocationClustering(2, random_state=0).fit_sketch(rows, np.ones(3)).labels_.tolist()
+        [0, 0, 1]
+        """
+        self.check_parameters()
+        self._check_enough(len(sketch))
+        centred = sketch - sketch.mean(axis=0)  # changes no distance
+        random = check_random_state(self.random_state)
+        labels, _ = _METHODS[self.method](
+            self, len(sketch), lambda _: centred, connectivity, random
+        )
+        self.labels_ = labels = _in_order(labels)
+        self.sizes_ = np.bincount(labels, minlength=self.n_clusters)
+        members = sp.csr_array(
+            (np.ones(len(labels), dtype=np.float32), (labels, np.arange(len(labels))))
+        )
+        means = (members @ centred) / self.sizes_[:, None].astype(np.float32)
+        squares = np.zeros(len(labels))
+        for part in np.array_split(np.arange(len(labels)), 1 + len(labels) // 2**14):
+            apart = centred[part] - means[labels[part]]
+            squares[part] = np.einsum("nw,nw->n", apart, apart, dtype=np.float64)
+        self.inertia_, self.n_iter_ = float(squares.sum()) / sketch.shape[1], 0
+        counts = np.asarray(observed_counts, dtype=np.float64)
+        self.medoids_ = _medoids(labels, squares * counts, counts, self.n_clusters)
         return self
 
     def representative_series(
@@ -234,56 +294,53 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.centroids_ = centroids if source.has_feature_axis else centroids[..., 0]
 
 
-def _lloyd_from(
+Sketch = Callable[[np.random.RandomState], Floats]
+"""Makes the projection of the series, where a method needs it."""
+Found = tuple[Labels, list[Group] | None]
+"""Clusters of the projection, and which locations were compared with which of them."""
+
+
+def _kmeans_of(
     kind: type[KMeans] | type[MiniBatchKMeans],
     settings: LocationClustering,
-    source: Source,
-    max_iter: int,
-) -> tuple[Labels, int]:
-    """Cluster the sketch, then the series."""
-    random = check_random_state(settings.random_state)
-    labels, groups = cluster_sketch(sketch_of(source, random), settings.n_clusters, kind, random)
-    return lloyd(source.blocks, labels, settings.n_clusters, max_iter, groups)
-
-
-def _kmeans(
-    settings: LocationClustering, source: Source, connectivity: sp.sparray | None
-) -> tuple[Labels, int]:
+    size: int,
+    sketch: Sketch,
+    connectivity: sp.sparray | None,
+    random: np.random.RandomState,
+) -> Found:
     _refuse(settings, connectivity)
-    return _lloyd_from(KMeans, settings, source, settings.max_iter)
-
-
-def _minibatch(
-    settings: LocationClustering, source: Source, connectivity: sp.sparray | None
-) -> tuple[Labels, int]:
-    _refuse(settings, connectivity)
-    return _lloyd_from(MiniBatchKMeans, settings, source, 1)
+    return cluster_sketch(sketch(random), settings.n_clusters, kind, random)
 
 
 def _ward(
-    settings: LocationClustering, source: Source, connectivity: sp.sparray | None
-) -> tuple[Labels, int]:
-    size = source.n_locations
+    settings: LocationClustering,
+    size: int,
+    sketch: Sketch,
+    connectivity: sp.sparray | None,
+    random: np.random.RandomState,
+) -> Found:
     if connectivity is None or connectivity.shape != (size, size):
         found = None if connectivity is None else connectivity.shape
         raise InputError(
             f"connectivity is {found}: the method 'ward' needs a sparse {size} x {size} matrix of "
             "touching locations, e.g. stemdist.graph.connectivity(graph)"
         )
-    sketch = sketch_of(source, check_random_state(settings.random_state))
     estimator = AgglomerativeClustering(settings.n_clusters, connectivity=connectivity)
     with warnings.catch_warnings():
         # parts of the graph that do not touch (islands) are joined where they are most alike
         warnings.filterwarnings("ignore", message="the number of connected components")
-        return estimator.fit_predict(sketch).astype(np.int64), 0
+        return estimator.fit_predict(sketch(random)).astype(np.int64), None
 
 
 def _random(
-    settings: LocationClustering, source: Source, connectivity: sp.sparray | None
-) -> tuple[Labels, int]:
+    settings: LocationClustering,
+    size: int,
+    sketch: Sketch,
+    connectivity: sp.sparray | None,
+    random: np.random.RandomState,
+) -> Found:
     _refuse(settings, connectivity)
-    order = check_random_state(settings.random_state).permutation(source.n_locations)
-    return (order % settings.n_clusters).astype(np.int64), 0
+    return (random.permutation(size) % settings.n_clusters).astype(np.int64), None
 
 
 def _refuse(settings: LocationClustering, connectivity: sp.sparray | None) -> None:
@@ -341,10 +398,12 @@ def _mean_series(
     )
 
 
-_METHODS: dict[
-    str,
-    Callable[[LocationClustering, Source, sp.sparray | None], tuple[Labels, int]],
-] = {"kmeans": _kmeans, "minibatch": _minibatch, "ward": _ward, "random": _random}
+_METHODS: dict[str, Callable[..., Found]] = {
+    "kmeans": partial(_kmeans_of, KMeans),
+    "minibatch": partial(_kmeans_of, MiniBatchKMeans),
+    "ward": _ward,
+    "random": _random,
+}
 _REPRESENTATIVES: dict[
     str,
     Callable[

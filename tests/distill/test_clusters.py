@@ -44,7 +44,7 @@ def test_every_method(task, method):
     clusters = cluster_locations(task, 4, method, "medoid", seed=0)
     assert clusters.sizes.sum() == 12
     assert (clusters.sizes > 0).all()
-    assert cluster_graph(task, clusters).num_nodes == 4
+    assert cluster_graph(task.graph, clusters).num_nodes == 4
 
 
 def test_unknown_representative(task):

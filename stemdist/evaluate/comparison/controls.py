@@ -57,13 +57,14 @@ class FullExpertData(Reference):
             If the soft labels of all windows would take more than 1 GiB.
         """
         task, experts = budget.task, recorded_experts(budget)
-        source = relabelled(task.train, all_answers(experts, task), experts)
+        answers = all_answers(experts, task)
+        source = relabelled(task.train, answers, experts)
         return TrainingData(
             source=source,
             graph=task.graph,
             recorded_seconds=sum(expert.seconds for expert in experts),
             stored_numbers=_series_numbers(task, task.n_locations, len(task.series.data_vars))
-            + source.answers.numel(),
+            + answers.numel(),
         )
 
 

@@ -189,7 +189,7 @@ class StartingPointWindows(Reference):
         start = starting_point(budget.task, settings, cache=budget.cache, device=budget.device)
         return TrainingData(
             source=start.windows,
-            graph=cluster_graph(budget.task, start.clusters),
+            graph=cluster_graph(budget.task.graph, start.clusters),
             recorded_seconds=sum(expert.seconds for expert in start.experts),
         )
 

@@ -1,0 +1,59 @@
+"""Chunks of a stored array: which are read together, and which are hostile.
+
+Shapes: T time steps, N locations.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+log = logging.getLogger(__name__)
+
+BLOCK_BYTES = 32 * 2**20
+"""Small chunks are read together up to this size."""
+LARGE_CHUNK_BYTES = 512 * 2**20
+
+
+def merged_chunks(array: xr.DataArray, block_bytes: int = BLOCK_BYTES) -> xr.DataArray:
+    """Join small chunks of an array (T, N), so that blocks are worth a task of their own.
+
+    Blocks end where chunks end; first locations are joined, then steps.
+
+    Examples
+    --------
+    >>> array = xr.DataArray(np.zeros((8, 6), "f4"), dims=("time", "location"))
+    >>> merged_chunks(array.chunk(time=1, location=3), block_bytes=48).chunks
+    ((2, 2, 2, 2), (6,))
+    """
+    steps, places = array.chunks or ((array.sizes["time"],), (array.sizes["location"],))
+    size = array.dtype.itemsize
+    places = _joined(places, block_bytes // (size * max(steps)))
+    steps = _joined(steps, block_bytes // (size * max(places)))
+    return array.chunk({"time": steps, "location": places})
+
+
+def chunk_bytes(array: xr.DataArray) -> int:
+    """Return the bytes of the largest chunk of an array (T, N)."""
+    steps, places = array.chunks or ((array.sizes["time"],), (array.sizes["location"],))
+    return int(array.dtype.itemsize * max(steps) * max(places))
+
+
+def time_edges(array: xr.DataArray) -> np.ndarray:
+    """Return the first steps of the chunks of an array, and one past its last step."""
+    chunks = dict(zip(array.dims, array.chunks or (), strict=False))
+    return np.cumsum([0, *chunks.get("time", (array.sizes["time"],))])
+
+
+def _joined(chunks: Sequence[int], at_most: int) -> tuple[int, ...]:
+    """Join neighbouring chunks up to a length, none of them cut."""
+    found: list[int] = []
+    for length in chunks:
+        if found and found[-1] + length <= at_most:
+            found[-1] += length
+        else:
+            found.append(length)
+    return tuple(found)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from stemdist.cli.console import Console, print_fields
@@ -12,12 +11,8 @@ from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import default_output, output_file
 from stemdist.cli.sources import refuse, series_for
 from stemdist.data import OpenOptions
-from stemdist.files import atomic_path
 from stemdist.markers import MADE_BY
 from stemdist.types import InitTimes
-
-if TYPE_CHECKING:
-    pass
 
 
 def predict(
@@ -43,7 +38,8 @@ def predict(
         A file or folder, or a data set of the catalogue, with the variables the forecaster was
         trained on; they are chosen for you.
     output : str, optional
-        NetCDF file to write; by default named after DATA. A file of that name is replaced.
+        File to write, .nc or .zarr; by default named after DATA. A file of that name is
+        replaced. Forecasts are written block by block, so that any number of them fits.
     init_times : str
         From when to forecast: last (the end of the data), test (every step of the test part)
         or all (every step with enough past).
@@ -65,23 +61,25 @@ def predict(
     """
     from stemdist.forecast import FittedForecaster
     from stemdist.forecast.forecast_array import as_dataset
+    from stemdist.forecast.forecast_file import SUFFIXES, write_forecast
 
     refuse(given & {"variables", "static"}, OpenOptions, "the forecaster chooses its variables")
     fitted = FittedForecaster.load(forecaster)
     asked = output or default_output(data, ".forecast.nc")
-    target = output_file(asked, (".nc",), data, forecaster, command="predict", force=console.force)
+    target = output_file(asked, SUFFIXES, data, forecaster, command="predict", force=console.force)
     series = series_for(fitted, data, opening)
-    forecast = fitted.predict(series, init_times=init_times, stride=stride, device=device)
-    dataset = as_dataset(forecast).assign_attrs({MADE_BY: "stemdist predict"})
-    with atomic_path(target) as part:
-        dataset.to_netcdf(part, engine="netcdf4")
+    blocks = fitted.predict_blocks(series, init_times=init_times, stride=stride, device=device)
+    marked = (as_dataset(each).assign_attrs({MADE_BY: "stemdist predict"}) for each in blocks)
+    write_forecast(target, marked)
     if verify:
         from stemdist.evaluate import evaluate_trained
 
         print(evaluate_trained({forecaster: fitted}, series, device=device).text())
         print()
     console.note(f"forecast by {fitted.name}, trained on {fitted.record.get('trained_on')} data")
-    print_fields(f"forecast {data}", [("written", str(target)), *_summary(dataset)])
+    engine: Any = "zarr" if target.suffix == ".zarr" else "netcdf4"
+    with xr.open_dataset(target, engine=engine, chunks={}) as written:
+        print_fields(f"forecast {data}", [("written", str(target)), *_summary(written)])
 
 
 def _summary(forecast: xr.Dataset) -> list[tuple[str, str]]:
@@ -94,8 +92,8 @@ def _summary(forecast: xr.Dataset) -> list[tuple[str, str]]:
         ("valid", f"{_time(valid[0, 0])} to {_time(valid[-1, -1])}"),
     ]
     for name, array in forecast.items():
-        units, values = array.attrs.get("units", ""), array.values
-        span = f"{np.nanmin(values):.5g} to {np.nanmax(values):.5g} {units}"
+        units = array.attrs.get("units", "")
+        span = f"{float(array.min()):.5g} to {float(array.max()):.5g} {units}"
         lines += [("variable", f"{name} ({units})"), ("range", span)]
     return lines
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
 from stemdist.markers import MADE_BY
 from stemdist.types import Acceptable
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 log = logging.getLogger(__name__)
 
@@ -128,19 +131,50 @@ class FittedForecaster:
             forecast from has no value at all, or units, time step or the value that means
             "missing" are not those of the training data.
         """
+        series, starts = self._ready(series, init_times, stride, accept)
+        blocks = [scaled for _, scaled in self._forecasts(series, starts, device)]
+        return self._labelled(series, starts, blocks[0] if len(blocks) == 1 else torch.cat(blocks))
+
+    def predict_blocks(
+        self,
+        series: xr.Dataset | xr.DataArray,
+        *,
+        init_times: str = "last",
+        stride: int = 1,
+        device: str | torch.device = "cpu",
+        accept: Sequence[Acceptable] = (),
+    ) -> Iterator[xr.DataArray | xr.Dataset]:
+        """Forecast as :meth:`predict`, a block of consecutive initial times after the other.
+
+        Each block is read, forecast and given away before the next one, so that memory does not
+        grow with the number of initial times; the blocks joined along ``init_time`` are what
+        :meth:`predict` returns. :func:`~stemdist.forecast.forecast_file.write_forecast` writes
+        them.
+        """
+        series, starts = self._ready(series, init_times, stride, accept)
+        for own, scaled in self._forecasts(series, starts, device):
+            yield self._labelled(series, own, scaled)
+
+    def _ready(
+        self,
+        series: xr.Dataset | xr.DataArray,
+        init_times: str,
+        stride: int,
+        accept: Sequence[Acceptable],
+    ) -> tuple[xr.Dataset, np.ndarray]:
+        """Return the canonical series, and the first steps of the windows to forecast from."""
         if init_times not in _INIT_TIMES:
             raise unknown_name("init_times", init_times, _INIT_TIMES)
         if stride < 1:
             raise InputError(f"stride is {stride}: it must be a whole number of at least 1")
-        series = self._matching(series)
-        check_origin(series, self.record, what="the forecaster", accept=accept)
-        starts = self._starts(series, init_times)[::-stride][::-1].copy()
-        locations = self._locations_of(series)
-        blocks = [
-            self._scaled(series, own, locations, device)
-            for own in _in_blocks(starts, self.settings.lookback, series.sizes["location"])
-        ]
-        scaled = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        matching = self._matching(series)
+        check_origin(matching, self.record, what="the forecaster", accept=accept)
+        return matching, self._starts(matching, init_times)[::-stride][::-1].copy()
+
+    def _labelled(
+        self, series: xr.Dataset, starts: np.ndarray, scaled: Tensor
+    ) -> xr.DataArray | xr.Dataset:
+        """Return scaled forecasts as CF data."""
         init = series["time"].values[starts + self.settings.lookback - 1]
         arrays = [
             labelled_forecast(
@@ -159,14 +193,30 @@ class FittedForecaster:
         merged = xr.merge(arrays, join="exact", compat="equals", combine_attrs="override")
         return merged.assign_attrs(forecast_attributes(series, self.name, self.variables))
 
-    def _scaled(
-        self,
-        series: xr.Dataset,
-        starts: np.ndarray,
-        locations: Locations,
-        device: str | torch.device,
-    ) -> Tensor:
-        """Forecast the windows at ``starts`` (M,); only the steps that they need are read.
+    def _forecasts(
+        self, series: xr.Dataset, starts: np.ndarray, device: str | torch.device
+    ) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Forecast the windows at ``starts`` (M,) in blocks: some of them, and (m, ..., N)."""
+        locations = self._locations_of(series)
+        n_locations = series.sizes["location"]
+        at_once = max(1, BLOCK_VALUES // (n_locations * self.forecaster.rows))
+        for own in _in_blocks(starts, self.settings.lookback, n_locations):
+            windows = self._windows(series, own, locations.graph)
+            for index in torch.split(torch.arange(len(own)), at_once):
+                yield (
+                    own[index.numpy()],
+                    predict_windows(
+                        self.forecaster,
+                        windows,
+                        locations.graph,
+                        locations.profile,
+                        index=index,
+                        device=device,
+                    ),
+                )
+
+    def _windows(self, series: xr.Dataset, starts: np.ndarray, graph: Data) -> SeriesWindows:
+        """Load the windows at ``starts`` (M,); only the steps that they need are read.
 
         Missing inputs are filled with values at most one lookback before, so that much is read
         in front of the first window.
@@ -177,12 +227,10 @@ class FittedForecaster:
         stop = int(starts[-1]) + settings.lookback + max(leads, default=0)
         part = series.isel(time=slice(first, stop))
         windows = input_windows(
-            part, settings, self.scaler, locations.graph, torch.from_numpy(starts - first)
+            part, settings, self.scaler, graph, torch.from_numpy(starts - first)
         )
         _check_observed(windows, part)
-        return predict_windows(
-            self.forecaster, windows, locations.graph, locations.profile, device=device
-        )
+        return windows
 
     def units_of(self, variable: str) -> str:
         """Return the unit that a variable had in training; the text 1 where it had none."""

@@ -1,0 +1,123 @@
+"""Forecasts written block by block, so that any number of initial times needs bounded memory.
+
+Shapes: M initial times of all blocks, m of one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+import xarray as xr
+from xarray.conventions import cf_encoder
+
+from stemdist.dependencies import require
+from stemdist.errors import InputError
+from stemdist.files import atomic_path
+
+ALONG = "init_time"
+SUFFIXES = (".nc", ".zarr")
+
+
+def write_forecast(target: str | Path, blocks: Iterable[xr.Dataset]) -> Path:
+    """Write forecasts to a NetCDF file or a Zarr store, all or nothing.
+
+    Parameters
+    ----------
+    target : str or Path
+        ``.nc`` or ``.zarr``.
+    blocks : iterable of xarray.Dataset
+        Consecutive initial times, as
+        :meth:`~stemdist.forecast.FittedForecaster.predict_blocks` gives them.
+
+    Returns
+    -------
+    pathlib.Path
+        ``target``.
+
+    Raises
+    ------
+    InputError
+        If the suffix is not one of the two.
+    """
+    target = Path(target)
+    if target.suffix not in SUFFIXES:
+        raise InputError(
+            f"cannot tell the format of {str(target)!r} from its suffix {target.suffix!r}: name "
+            f"it with one of {', '.join(SUFFIXES)}"
+        )
+    blocks = iter(blocks)
+    first = next(blocks)
+    with atomic_path(target) as part:
+        if target.suffix == ".zarr":
+            require("zarr", "zarr", f"writing {str(target)!r}")
+            _write_zarr(part, first, blocks)
+        else:
+            _write_netcdf(part, first, blocks)
+    return target
+
+
+def _write_netcdf(path: Path, first: xr.Dataset, later: Iterable[xr.Dataset]) -> None:
+    second = next(iter(later), None)
+    unlimited = [] if second is None else [ALONG]
+    first = _with_time_units(first)
+    first.to_netcdf(path, engine="netcdf4", unlimited_dims=unlimited)
+    if second is None:
+        return
+    growing = [str(name) for name, array in first.variables.items() if ALONG in array.dims]
+    begin = first.sizes[ALONG]
+    with netCDF4.Dataset(path, "a") as file:
+        for block in itertools.chain([second], later):
+            encoded, _ = cf_encoder(_encoded_as(block, first).variables, {})
+            end = begin + block.sizes[ALONG]
+            for name in growing:
+                place = [slice(begin, end) if d == ALONG else slice(None) for d in first[name].dims]
+                file[name][tuple(place)] = encoded[name].values
+            begin = end
+
+
+def _write_zarr(path: Path, first: xr.Dataset, later: Iterable[xr.Dataset]) -> None:
+    first = _with_time_units(first)
+    for array in first.variables.values():  # how a NetCDF file is compressed
+        array.encoding = {k: v for k, v in array.encoding.items() if k != "zlib"}
+    # Format 2: the only one with a settled encoding of strings (the location names).
+    first.to_zarr(path, mode="w", zarr_format=2, consolidated=False)
+    for block in later:
+        fixed = [name for name, array in block.variables.items() if ALONG not in array.dims]
+        plain = block.drop_vars(fixed)
+        for array in plain.variables.values():
+            array.encoding = {}
+        plain.to_zarr(path, append_dim=ALONG, zarr_format=2, consolidated=False)
+    import zarr
+
+    zarr.consolidate_metadata(str(path), zarr_format=2)
+
+
+def _with_time_units(block: xr.Dataset) -> xr.Dataset:
+    """Say in which unit times are stored, so that those of all blocks are whole numbers of it."""
+    block = block.copy()
+    for name in (ALONG, "valid_time"):
+        block[name].encoding = _time_encoding(block[name])
+    return block
+
+
+def _time_encoding(times: xr.DataArray) -> dict[str, Any]:
+    first = times.values.flat[0]
+    if isinstance(first, np.datetime64):
+        return {"units": f"seconds since {str(first)[:19].replace('T', ' ')}", "dtype": "int64"}
+    return {
+        "units": f"seconds since {first.isoformat(sep=' ')}",
+        "calendar": times.dt.calendar,
+        "dtype": "int64",
+    }
+
+
+def _encoded_as(block: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
+    block = block.copy()
+    for name, array in block.variables.items():
+        array.encoding = dict(first.variables[name].encoding)
+    return block

@@ -179,7 +179,8 @@ def _fitting(
     """Return settings with as many windows and clusters as fit; numbers asked for must fit."""
     most = free // sizes.synthetic_bytes
     share = min(1.0, math.sqrt(most / (wanted[0] * wanted[1])))
-    n_windows, n_clusters = (max(1, int(share * each)) for each in wanted)
+    n_clusters = max(1, round(share * wanted[1]))
+    n_windows = max(1, min(wanted[0], most // n_clusters))
     if settings.windows is not None:
         n_windows, n_clusters = settings.windows, max(1, min(wanted[1], most // settings.windows))
     if settings.clusters is not None:

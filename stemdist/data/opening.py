@@ -20,6 +20,7 @@ OPENING = "opening"
 
 ACCEPTABLE: tuple[str, ...] = get_args(Acceptable)
 _OF_VALUES = ("null_value", "select")
+_NOT_STORED = ("chunks", "storage_options")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,9 @@ class OpenOptions:
         Name of the time axis, where it cannot be recognised.
     group : str, optional
         Group of a NetCDF file or Zarr store that holds the variables, e.g. Grid.
+    storage_options : mapping, optional
+        How an address is reached, for fsspec: e.g. ``{"anon": True}`` for a public S3 bucket.
+        They are not stored in artefacts.
     repair : bool, default False
         Sort unsorted times and keep the first of duplicates instead of raising.
     accept : sequence of str, optional
@@ -75,6 +79,7 @@ class OpenOptions:
     null_value: float | None = None
     time_name: str | None = None
     group: str | None = None
+    storage_options: Mapping[str, Any] | None = None
     repair: bool = False
     accept: Sequence[Acceptable] = ()
 
@@ -109,7 +114,8 @@ class OpenOptions:
         given = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name != "chunks" and getattr(self, field.name) != getattr(blank, field.name)
+            if field.name not in _NOT_STORED
+            and getattr(self, field.name) != getattr(blank, field.name)
         }
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
         found: dict[str, Any] = json.loads(json.dumps(plain, default=str))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
+import threading
 import zipfile
 
 import numpy as np
@@ -331,6 +334,59 @@ def test_addresses(tmp_path, monkeypatch):
         np.testing.assert_array_equal(series["t"].values, VALUES.reshape(48, 12))
     with pytest.raises(InputError, match=r"'file:///nowhere/w\.zarr' is damaged|cannot read"):
         open_series("file:///nowhere/w.zarr")
+
+
+def test_a_store_in_the_memory_of_fsspec():
+    pytest.importorskip("zarr")
+    grid().to_zarr("memory://somewhere/w.zarr", zarr_format=2, consolidated=True)
+    series = open_series("memory://somewhere/w.zarr")
+    np.testing.assert_array_equal(series["t"].values, VALUES.reshape(48, 12))
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder behind a web server of this machine, which asks for a password."""
+
+    class Guarded(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.headers.get("Authorization") == "Bearer open-sesame"
+            if known or "/open/" in self.path:
+                super().do_GET()
+            else:
+                self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Guarded, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield tmp_path, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", ["w.zarr", "w.nc"])
+def test_data_behind_a_web_server(served, monkeypatch, name):
+    pytest.importorskip("zarr")
+    pytest.importorskip("aiohttp")
+    folder, address = served
+    monkeypatch.setenv("STEMDIST_CACHE", str(folder / "cache"))
+    for place in ("open", "closed"):
+        (folder / place).mkdir()
+        grid().to_zarr(folder / place / "w.zarr", zarr_format=2, consolidated=True)
+        grid().to_netcdf(folder / place / "w.nc")
+    expected = VALUES.reshape(48, 12)
+    np.testing.assert_array_equal(open_series(f"{address}/open/{name}")["t"].values, expected)
+    with pytest.raises(InputError, match=r"cannot read|is damaged"):
+        open_series(f"{address}/closed/{name}")
+    secret = {"client_kwargs": {"headers": {"Authorization": "Bearer open-sesame"}}}
+    series = open_series(f"{address}/closed/{name}", storage_options=secret)
+    np.testing.assert_array_equal(series["t"].values, expected)
+    assert "sesame" not in str(series.attrs)
+    with pytest.raises(InputError, match="storage_options"):
+        open_series(folder / "open" / name, storage_options=secret)
 
 
 @pytest.mark.parametrize("write", ["to_parquet", "to_feather"])

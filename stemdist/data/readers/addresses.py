@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import xarray as xr
@@ -35,18 +36,22 @@ def open_address(address: str, reader: str | None, options: ReaderOptions) -> xr
         If the protocol needs a library that is not installed.
     """
     fsspec = require("fsspec", "zarr", f"opening {address!r}")
+    how = dict(options.storage_options or {})
+    options = replace(options, storage_options=None)
     try:
         if reader == "zarr" or address.rstrip("/").endswith(".zarr"):
             require("zarr", "zarr", f"opening {address!r}")
-            raw = open_zarr(address, options)
+            raw = open_zarr(address, options, storage_options=how)
             return chunked(raw, address, options.chunks)
         folder = cache_folder() / "addresses"
         local = fsspec.open_local(
-            f"filecache::{address}", filecache={"cache_storage": str(folder), "same_names": True}
+            f"filecache::{address}",
+            filecache={"cache_storage": str(folder), "same_names": True},
+            **({fsspec.utils.get_protocol(address): how} if how else {}),
         )
-    except (OSError, ValueError, ImportError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception as error:  # every protocol has a library with errors of its own
         raise InputError(
             f"cannot read {address!r} ({error}): check the address and the connection, or download "
             "it and give the file"

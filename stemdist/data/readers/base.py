@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,8 @@ class ReaderOptions:
         variables at one place.
     group : str, optional
         Group of a NetCDF file or Zarr store that holds the variables, e.g. ``Grid``.
+    storage_options : mapping, optional
+        How an address is reached, for fsspec.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class ReaderOptions:
     feature_names: Sequence[str] = ()
     columns: str | None = None
     group: str | None = None
+    storage_options: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.start is not None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from stemdist.errors import InputError
-from stemdist.profiling import resident_bytes
+from stemdist.profiling import mapped_bytes
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUPS = (
@@ -67,4 +67,4 @@ def _of_process() -> int | None:
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return None if soft == resource.RLIM_INFINITY else soft - resident_bytes()
+    return None if soft == resource.RLIM_INFINITY else soft - mapped_bytes()

@@ -105,6 +105,7 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from the heap, too
         mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap is not given back
+        mallopt(-8, 2)  # M_ARENA_MAX: 16 threads would reserve 1 GiB of address space
 
 
 def _return_freed_memory() -> None:
@@ -115,11 +116,20 @@ def _return_freed_memory() -> None:
 
 def resident_bytes() -> int:
     """Return the resident memory of this process now; 0 where there is no ``/proc``."""
+    return _pages(1)
+
+
+def mapped_bytes() -> int:
+    """Return the address space in use, which ``ulimit -v`` limits; 0 without ``/proc``."""
+    return _pages(0)
+
+
+def _pages(column: int) -> int:
     if sys.platform != "linux" or not _STATM.exists():
         return 0
     import resource
 
-    return int(_STATM.read_text().split()[1]) * resource.getpagesize()
+    return int(_STATM.read_text().split()[column]) * resource.getpagesize()
 
 
 def _high_water_bytes() -> int:

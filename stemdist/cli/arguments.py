@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, is_typeddict
 
 from jsonargparse import Namespace
@@ -77,8 +78,17 @@ def call(function: Callable[..., None], prog: str, argv: Sequence[str]) -> None:
             arguments[name] = {key: _tuples(values[key]) for key in names}
         else:
             arguments[name] = _build(kind, values) if is_group(kind) else values[name]
-    with console.installed():
+    with console.installed(), _scheduler(arguments.get("scheduler")):
         function(**arguments)
+
+
+def _scheduler(where: str | None) -> AbstractContextManager[None]:
+    """Let a command run on a cluster, where its option names one."""
+    if where is None:
+        return nullcontext()
+    from stemdist.scheduling import scheduler
+
+    return scheduler(where)
 
 
 def _says_something(value: Any) -> bool:

@@ -15,7 +15,7 @@ from stemdist.cli.outputs import (
     results_in,
     write_report,
 )
-from stemdist.cli.sources import series_and_settings
+from stemdist.cli.sources import series_and_settings, travelling
 from stemdist.data import OpenOptions
 from stemdist.errors import InputError, StemdistError
 from stemdist.evaluate import BenchmarkSettings
@@ -40,6 +40,7 @@ def benchmark(
     metric: ErrorName = "relative_rmse",
     jobs: int = 1,
     device: str = "cpu",
+    scheduler: str | None = None,
     settings: BenchmarkSettings,
     opening: OpenOptions,
     task: TaskOptions,
@@ -66,6 +67,9 @@ def benchmark(
         Distillations and training runs at the same time.
     device : str
         Where to distil, train and predict: cpu, cuda, cuda:0.
+    scheduler : str, optional
+        A dask cluster on which data are read and jobs run: its address, tcp://host:8786, or
+        processes for all cores of this machine. Workers must be able to read DATA.
 
     Examples
     --------
@@ -120,7 +124,11 @@ def _tasks(
         name = default_output(source, "")
         if name in found:
             raise InputError(f"two data sets are called {name!r}: rename one, or give it only once")
-        found[name] = rolling_tasks(*series_and_settings(source, opening, options), shares)
+        series, settings = series_and_settings(source, opening, options)
+        found[name] = {
+            share: travelling(task, source, opening, task.series)
+            for share, task in rolling_tasks(series, settings, shares).items()
+        }
     return found
 
 

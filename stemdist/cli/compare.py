@@ -35,6 +35,7 @@ def compare(
     metric: ErrorName = "relative_rmse",
     jobs: int = 1,
     device: str = "cpu",
+    scheduler: str | None = None,
     settings: EvaluationSettings,
     opening: OpenOptions,
     task: TaskOptions,
@@ -60,6 +61,9 @@ def compare(
         Training runs at the same time.
     device : str
         Where to compute: cpu, cuda, cuda:0.
+    scheduler : str, optional
+        A dask cluster on which data are read and jobs run: its address, tcp://host:8786, or
+        processes for all cores of this machine. Workers must be able to read DATA.
 
     Examples
     --------

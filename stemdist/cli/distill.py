@@ -24,7 +24,7 @@ from stemdist.cli.outputs import (
     expert_folder,
     output_file,
 )
-from stemdist.cli.sources import is_distilled, series_and_settings
+from stemdist.cli.sources import is_distilled, series_and_settings, travelling
 from stemdist.data import OpenOptions
 from stemdist.distill import DistillSettings
 from stemdist.errors import InputError
@@ -47,6 +47,7 @@ def distill(
     output: str | None = None,
     device: str = "cpu",
     memory: str | None = None,
+    scheduler: str | None = None,
     settings: DistillSettings,
     opening: OpenOptions,
     task: TaskOptions,
@@ -78,6 +79,9 @@ def distill(
     memory : str, optional
         What the process may use in all, e.g. 4GiB; by default nine tenths of what is free. Data
         that do not fit are read in blocks, and a sample of them is distilled.
+    scheduler : str, optional
+        A dask cluster on which data are read and jobs run: its address, tcp://host:8786, or
+        processes for all cores of this machine. Workers must be able to read DATA.
 
     Examples
     --------
@@ -91,6 +95,7 @@ def distill(
     """
     from stemdist.distill import Material, prepare
     from stemdist.distill import distill as distill_task
+    from stemdist.forecast import ForecastTask
 
     if is_distilled(data):
         raise InputError(f"{data!r} is a distilled set already: give the data it was made from")
@@ -102,6 +107,8 @@ def distill(
     )
     with claimed(target, console) as state:
         real = prepare(series, forecast, settings, memory=memory, progress=console.progress)
+        if isinstance(real, ForecastTask):
+            real = travelling(real, data, opening, series)
         distilled = distill_task(
             real,
             settings,

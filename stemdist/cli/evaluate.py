@@ -39,6 +39,7 @@ def evaluate(
     metric: ErrorName = "relative_rmse",
     jobs: int = 1,
     device: str = "cpu",
+    scheduler: str | None = None,
     settings: EvaluationSettings,
     opening: OpenOptions,
     console: Console,
@@ -72,6 +73,9 @@ def evaluate(
         Training runs at the same time.
     device : str
         Where to compute: cpu, cuda, cuda:0.
+    scheduler : str, optional
+        A dask cluster on which data are read and jobs run: its address, tcp://host:8786, or
+        processes for all cores of this machine. Workers must be able to read DATA.
 
     Examples
     --------

@@ -56,7 +56,51 @@ def task_of(source: str, opening: OpenOptions, task: TaskOptions) -> ForecastTas
     """Open a data source and make its forecasting task, with its recipe's settings."""
     from stemdist.forecast import ForecastTask
 
-    return ForecastTask.from_series(*series_and_settings(source, opening, task))
+    series, settings = series_and_settings(source, opening, task)
+    return travelling(ForecastTask.from_series(series, settings), source, opening, series)
+
+
+def travelling(
+    task: ForecastTask, source: str, opening: OpenOptions, series: xr.Dataset
+) -> ForecastTask:
+    """Return a task that workers of a cluster read themselves, where there is a cluster."""
+    from stemdist.scheduling import away
+
+    if not away():
+        return task
+    chosen = dataclasses.replace(
+        opening, variables=tuple(map(str, series.data_vars)), static=task.settings.static
+    )
+    return task.by_reference(Opener(_everywhere(source), chosen, series.sizes["time"]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Opener:
+    """Opens a series in another process.
+
+    Parameters
+    ----------
+    source : str
+        An absolute path, an address, or a name of the catalogue.
+    opening : OpenOptions
+        How it is opened.
+    n_steps : int
+        Leading steps that are used.
+    """
+
+    source: str
+    opening: OpenOptions
+    n_steps: int
+
+    def __call__(self) -> xr.Dataset:
+        """Return the series."""
+        return series_of(self.source, self.opening).isel(time=slice(self.n_steps))
+
+
+def _everywhere(source: str) -> str:
+    """Return a source as another working directory needs it."""
+    pattern = any(mark in source for mark in "*?[") and "://" not in source
+    return str(Path(source).absolute()) if pattern or Path(source).exists() else source
 
 
 def series_and_settings(
@@ -79,9 +123,10 @@ def matching_task(source: str, opening: OpenOptions, distilled: DistilledSet) ->
         variables=distilled.variables,
         static=distilled.settings.static,
     )
-    task = ForecastTask.from_series(series_of(source, chosen), distilled.settings)
+    series = series_of(source, chosen)
+    task = ForecastTask.from_series(series, distilled.settings)
     distilled.check_features(task)
-    return task
+    return travelling(task, source, chosen, series)
 
 
 def series_for(fitted: FittedForecaster, source: str, opening: OpenOptions) -> xr.Dataset:

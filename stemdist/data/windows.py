@@ -8,10 +8,10 @@ windows, B windows of a batch, L_in lookback steps, L_out horizon steps. Targets
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -115,6 +115,9 @@ class WindowSource(Dataset[Batch], ABC):
         return self.mean_window().flatten(1)
 
 
+_OF_SERIES = ("values", "observed", "calendar", "static", "mean")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SeriesWindows(WindowSource):
     """Windows cut on the fly from one scaled series.
@@ -137,6 +140,9 @@ class SeriesWindows(WindowSource):
         (N,) location weights, mean 1; equal ones by default.
     mean : Tensor, optional
         (N, L_in, F) mean window, where it is known from more than these windows.
+    again : callable, optional
+        Returns windows over the same series in another process, so that the series itself need
+        not be sent there; see :class:`~stemdist.forecast.reopening.Reopening`.
     """
 
     values: Tensor
@@ -148,6 +154,25 @@ class SeriesWindows(WindowSource):
     horizon: int
     weight: Tensor | None = None
     mean: Tensor | None = None
+    again: Callable[[], SeriesWindows] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: part for name, part in self.__dict__.items() if name != "profile"}
+        if self.again is not None:
+            state = {name: part for name, part in state.items() if name not in _OF_SERIES}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __getattr__(self, name: str) -> Any:
+        """Read the series in another process, when it is first used."""
+        again = self.__dict__.get("again")
+        if name not in _OF_SERIES or again is None:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        series = again()
+        self.__dict__.update({part: getattr(series, part) for part in _OF_SERIES})
+        return self.__dict__[name]
 
     def __len__(self) -> int:
         return len(self.starts)

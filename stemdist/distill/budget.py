@@ -46,8 +46,8 @@ class Budget:
         Parameters
         ----------
         memory : int or str, optional
-            Bytes, or a text such as ``"4GiB"``; without it nine tenths of what can still be
-            taken.
+            Bytes, or a text such as ``"4GiB"``; without it, and at most, nine tenths of what
+            can still be taken.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class Budget:
                 f"memory is {memory!r}, of which {resident_bytes() / 2**30:.2g} GiB are in use: "
                 f"give at least {(resident_bytes() + 2 * WORK_BYTES) / 2**30:.2g}GiB"
             )
-        return cls(free)
+        return cls(min(free, int(SHARE * available_bytes())))
 
 
 @dataclass(frozen=True, kw_only=True)

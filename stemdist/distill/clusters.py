@@ -143,6 +143,7 @@ def cluster_windows(windows: SeriesWindows, clusters: Clusters) -> SeriesWindows
         observed=clusters.reduce_series(windows.observed) > 0,  # (T, K, C)
         static=clusters.reduce(windows.static.T).T,
         weight=clusters.weight,
+        again=None,
         mean=None if windows.mean is None else _reduced_mean(windows.mean, clusters),
     )
 

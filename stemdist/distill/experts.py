@@ -31,6 +31,7 @@ from stemdist.forecast import (
     predict_windows,
 )
 from stemdist.forecast.predict import windows_per_block
+from stemdist.scheduling import away, here
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -125,7 +126,8 @@ def train_experts(
     training = validating_within_reason(training, task)
     train = partial(_train_one, task, training, cache, device, progress)
     jobs = [(family, seed) for family in families for seed in range(n_seeds)]
-    experts: list[Expert] = Parallel()(delayed(train)(*job) for job in jobs)
+    with here(away() and task.reopening is None):  # a job is never sent a series
+        experts: list[Expert] = Parallel()(delayed(train)(*job) for job in jobs)
     experts = weigh_experts(experts, task, training.validation_windows)
     for seed in range(n_seeds, n_seeds + extra):
         experts.append(train(heaviest_family(experts), seed))

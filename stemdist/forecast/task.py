@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -36,6 +36,7 @@ from stemdist.forecast.features import (
     room_for,
     time_blocks,
 )
+from stemdist.forecast.reopening import Reopening
 from stemdist.forecast.task_options import settings_for
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
@@ -70,6 +71,8 @@ class ForecastTask:
     bounds : mapping, optional
         Range of steps of each part, where the task holds a sample of a series (see
         :func:`~stemdist.forecast.sample.sampled_task`); otherwise the split's.
+    reopening : Reopening, optional
+        What is sent to other processes in its place; see :meth:`by_reference`.
     """
 
     settings: TaskSettings
@@ -79,6 +82,56 @@ class ForecastTask:
     feature_names: tuple[str, ...]
     windows: dict[str, SeriesWindows]
     bounds: Mapping[str, tuple[int, int]] | None = None
+    reopening: Reopening | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.reopening is None:
+            return self.__dict__
+        return {"reopening": self.reopening}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __getattr__(self, name: str) -> Any:
+        """Make the task in another process, when it is first used."""
+        reopening = self.__dict__.get("reopening")
+        if reopening is None or "windows" in self.__dict__ or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        self.__dict__.update(reopening.task().__dict__)
+        return getattr(self, name)
+
+    def by_reference(self, opener: Callable[[], xr.Dataset]) -> ForecastTask:
+        """Return a task that other processes make again from its data, instead of getting them.
+
+        Jobs of a cluster are then small. The task must be that of all of the series.
+
+        Parameters
+        ----------
+        opener : callable
+            Opens the series from a path or address that every process can read; it is pickled,
+            e.g. ``functools.partial(open_series, "/data/era5.zarr", variables=["t2m"])``.
+        """
+        return self.with_reopening(
+            Reopening(
+                opener=opener,
+                maker=ForecastTask.from_series,
+                settings=self.settings,
+                scaler=self.full_series_scaler,
+                content_hash=self.content_hash,
+            )
+        )
+
+    def with_reopening(self, reopening: Reopening) -> ForecastTask:
+        """Return the task with what is sent to other processes in its place."""
+        windows = {
+            part: replace(each, again=reopening.windows) for part, each in self.windows.items()
+        }
+        return replace(self, windows=windows, reopening=reopening)
+
+    @property
+    def full_series_scaler(self) -> Scaler:
+        """The scaler of the variables of the series alone, in their order."""
+        return InputFeatures(self.series, self.settings, self.scaler, self.graph).own_scaler
 
     @classmethod
     def from_series(

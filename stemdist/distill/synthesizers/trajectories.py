@@ -38,6 +38,7 @@ from stemdist.files import atomic_path, hash_of, locked
 from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
 from stemdist.forecast.train import batch_index
 from stemdist.graph import random_partition, subset_weights
+from stemdist.scheduling import away, here
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -281,10 +282,11 @@ def train_trajectories(
             facts = [FORMAT, version("stemdist"), content, asdict(settings), forecaster.config, own]
             file = Path(cache) / f"{hash_of(facts)}.trajectory.safetensors"
         jobs.append((forecaster.eval(), own, file))
-    trajectories: list[Trajectory] = Parallel()(
-        delayed(_one_trajectory)(forecaster, real, graph, settings, own, file)
-        for forecaster, own, file in jobs
-    )
+    with here(away()):  # a job is never sent a series
+        trajectories: list[Trajectory] = Parallel()(
+            delayed(_one_trajectory)(forecaster, real, graph, settings, own, file)
+            for forecaster, own, file in jobs
+        )
     return trajectories
 
 

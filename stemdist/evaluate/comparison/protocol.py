@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from tqdm.auto import tqdm
+from joblib import delayed
 
 from stemdist.distill.distilled import DistilledSet
 from stemdist.errors import InputError
@@ -34,6 +33,7 @@ from stemdist.evaluate.metrics.verification import Verification
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask
 from stemdist.profiling import measure
+from stemdist.scheduling import away, results_of
 
 Tuning = tuple[float, str]
 """Learning rate, and whether locations are shuffled, by its name in ``SHUFFLES``."""
@@ -175,7 +175,7 @@ class _Comparison:
         """Read the test part, once, for baselines and runs with the chosen settings."""
         verification = self.run_folder.test_verification()
         jobs = [
-            delayed(_test)(self.run_folder, run, row, verification)
+            delayed(_test)(self.run_folder, run, row, verification, self._sent(run))
             for pair, tuning in chosen.items()
             for run, row in trained
             if (run.method, run.forecaster) == pair and (run.learning_rate, run.shuffle) == tuning
@@ -213,8 +213,9 @@ class _Comparison:
             if self.run_folder.trained(run) is None:
                 kind = REFERENCES.get(run.method)
                 data = make(run.method, run.seed if kind.random else 0)
-                jobs.append(delayed(self.run_folder.train)(run, *data))
-        self._parallel(jobs, "train")
+                jobs.append(delayed(_train)(self.run_folder, run, *data, away=away()))
+        for files in self._parallel(jobs, "train"):
+            self.run_folder.receive(files)
         return [(run, row) for run in runs if (row := self.run_folder.trained(run)) is not None]
 
     def _data(self, method: str, seed: int) -> tuple[TrainingData, float]:
@@ -223,14 +224,38 @@ class _Comparison:
             data = kind.data(budget)
         return data, max(cost.wall_seconds, data.recorded_seconds)
 
-    def _parallel(self, jobs: list[Any], title: str) -> list[Any]:
-        done = Parallel(n_jobs=self.n_jobs, return_as="generator")(jobs)
-        disable = None if self.progress is None else not self.progress
-        return list(tqdm(done, title, len(jobs), unit="run", leave=False, disable=disable))
+    def _sent(self, run: Run) -> dict[str, bytes] | None:
+        """Return the trained weights where jobs run on a cluster; None where they share files."""
+        return self.run_folder.files(run) if away() else None
+
+    def _parallel(self, jobs: list[Any], title: str) -> Iterator[Any]:
+        return results_of(jobs, self.n_jobs, title, unit="run", progress=self.progress)
 
 
-def _test(run_folder: RunFolder, run: Run, row: Row, verification: Verification) -> tuple[Row, Row]:
-    return row, run_folder.test(run, verification)
+def _train(
+    run_folder: RunFolder, run: Run, data: TrainingData, seconds: float, *, away: bool
+) -> dict[str, bytes]:
+    """Train a run; on a cluster return its files, for there need not be a folder that is shared."""
+    if not away:
+        run_folder.train(run, data, seconds)
+        return {}
+    with run_folder.elsewhere() as own:
+        own.train(run, data, seconds)
+        return own.files(run)
+
+
+def _test(
+    run_folder: RunFolder,
+    run: Run,
+    row: Row,
+    verification: Verification,
+    files: dict[str, bytes] | None,
+) -> tuple[Row, Row]:
+    if files is None:
+        return row, run_folder.test(run, verification)
+    with run_folder.elsewhere() as own:
+        own.receive(files)
+        return row, own.test(run, verification)
 
 
 def _baseline_row(run_folder: RunFolder, name: str, verification: Verification) -> tuple[Row, Row]:

@@ -7,8 +7,10 @@ writes one JSON file, so that an interrupted comparison can be resumed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -127,6 +129,24 @@ class RunFolder:
         with atomic_path(self._path(run, "safetensors")) as path:
             save_weights(forecaster, path)
         write_json(self._path(run, "json"), row)
+
+    def files(self, run: Run) -> dict[str, bytes]:
+        """Return the files of a trained run by name, to send them to another folder."""
+        paths = [self._path(run, suffix) for suffix in ("safetensors", "json")]
+        return {path.name: path.read_bytes() for path in paths}
+
+    def receive(self, files: Mapping[str, bytes]) -> None:
+        """Write files that another folder sent, unless they are here; rows come after weights."""
+        for name, content in files.items():
+            if not (self.folder / name).exists():
+                with atomic_path(self.folder / name) as path:
+                    path.write_bytes(content)
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[RunFolder]:
+        """Give a folder for one job on a worker that need not share this one."""
+        with tempfile.TemporaryDirectory(prefix="stemdist-") as folder:
+            yield replace(self, folder=Path(folder))
 
     def test(self, run: Run, verification: Verification) -> Row:
         """Test a trained run at all N locations, or held-out ones, unless that is done."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,7 @@ from typing import Any
 import pandas as pd
 import torch
 import xarray as xr
-from joblib import Parallel, delayed
-from tqdm.auto import tqdm
+from joblib import delayed
 
 from stemdist.errors import InputError, check_distinct, check_ratio
 from stemdist.evaluate.comparison.unseen import hold_out
@@ -20,6 +20,7 @@ from stemdist.evaluate.grid.jobs import GridTask, Job, JobContext, Row, attempt,
 from stemdist.evaluate.grid.result import KEYS, Benchmark
 from stemdist.evaluate.grid.settings import BenchmarkSettings
 from stemdist.forecast import ForecastTask, TaskSettings
+from stemdist.scheduling import away, results_of
 
 log = logging.getLogger(__name__)
 
@@ -176,11 +177,11 @@ def _run(
 ) -> list[tuple[str, list[Row], str]]:
     if not jobs:
         return []
-    done = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(attempt)(job, context) for job in jobs
-    )
-    disable = None if progress is None else not progress
-    return list(tqdm(done, title, len(jobs), unit="job", leave=False, disable=disable))
+    if away():  # jobs of a grid share files: they run here in turn, their trainings on the cluster
+        inside = replace(context, n_jobs=None)
+        return [attempt(job, inside) for job in jobs]
+    todo = [delayed(attempt)(job, context) for job in jobs]
+    return list(results_of(todo, n_jobs, title, unit="job", progress=progress))
 
 
 def _table(rows: list[Row]) -> pd.DataFrame:

@@ -52,6 +52,7 @@ class JobContext:
     experts: Path
     device: str = "cpu"
     threads: int = 1
+    n_jobs: int | None = 1
 
     def rows(
         self,
@@ -67,7 +68,7 @@ class JobContext:
             unseen=grid_task.unseen,
             results=self.folder,
             experts=self.experts,
-            n_jobs=1,
+            n_jobs=self.n_jobs,
             device=self.device,
         )
         records: list[Row] = found.table.to_dict("records")  # type: ignore[assignment]

@@ -20,6 +20,7 @@ from stemdist.data.checks import ValueSummary
 from stemdist.data.chunks import merged_chunks
 from stemdist.errors import InputError
 
+_STEPS = 2**16
 SKETCH_WIDTH = 256
 """Columns of a projection, as many as the random bits of one step."""
 
@@ -34,6 +35,8 @@ class Survey:
         Of all steps read, for the checks of values.
     centre : float
         What was subtracted before sums were taken, so that they are exact.
+    key : int
+        Of the random signs.
     count : numpy.ndarray
         (N,) int64, observed values of the training part.
     total, square : numpy.ndarray
@@ -48,6 +51,7 @@ class Survey:
 
     summary: ValueSummary
     centre: float
+    key: int
     count: npt.NDArray[np.int64]
     total: npt.NDArray[np.float64]
     square: npt.NDArray[np.float64]
@@ -71,6 +75,18 @@ class Survey:
         """(N,) mean of each location; that of all where nothing is observed."""
         own = self.total / np.maximum(self.count, 1)
         return np.asarray(np.where(self.count > 0, own + self.centre, self.mean))
+
+    def centred_sketch(self, train_steps: int) -> npt.NDArray[np.float32] | None:
+        """Return the projection of each series less its own mean (N, W); None without one."""
+        if self.sketch is None:
+            return None
+        signs = np.zeros(self.sketch.shape[1], dtype=np.float64)
+        for begin in range(0, train_steps, _STEPS):
+            length = min(_STEPS, train_steps - begin)
+            part = directions(begin, length, len(signs), self.key)
+            signs += part.sum(axis=0, dtype=np.float64)
+        apart = (self.location_mean - self.centre).astype(np.float32)
+        return self.sketch - apart[:, None] * signs.astype(np.float32)
 
     @property
     def _observed(self) -> int:
@@ -106,6 +122,7 @@ class Survey:
         return Survey(
             summary=summary,
             centre=self.centre,
+            key=self.key,
             count=count,
             total=total,
             square=square,
@@ -246,6 +263,7 @@ def _looked_at(
     return Survey(
         summary=summary,
         centre=centre,
+        key=key,
         count=count,
         total=total,
         square=square,

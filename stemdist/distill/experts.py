@@ -24,6 +24,7 @@ from stemdist.distill.labels import RelabelledWindows
 from stemdist.distill.problem import validating_within_reason
 from stemdist.errors import InputError
 from stemdist.forecast import (
+    FORECASTERS,
     Forecaster,
     ForecastTask,
     TrainingSettings,
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 LEAST_WEIGHT = 0.01
 """Experts of less stacking weight are left out: they cost more than they contribute."""
+
+MOST_LOCATIONS = 4096
+"""Locations on which experts are trained and validated at most."""
 
 log = logging.getLogger(__name__)
 
@@ -123,10 +127,12 @@ def train_experts(
     list of Expert
         All of them, with weights that sum to 1.
     """
+    whole, task = task, _within_reason(task, families, training.seed)
     training = validating_within_reason(training, task)
-    train = partial(_train_one, task, training, cache, device, progress)
+    sent = whole if away() else task  # a whole task travels as the address of its data
+    train = partial(_train_one, sent, training, cache, device, progress)
     jobs = [(family, seed) for family in families for seed in range(n_seeds)]
-    with here(away() and task.reopening is None):  # a job is never sent a series
+    with here(away() and whole.reopening is None):  # a job is never sent a series
         experts: list[Expert] = Parallel()(delayed(train)(*job) for job in jobs)
     experts = weigh_experts(experts, task, training.validation_windows)
     for seed in range(n_seeds, n_seeds + extra):
@@ -135,6 +141,18 @@ def train_experts(
     for one in experts:
         log.info("%s: validation MSE %g, weight %g", one.family, one.validation_error, one.weight)
     return experts
+
+
+def _within_reason(task: ForecastTask, families: Sequence[str], seed: int) -> ForecastTask:
+    """Return a task of as many random locations as experts can tell apart, where there are more.
+
+    They draw a few hundred of them in every update, and are validated at all of them.
+    """
+    if task.n_locations <= MOST_LOCATIONS or any(FORECASTERS.get(f).needs_grid for f in families):
+        return task
+    chance = torch.Generator().manual_seed(seed)
+    drawn = torch.randperm(task.n_locations, generator=chance)[:MOST_LOCATIONS]
+    return task.at(drawn.sort().values)
 
 
 def heaviest_family(experts: Sequence[Expert]) -> str:
@@ -206,6 +224,7 @@ def _train_one(
     family: str,
     seed: int,
 ) -> Expert:
+    task = _within_reason(task, (family,), training.seed)
     training = replace(training, seed=training.seed + seed)
     task.validation  # noqa: B018  (raises if there is no validation part)
     fitted, cached = fit_once(task, family, training, cache=cache, device=device, progress=progress)

@@ -143,12 +143,13 @@ def prepare(
         return ForecastTask.from_series(series, forecast)
     check_streamable(settings)
     log.warning("%s", plan)
-    return _sampled(series, forecast, plan, progress)
+    return sample_material(series, forecast, plan, progress)
 
 
-def _sampled(
-    series: xr.Dataset, forecast: TaskSettings, plan: Plan, progress: bool | None
+def sample_material(
+    series: xr.Dataset, forecast: TaskSettings, plan: Plan, progress: bool | None = False
 ) -> Material:
+    """Stream a series and load the sample that a plan says; see :func:`prepare`."""
     settings = plan.settings
     series = forecast.ordered(series)
     bounds = forecast.split.boundaries(series.sizes["time"])
@@ -164,7 +165,9 @@ def _sampled(
     )
     _check(series, surveys)
     series, surveys = _usable(series, surveys, forecast)
-    graph = build_graph(series, forecast.graph, train_steps=train)
+    by_correlation = chosen_method(series, forecast.graph) == "correlation"
+    sketch = surveys[0].centred_sketch(train) if by_correlation else None
+    graph = build_graph(series, forecast.graph, train_steps=train, sketch=sketch)
     clusters = _clusters(surveys, graph, settings)
     sample = _sample(series, forecast, plan, clusters)
     surveys = [replace(each, sketch=None) for each in surveys]

@@ -39,7 +39,7 @@ from stemdist.forecast.features import (
 from stemdist.forecast.reopening import Reopening
 from stemdist.forecast.task_options import settings_for
 from stemdist.forecast.task_settings import TaskSettings
-from stemdist.graph import build_graph
+from stemdist.graph import build_graph, subgraph
 from stemdist.graph.build import chosen_method, usable_locations
 from stemdist.graph.neighbours import edge_weights
 from stemdist.memory import available_bytes
@@ -119,6 +119,26 @@ class ForecastTask:
                 scaler=self.full_series_scaler,
                 content_hash=self.content_hash,
             )
+        )
+
+    def at(self, places: Tensor) -> ForecastTask:
+        """Return the task of chosen locations (n,), ascending, with means over all neighbours."""
+        whole = self.train
+        part = replace(
+            whole,
+            values=whole.values[:, places],
+            observed=whole.observed[:, places],
+            static=whole.static[places],
+            mean=None if whole.mean is None else whole.mean[places],
+            again=None,
+        )
+        return replace(
+            self,
+            series=self.series.isel(location=places.numpy()),
+            graph=subgraph(self.graph, places),
+            windows={n: replace(part, starts=own.starts) for n, own in self.windows.items()},
+            bounds=self.split_boundaries,
+            reopening=None,
         )
 
     def with_reopening(self, reopening: Reopening) -> ForecastTask:

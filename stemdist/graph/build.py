@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 
 from stemdist.errors import InputError, check_count
+from stemdist.graph.correlation import projected_edges
 from stemdist.graph.edges import Edges, make_graph
 from stemdist.graph.grid import grid_cells
 from stemdist.graph.positions import location_positions
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 
 def build_graph(
-    series: xr.Dataset, settings: GraphSettings, *, train_steps: int | None = None
+    series: xr.Dataset,
+    settings: GraphSettings,
+    *,
+    train_steps: int | None = None,
+    sketch: np.ndarray | None = None,
 ) -> Data:
     """Build the graph between the locations of a canonical series.
 
@@ -36,6 +41,9 @@ def build_graph(
     train_steps : int, optional
         Only the first so many time steps are looked at (the training part), so that a
         correlation graph does not depend on validation and test. Default: all.
+    sketch : (N, W) array, optional
+        Projections of the targets less their means, by which a correlation graph is built where
+        the series do not fit into memory.
 
     Returns
     -------
@@ -73,6 +81,8 @@ def build_graph(
     if size == 1 and settings.file is None:  # nothing to connect
         none = np.zeros(0, dtype=np.int64)
         edges = Edges(none, none, np.zeros(0))
+    elif method == "correlation" and sketch is not None:
+        edges = projected_edges(sketch, settings.neighbours)
     else:
         edges = GRAPH_METHODS.get(method)(_training_part(series, train_steps), settings)
     graph = _to_data(edges, size)

@@ -6,12 +6,14 @@ Shapes: T time steps, N locations, b locations of one block, k neighbours.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from stemdist.data.survey import SKETCH_WIDTH, directions
 from stemdist.errors import InputError
 from stemdist.graph.edges import Edges, from_neighbour_table
 
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 _BLOCK = 512
+_DIRECT = 4096
+"""Locations up to which all pairs are compared over all steps."""
+_CANDIDATES = 8
+"""Candidates for each neighbour, found by projections and then compared over all steps."""
+_GATHERED = 2**25
+"""Values of candidates in memory."""
 _SMALLEST_OVERLAP = 0.1  # correlations over fewer shared steps are noisy and often extreme
 
 
@@ -29,7 +37,10 @@ def correlation_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:
 
     Weights are Pearson correlations over the steps at which both are observed (at least 10 %
     of all); locations without a positive correlation are no neighbours. Memory grows with
-    ``T * N``, never with ``N * N``.
+    ``T * N``, never with ``N * N``. Above 4,096 locations the series are projected to 256 numbers
+    each, and only the 8 k nearest projections of a location are compared over all steps: time
+    grows with ``N * T``, the weights are exact, and a neighbour can be missed whose correlation is
+    close to that of the k-th (a correlation r of projections errs by about (1 - r^2) / 16).
 
     Raises
     ------
@@ -45,19 +56,86 @@ def correlation_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:
     size = len(scaled)
     count = min(settings.neighbours, size - 1)
     squares = None if observed is None else scaled**2
+    if size > _DIRECT:
+        return _refined(scaled, squares, observed, count)
+
+    def block_of(rows: slice) -> Floats:
+        def products(left: Floats, right: Floats) -> Floats:
+            return left[rows] @ right.T  # (b, N)
+
+        return _correlations(products, scaled, squares, observed)
+
+    return from_neighbour_table(*_nearest(block_of, size, count))
+
+
+def projected_edges(sketch: Floats, neighbours: int) -> Edges:
+    """Connect locations by projections of their series, where the series do not fit into memory.
+
+    Parameters
+    ----------
+    sketch : (N, W) array
+        Random projections of the series less their means; see
+        :func:`~stemdist.data.survey.survey`.
+    neighbours : int
+        k.
+
+    Returns
+    -------
+    Edges
+        As of :func:`correlation_edges`, with weights that err by about (1 - r^2) / sqrt(W).
+    """
+    unit = _unit(sketch)
+    count = min(neighbours, len(unit) - 1)
+    return from_neighbour_table(*_nearest(lambda rows: unit[rows] @ unit.T, len(unit), count))
+
+
+def _nearest(
+    block_of: Callable[[slice], Floats], size: int, count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return the ``count`` others of the largest values in blocks (b, N) of rows, and these."""
     neighbours = np.empty((size, count), dtype=np.int64)
     weights = np.empty((size, count))
     for start in range(0, size, _BLOCK):
         rows = slice(start, min(start + _BLOCK, size))
-        if observed is None or squares is None:
-            block = scaled[rows] @ scaled.T / np.float32(scaled.shape[1])  # (b, N)
-        else:
-            block = _pairwise(scaled, squares, observed, rows)
+        block = block_of(rows)
         block[np.arange(len(block)), np.arange(rows.start, rows.stop)] = -np.inf
         best = np.argpartition(-block, count - 1, axis=1)[:, :count]  # (b, k)
         neighbours[rows] = best
         weights[rows] = np.take_along_axis(block, best, axis=1).clip(0.0, 1.0)
+    return neighbours, weights
+
+
+def _refined(scaled: Floats, squares: Floats | None, observed: Floats | None, count: int) -> Edges:
+    """Return the edges found by projections, with correlations over all steps."""
+    size, n_steps = scaled.shape
+    sketch = np.zeros((size, SKETCH_WIDTH), dtype=np.float32)
+    for begin in range(0, n_steps, _BLOCK):
+        part = scaled[:, begin : begin + _BLOCK]
+        sketch += part @ directions(begin, part.shape[1], SKETCH_WIDTH, key=0)
+    unit = _unit(sketch)
+    many = min(_CANDIDATES * count, size - 1)
+    candidates, _ = _nearest(lambda rows: unit[rows] @ unit.T, size, many)
+    neighbours = np.empty((size, count), dtype=np.int64)
+    weights = np.empty((size, count))
+    length = max(1, _GATHERED // (many * n_steps))
+    for start in range(0, size, length):
+        rows = slice(start, start + length)
+
+        def products(left: Floats, right: Floats, rows: slice = rows) -> Floats:
+            found: Floats = (right[candidates[rows]] @ left[rows][..., None])[..., 0]  # (b, 8 k)
+            return found
+
+        block = _correlations(products, scaled, squares, observed)
+        best = np.argpartition(-block, count - 1, axis=1)[:, :count]
+        neighbours[rows] = np.take_along_axis(candidates[rows], best, axis=1)
+        weights[rows] = np.take_along_axis(block, best, axis=1).clip(0.0, 1.0)
     return from_neighbour_table(neighbours, weights)
+
+
+def _unit(rows: Floats) -> Floats:
+    """Return rows (N, W) of length 1, those of constant series of length 0."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(length > 0, length, np.inf), dtype=np.float32)
 
 
 def _scaled(values: npt.NDArray[np.floating]) -> tuple[Floats, Floats | None]:
@@ -76,16 +154,26 @@ def _scaled(values: npt.NDArray[np.floating]) -> tuple[Floats, Floats | None]:
     return contiguous, np.ascontiguousarray(observed.T, dtype=np.float32)
 
 
-def _pairwise(scaled: Floats, squares: Floats, observed: Floats, rows: slice) -> Floats:
-    """Return correlations ``(b, N)`` over the steps at which both series are observed."""
-    seen = observed[rows]
-    both = seen @ observed.T
+def _correlations(
+    products: Callable[[Floats, Floats], Floats],
+    scaled: Floats,
+    squares: Floats | None,
+    observed: Floats | None,
+) -> Floats:
+    """Return correlations ``(b, n)`` over the steps at which both series are observed.
+
+    ``products`` returns the scalar products of chosen rows of its first argument with chosen rows
+    of its second.
+    """
+    if observed is None or squares is None:
+        return products(scaled, scaled) / np.float32(scaled.shape[1])
+    both = products(observed, observed)
     known = np.maximum(both, 1)
-    sum_row = scaled[rows] @ observed.T
-    sum_other = seen @ scaled.T
-    covariance = scaled[rows] @ scaled.T - sum_row * sum_other / known
-    variance_row = squares[rows] @ observed.T - sum_row**2 / known
-    variance_other = seen @ squares.T - sum_other**2 / known
+    sum_row = products(scaled, observed)
+    sum_other = products(observed, scaled)
+    covariance = products(scaled, scaled) - sum_row * sum_other / known
+    variance_row = products(squares, observed) - sum_row**2 / known
+    variance_other = products(observed, squares) - sum_other**2 / known
     enough = max(2, math.ceil(_SMALLEST_OVERLAP * scaled.shape[1]))
     # on a scaled series a variance of rounding size means that the shared part is constant
     usable = (both >= enough) & (np.minimum(variance_row, variance_other) > 1e-5 * both)

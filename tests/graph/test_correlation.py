@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from stemdist.data import canonical_series
+from stemdist.data.survey import survey
 from stemdist.errors import InputError
 from stemdist.graph import GraphSettings, build_graph, correlation
 
@@ -92,3 +94,37 @@ def test_the_first_variable_is_the_target():
 def test_one_time_step_is_too_few():
     with pytest.raises(InputError, match="at least 2 time steps; there is 1"):
         build_graph(series_of(mixed(steps=1)), SETTINGS)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_many_locations_are_compared_by_projections_and_then_exactly(monkeypatch, missing):
+    monkeypatch.setattr(correlation, "_DIRECT", 100)
+    monkeypatch.setattr(correlation, "_GATHERED", 20_000)
+    generator = np.random.default_rng(3)
+    groups = np.repeat(generator.standard_normal((600, 30)), 10, axis=1)  # 10 of a kind
+    values = 280 + groups + 0.5 * generator.standard_normal(groups.shape)
+    values[generator.random(values.shape) < missing] = np.nan
+    found = build_graph(series_of(values), SETTINGS)
+    expected = dense_edges(values, 8)
+    edges = list(map(tuple, found.edge_index.T.tolist()))
+    hit = [edge for edge in edges if edge in expected]
+    assert len(hit) > 0.99 * len(expected)
+    weights = dict(zip(edges, found.edge_weight.tolist(), strict=True))
+    np.testing.assert_allclose([weights[e] for e in hit], [expected[e] for e in hit], atol=2e-5)
+
+
+def test_projections_of_a_survey_give_the_same_neighbours():
+    generator = np.random.default_rng(4)
+    groups = np.repeat(generator.standard_normal((900, 12)), 5, axis=1)
+    levels = 20 * generator.standard_normal(60)  # means do not matter
+    values = (280 + levels + groups + 0.3 * generator.standard_normal(groups.shape)).astype("f4")
+    raw = xr.Dataset(
+        {"v": (("time", "location"), values)}, {"time": pd.date_range("2020", periods=900)}
+    )
+    found = survey(canonical_series(raw.chunk(time=100)), 900, 1)[0]
+    settings = GraphSettings(method="correlation", neighbours=4)
+    graph = build_graph(raw, settings, sketch=found.centred_sketch(900))
+    source, target = graph.edge_index.numpy()
+    assert (source // 5 == target // 5).all()
+    exact = np.corrcoef(values.T)[source, target]
+    assert np.abs(graph.edge_weight.numpy() - exact).max() < 0.1

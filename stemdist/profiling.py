@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 import time
@@ -99,6 +100,8 @@ def keep_freed_memory() -> None:
     where the C library is not glibc. It affects the whole process, so it is for a program to
     call, not for a library.
     """
+    # pandas keeps text in pyarrow, whose own allocator would reserve 1 GiB of address space.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from stemdist.cli.console import (
     Console,
@@ -21,23 +20,24 @@ from stemdist.cli.console import (
 from stemdist.cli.parser import option_text
 from stemdist.cli.sources import is_distilled, raw_of, series_and_settings
 from stemdist.data import OpenOptions
-from stemdist.data.checks import BLOCK_VALUES, ValueSummary
+from stemdist.data.checks import ValueSummary
 from stemdist.data.dimensions import find_dimensions
 from stemdist.data.series import GRID_DIMS, time_varying_variables
 from stemdist.data.time_axis import calendar_months, gap_positions, step_seconds
 from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions, TaskSettings
 
-# Memory while a series is distilled: of the process, and of each value (24 to 50 were measured).
-PROCESS_BYTES = 500 * 2**20
-BYTES_A_VALUE = 50
+if TYPE_CHECKING:
+    from stemdist.distill.budget import Plan
+
 SHOWN_GAPS = 3
 
 
 def info(
     data: str,
     *,
-    scan: bool = True,
+    scan: bool | None = None,
+    memory: str | None = None,
     opening: OpenOptions,
     task: TaskOptions,
     console: Console,
@@ -51,8 +51,11 @@ def info(
     ----------
     data : str
         A file or folder, a data set of the catalogue, or a distilled set.
-    scan : bool
-        Read the values to count missing ones; --no-scan shows the metadata only.
+    scan : bool, optional
+        Read the values to count missing ones and to look for suspicious ones; --no-scan shows
+        the metadata only. Data larger than memory are read with --scan only.
+    memory : str, optional
+        What distill may use in all, e.g. 4GiB; by default nine tenths of what is free.
 
     Examples
     --------
@@ -79,14 +82,21 @@ def info(
     _print_time(series)
     _print_variables(raw, names, target)
     _print_locations(series)
-    found = _scanned(series, console) if scan else {}
+    n_windows, windows_text = _windows(series, settings)
+    plan = _plan(series, settings, memory) if n_windows else None
+    fits = plan is None or plan.in_memory
+    found = _scanned(series, console) if (fits if scan is None else scan) else {}
     if found:
         print_fields("values", [(name, _values_text(values)) for name, values in found.items()])
         _print_findings(found, series)
-    n_windows, windows_text = _windows(series, settings)
     _print_training(series, settings, n_windows, windows_text)
+    if plan is not None:
+        _print_plan(series, settings, plan)
     if n_windows and (not found or found[target].varied):
-        print_next([_suggestion(data, opening, target, len(names))])
+        how = ["--time-ratio", "0.1", "--space-ratio", "0.1"]
+        if not fits:
+            how = [] if memory is None else ["--memory", memory]
+        print_next([" ".join([*_suggestion(data, opening, target, len(names)), *how])])
 
 
 def _print_file(data: str, raw: xr.Dataset, time_name: str | None) -> None:
@@ -176,31 +186,12 @@ def _print_findings(found: dict[str, ValueSummary], series: xr.Dataset) -> None:
 
 
 def _scanned(series: xr.Dataset, console: Console) -> dict[str, ValueSummary]:
-    """Read every variable once, in blocks of time."""
-    n_steps, n_locations = series.sizes["time"], series.sizes["location"]
-    size = max(1, BLOCK_VALUES // n_locations)
-    found = {
-        str(name): ValueSummary(n_steps=n_steps, n_locations=n_locations)
-        for name in series.data_vars
-    }
-    bar = tqdm(
-        total=n_steps * len(found),
-        desc="scan",
-        unit="step",
-        leave=False,
-        disable=None if console.progress is None else True,
-    )
-    with bar:
-        for name, begin, block in _blocks(series, size):
-            found[name].add(block.values, begin)
-            bar.update(block.sizes["time"])
-    return found
+    """Read every variable once, in blocks."""
+    from stemdist.data.survey import survey
 
-
-def _blocks(series: xr.Dataset, size: int) -> Iterator[tuple[str, int, xr.DataArray]]:
-    for begin in range(0, series.sizes["time"], size):
-        for name in series.data_vars:
-            yield str(name), begin, series[name].isel(time=slice(begin, begin + size))
+    found = survey(series, series.sizes["time"], 0, progress=console.progress)
+    names = map(str, series.data_vars)
+    return {name: each.summary for name, each in zip(names, found, strict=True)}
 
 
 def _windows(series: xr.Dataset, settings: TaskSettings) -> tuple[int, str]:
@@ -226,21 +217,54 @@ def _print_training(
     copied = 4 * n_windows * n_locations * span
     bounds = settings.split.boundaries(n_steps)
     parts = ", ".join(f"{name} {end - begin}" for name, (begin, end) in bounds.items())
-    needed = PROCESS_BYTES + BYTES_A_VALUE * n_steps * n_locations * n_features
     print_fields(
         "training",
         [
             ("split", f"{parts} steps"),
             ("windows", windows_text),
             ("memory", f"{bytes_text(kept)} series; windows copied out: {bytes_text(copied)}"),
-            (
-                "to distil",
-                f"about {bytes_text(needed)}",
-            ),
             ("graph", _graph_text(series, settings)),
             ("calendar", _calendar_text(series, settings)),
         ],
     )
+
+
+def _plan(series: xr.Dataset, settings: TaskSettings, memory: str | None) -> Plan:
+    """Return what distill would do with its default settings."""
+    from stemdist.distill import DistillSettings
+    from stemdist.distill.budget import Budget, Plan
+
+    return Plan.of(series, settings, DistillSettings.for_series(series), Budget.of(memory))
+
+
+def _print_plan(series: xr.Dataset, settings: TaskSettings, plan: Plan) -> None:
+    """Print what distilling would need, and what would be sampled."""
+    from stemdist.distill.estimate import estimated_seconds
+
+    memory = f"about {bytes_text(plan.process_bytes)}"
+    if plan.in_memory:
+        print_fields("to distil", [("memory", f"{memory}, the whole series held")])
+        return
+    held = settings.split.boundaries(series.sizes["time"])["validation"][1]
+    n_locations = plan.sample_locations + (plan.settings.clusters or 0)
+    n_steps = min(held, plan.sample_steps(n_locations))
+    seconds = estimated_seconds(series, settings, plan)
+    needed = f"{bytes_text(plan.needed)} to hold it, of which {bytes_text(plan.free)} may be taken"
+    print_fields(
+        "to distil",
+        [
+            ("needed", f"{needed}: it is read in blocks and sampled"),
+            ("read", f"{held} of {series.sizes['time']} steps once, for statistics"),
+            ("sample", f"about {n_steps} steps at {n_locations} locations, read again"),
+            ("result", f"{plan.settings.windows} windows, {plan.settings.clusters} clusters"),
+            ("memory", memory),
+            ("time", f"about {duration_text(sum(seconds.values()))}: {_parts(seconds)}"),
+        ],
+    )
+
+
+def _parts(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{name} {duration_text(each)}" for name, each in seconds.items())
 
 
 def _calendar_text(series: xr.Dataset, settings: TaskSettings) -> str:
@@ -263,7 +287,7 @@ def _graph_text(series: xr.Dataset, settings: TaskSettings) -> str:
     return f"{method}{count}{file}"
 
 
-def _suggestion(data: str, opening: OpenOptions, target: str, n_usable: int) -> str:
+def _suggestion(data: str, opening: OpenOptions, target: str, n_usable: int) -> list[str]:
     words = ["stemdist", "distill", quoted(data)]
     if opening.recipe:
         words += ["--recipe", opening.recipe]
@@ -280,7 +304,7 @@ def _suggestion(data: str, opening: OpenOptions, target: str, n_usable: int) -> 
         words += ["--select", quoted(",".join(f"{k}={v}" for k, v in opening.select.items()))]
     if opening.repair:
         words.append("--repair")
-    return " ".join([*words, "--time-ratio", "0.1", "--space-ratio", "0.1"])
+    return words
 
 
 def _print_distilled(data: str) -> None:

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 BLOCK_BYTES = 32 * 2**20
 """Small chunks are read together up to this size."""
 LARGE_CHUNK_BYTES = 512 * 2**20
+MANY_STRETCHES = 20
 
 
 def merged_chunks(array: xr.DataArray, block_bytes: int = BLOCK_BYTES) -> xr.DataArray:
@@ -40,6 +41,32 @@ def chunk_bytes(array: xr.DataArray) -> int:
     """Return the bytes of the largest chunk of an array (T, N)."""
     steps, places = array.chunks or ((array.sizes["time"],), (array.sizes["location"],))
     return int(array.dtype.itemsize * max(steps) * max(places))
+
+
+def warn_of_chunks(array: xr.DataArray, shortest: int) -> None:
+    """Warn of chunks that make reading a sample of stretches of time expensive.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        (T, N) of a canonical series.
+    shortest : int
+        Steps of a stretch.
+    """
+    size, steps = chunk_bytes(array), int(np.diff(time_edges(array)).max())
+    fault = None
+    if size > LARGE_CHUNK_BYTES:
+        fault = f"of {size / 2**20:.0f} MiB, of which every worker holds several"
+    elif steps > MANY_STRETCHES * shortest and size > BLOCK_BYTES // 8:
+        fault = f"of {steps} steps, so that every stretch of {shortest} steps needs them whole"
+    if fault:
+        better = max(1, min(shortest, BLOCK_BYTES // (array.dtype.itemsize * array.shape[1])))
+        log.warning(
+            "the store has chunks %s: reading is slow. Better ones are written by "
+            "xarray.open_zarr(STORE).chunk(time=%d).to_zarr(NEW), with all places in a chunk",
+            fault,
+            better,
+        )
 
 
 def time_edges(array: xr.DataArray) -> np.ndarray:

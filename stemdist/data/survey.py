@@ -202,10 +202,7 @@ def survey(
         ]
         roots.append(_tree(columns, Survey.beside))
     with progress_bar("statistics and projection", progress):
-        found: tuple[Survey, ...] = compute(*roots)  # type: ignore[no-untyped-call]
-    for name, each in zip(series.data_vars, found, strict=True):
-        _check_usable(str(name), each)
-    return list(found)
+        return list(compute(*roots))  # type: ignore[no-untyped-call]
 
 
 def progress_bar(title: str, progress: bool | None) -> AbstractContextManager[Any]:
@@ -290,7 +287,7 @@ def _tree(parts: Sequence[Any], join: Callable[[Survey, Survey], Survey]) -> Any
     return parts[0]
 
 
-def _check_usable(name: str, found: Survey) -> None:
+def check_usable(name: str, found: Survey) -> None:
     """Refuse what :meth:`~stemdist.data.scaling.Scaler.fit` refuses, in its words."""
     if not found.count.any():
         raise InputError(

@@ -110,7 +110,9 @@ class Plan:
         held = n_steps * n_locations * sizes.value_bytes
         needed = int(IN_MEMORY * held) + n_windows * n_clusters * sizes.synthetic_bytes
         if needed + WORK_BYTES <= budget.free:
-            return cls(settings=settings, in_memory=True, needed=needed, free=budget.free)
+            return cls(
+                settings=settings, in_memory=True, needed=needed + WORK_BYTES, free=budget.free
+            )
         free = budget.free - WORK_BYTES - n_locations * sizes.location_bytes
         if free < WORK_BYTES // 4:
             raise InputError(
@@ -128,6 +130,11 @@ class Plan:
             sample_locations=min(others, 4 * _count(settings.clusters) + FEWEST_LOCATIONS),
             sample_values=int(free / 2.5) // sizes.value_bytes,
         )
+
+    @property
+    def process_bytes(self) -> int:
+        """Peak of the memory of the process while it distils, about."""
+        return resident_bytes() + (self.needed if self.in_memory else self.free)
 
     def sample_steps(self, n_locations: int) -> int:
         """Return the steps of a sample of so many locations."""

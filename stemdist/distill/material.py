@@ -16,9 +16,9 @@ import xarray as xr
 from torch import Tensor
 
 from stemdist.data.checks import report
-from stemdist.data.chunks import time_edges
+from stemdist.data.chunks import time_edges, warn_of_chunks
 from stemdist.data.opening import opened_with
-from stemdist.data.survey import Survey, survey
+from stemdist.data.survey import Survey, check_usable, survey
 from stemdist.distill.budget import Budget, Plan
 from stemdist.distill.clusters import Clusters, cluster_locations
 from stemdist.distill.settings import DistillSettings
@@ -153,6 +153,8 @@ def sample_material(
     settings = plan.settings
     series = forecast.ordered(series)
     bounds = forecast.split.boundaries(series.sizes["time"])
+    for array in series.data_vars.values():
+        warn_of_chunks(array.transpose("time", "location"), shortest_run(series, forecast))
     starts = part_starts(series, forecast)
     (_, train), (_, end) = bounds["train"], bounds["validation"]
     surveys = survey(
@@ -195,10 +197,11 @@ def sample_material(
 
 
 def _check(series: xr.Dataset, surveys: list[Survey]) -> None:
-    """Warn of suspicious values, and refuse those that cannot be meant."""
+    """Refuse what cannot be used or meant, and warn of suspicious values."""
     accepted = opened_with(series).accept
     times, names = series.indexes["time"], series["location"].values
     for name, each in zip(series.data_vars, surveys, strict=True):
+        check_usable(str(name), each)
         report(each.summary, str(name), accept=accepted, times=times, names=names)
 
 

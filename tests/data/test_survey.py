@@ -7,8 +7,8 @@ import xarray as xr
 
 from stemdist.data import Scaler, canonical_series
 from stemdist.data.checks import ValueSummary
-from stemdist.data.chunks import merged_chunks, time_edges
-from stemdist.data.survey import directions, survey
+from stemdist.data.chunks import merged_chunks, time_edges, warn_of_chunks
+from stemdist.data.survey import check_usable, directions, survey
 from stemdist.errors import InputError
 
 T, N, TRAIN = 90, 7, 60
@@ -102,8 +102,31 @@ def test_summaries_of_parts_join_to_that_of_all(values):
 
 @pytest.mark.parametrize(("values", "words"), [(np.nan, "no observed value"), (3.0, "constant")])
 def test_what_cannot_be_used_is_refused(values, words):
+    found = survey(raw(np.full((T, N), values, dtype=np.float32)), TRAIN, 1)[0]
     with pytest.raises(InputError, match=words):
-        survey(raw(np.full((T, N), values, dtype=np.float32)), TRAIN, 1)
+        check_usable("t", found)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "words"),
+    [
+        ({"time": 48}, None),
+        ({"time": 1}, None),
+        ({"location": 500}, "of 20000 steps, so that every stretch of 48 steps"),
+        ({}, "of 763 MiB, of which every worker"),
+    ],
+)
+def test_hostile_chunks_are_named_with_what_helps(chunks, words, caplog):
+    import dask.array
+
+    values = dask.array.zeros((20_000, 10_000), dtype="f4", chunks=(-1, -1))
+    array = xr.DataArray(values, dims=("time", "location")).chunk(chunks)
+    warn_of_chunks(array, shortest=48)
+    if words is None:
+        assert not caplog.text
+    else:
+        assert words in caplog.text
+        assert "chunk(time=48)" in caplog.text
 
 
 def test_small_chunks_are_joined_and_none_is_cut():

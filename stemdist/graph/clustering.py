@@ -31,7 +31,7 @@ from stemdist.graph._blocks import (
     sketch_of,
     survey,
 )
-from stemdist.graph._coarse import cluster_sketch
+from stemdist.graph._coarse import DIRECT_PAIRS, cluster_sketch
 from stemdist.graph._lloyd import Group, block_means, lloyd, own_distances
 
 BLOCK_VALUES = 2**22
@@ -207,7 +207,8 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         """Cluster locations by a projection of their series, without the series.
 
         For series larger than memory, whose projection was made before (see
-        :func:`stemdist.data.survey.survey`). There are no ``centroids_``; medoids and
+        :func:`stemdist.data.survey.survey`); k-means of more than 4 million pairs of a location
+        and a cluster goes by mini-batches. There are no ``centroids_``; medoids and
         ``inertia_`` are those of the projection.
 
         Parameters
@@ -229,7 +230,8 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self._check_enough(len(sketch))
         centred = sketch - sketch.mean(axis=0)  # changes no distance
         random = check_random_state(self.random_state)
-        labels, _ = _METHODS[self.method](
+        large = self.method == "kmeans" and len(sketch) * self.n_clusters > DIRECT_PAIRS
+        labels, _ = _METHODS["minibatch" if large else self.method](
             self, len(sketch), lambda _: centred, connectivity, random
         )
         self.labels_ = labels = _in_order(labels)

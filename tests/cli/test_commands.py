@@ -363,3 +363,23 @@ def test_catalogue_and_simulate(run: Run) -> None:
     assert outcome.status == 0
     assert "km h-1" in outcome.out
     assert run("info t.nc --variable speed").status == 0
+
+
+def test_data_larger_than_the_budget_are_sampled(run, made, monkeypatch):
+    monkeypatch.setattr("stemdist.distill.budget.IN_MEMORY", 1e9)
+    outcome = run(f"info {made}/w.nc --memory 100GiB")
+    assert outcome.status == 0
+    assert "read in blocks and sampled" in outcome.out
+    assert "time    about" in outcome.out
+    assert "missing" not in outcome.out  # not read as a whole
+    assert "--memory 100GiB" in outcome.out.splitlines()[-1]
+    assert "missing" in run(f"info {made}/w.nc --scan --memory 100GiB").out
+    line = f"distill {made}/w.nc {QUICK_DISTILL} --memory 100GiB --windows 5 --clusters 3"
+    outcome = run(f"{line} -o tiny.nc")
+    assert "a sample of it is distilled, to 5 windows and 3 clusters" in outcome.err
+    tiny = DistilledSet.load("tiny.nc")
+    assert (tiny.n_windows, tiny.n_clusters) == (5, 3)
+    assert tiny.record["read"]["sample_locations"] > 3
+    refused = run(f"distill {made}/w.nc --memory 10MiB")
+    assert refused.status == 2
+    assert "memory is '10MiB'" in refused.err

@@ -1,6 +1,7 @@
 """A store larger than memory: what distilling and predicting cost beside reading it.
 
     python benchmarks/out_of_core.py --folder /tmp/out-of-core --steps 80000 --side 200x250
+    python benchmarks/out_of_core.py --folder /tmp/out-of-core --scaling
 
 A store of simulated fields is written once (16 GB by default). Then, each in a process of its own
 whose memory is limited (``ulimit -v``): the store is read and summed by dask; it is distilled by
@@ -14,10 +15,12 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,8 +111,107 @@ print(float(xr.open_zarr(sys.argv[1], consolidated=False)["t2m"].sum()))
 """
 
 
+SCALES = (2_000, 20_000, 200_000, 1_000_000)
+FIXED = 2_000
+
+
+def stemdist(*words: str) -> list[str]:
+    """Return a command line."""
+    return [sys.executable, "-m", "stemdist", *words]
+
+
+def store_in(folder: Path, n_steps: int, side: str, chunk: str) -> Path:
+    """Return a store of so many steps and rows x columns, written if it is not there."""
+    store = folder / f"fields-{n_steps}-{side}-{chunk}.zarr"
+    shapes = (tuple(map(int, text.split("x"))) for text in (side, chunk))
+    write_store(store, n_steps, *shapes)
+    return store
+
+
+def one_store(chosen: argparse.Namespace) -> None:
+    """Read, describe, distil, train and predict one store."""
+    store = store_in(chosen.folder, chosen.steps, chosen.side, chosen.chunk)
+    rows, columns = map(int, chosen.side.split("x"))
+    size, limit = 4 * chosen.steps * rows * columns, int(chosen.limit * GIB)
+    print(f"{store.name}: {size / 1e9:.2f} GB, {os.cpu_count()} cores, limit {chosen.limit} GiB")
+    tiny, model, forecast = (chosen.folder / name for name in ("tiny.nc", "model", "forecast.nc"))
+    reading, peak, _ = limited([sys.executable, "-c", READ, str(store)], limit)
+    print(f"read once        {reading:8.1f} s  {peak:5.2f} GiB", flush=True)
+    budget = ["--memory", chosen.memory]
+    seconds, peak, said = limited(stemdist("info", str(store), *budget), limit)
+    print(f"info             {seconds:8.1f} s  {peak:5.2f} GiB")
+    print(said[said.index("to distil") :], flush=True)
+    words = ["distill", str(store), *budget, *chosen.extra.split(), "-o", str(tiny), "--force"]
+    seconds, peak, said = limited(stemdist(*words), limit)
+    print(f"distill          {seconds:8.1f} s  {peak:5.2f} GiB  {seconds / reading:.1f} readings")
+    print(said, flush=True)
+    words = ["train", str(tiny), "--forecaster", "mlp", "--updates", "500", "-o", str(model)]
+    seconds, peak, _ = limited(stemdist(*words, "--force"), limit)
+    print(f"train            {seconds:8.1f} s  {peak:5.2f} GiB", flush=True)
+    nothing, _, _ = limited([sys.executable, "-c", "import stemdist.forecast.fitted"], limit)
+    words = ["predict", str(model), str(store), "-o", str(forecast), "--force"]
+    seconds, peak, _ = limited(stemdist(*words), limit)
+    print(f"predict once     {seconds:8.1f} s  {peak:5.2f} GiB, of which imports {nothing:.1f} s")
+
+
+def scaling(chosen: argparse.Namespace) -> None:
+    """Distil stores of ever more locations, then of ever more steps; draw and extrapolate."""
+    import pandas as pd
+
+    rows = []
+    for along in ("locations", "steps"):
+        for size in (each for each in SCALES if each <= chosen.largest):
+            n_locations, n_steps = (size, FIXED) if along == "locations" else (FIXED, size)
+            side = f"{n_locations // 50}x50"
+            chunk = f"{max(1, min(n_steps, 8_000_000 // n_locations))}x{n_locations // 50}"
+            store = store_in(chosen.folder, n_steps, side, chunk)
+            limit = int(chosen.limit * GIB)
+            reading, _, _ = limited([sys.executable, "-c", READ, str(store)], limit)
+            tiny = chosen.folder / "tiny.nc"
+            # As if no more memory were there than the smallest store needs: all are sampled.
+            words = ["distill", str(store), "--memory", chosen.memory, "--effort", "quick"]
+            seconds, peak, _ = limited(stemdist(*words, "-o", str(tiny), "--force"), limit)
+            read = json.loads(record_of(tiny)).get("read")
+            row = {"along": along, "locations": n_locations, "steps": n_steps}
+            row |= {"gigabytes": 4 * n_locations * n_steps / 1e9, "read_seconds": reading}
+            row |= {"distill_seconds": seconds, "peak_gib": peak, "sampled": read != "everything"}
+            rows.append(row)
+            print(row, flush=True)
+            shutil.rmtree(store)
+            store.with_suffix(".done").unlink()
+    table = pd.DataFrame(rows)
+    table.to_csv(chosen.folder / "scaling.csv", index=False)
+    draw(table, chosen.folder / "out-of-core.png")
+
+
+def record_of(tiny: Path) -> str:
+    """Return the record of a distilled set as JSON text."""
+    import xarray as xr
+
+    with xr.open_dataset(tiny) as stored:
+        return str(stored.attrs["record"])
+
+
+def draw(table: Any, path: Path) -> None:
+    """Draw seconds and peak memory against locations and steps."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex="col", layout="constrained")
+    for column, (along, part) in enumerate(table.groupby("along", sort=False)):
+        time_axis, memory_axis = axes[:, column]
+        time_axis.loglog(part[along], part["distill_seconds"], "o-", label="distill --effort quick")
+        time_axis.loglog(part[along], part["read_seconds"], "s--", label="reading once")
+        memory_axis.semilogx(part[along], part["peak_gib"], "o-")
+        memory_axis.axhline(4.0, color="grey", linestyle=":")
+        memory_axis.set(xlabel=f"{along} (the other: {FIXED:,})", ylim=(0, 4.5))
+    axes[0, 0].set(ylabel="seconds")
+    axes[1, 0].set(ylabel="peak memory, GiB")
+    axes[0, 0].legend()
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
-    """Write the store, then print a line for each thing that is done with it."""
+    """Measure one store, or many of different sizes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("/tmp/out-of-core"))
     parser.add_argument("--steps", type=int, default=80_000)
@@ -118,39 +220,11 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=4.0, help="GiB of address space")
     parser.add_argument("--memory", default="3GiB", help="the budget given to distill")
     parser.add_argument("--extra", default="", help="further options of distill")
+    parser.add_argument("--scaling", action="store_true", help="stores of many sizes instead")
+    parser.add_argument("--largest", type=int, default=SCALES[-1])
     chosen = parser.parse_args()
-    sides = tuple(map(int, chosen.side.split("x")))
-    chunk = tuple(map(int, chosen.chunk.split("x")))
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    store = chosen.folder / f"fields-{chosen.steps}-{chosen.side}-{chosen.chunk}.zarr"
-    write_store(store, chosen.steps, sides, chunk)
-    size = 4 * chosen.steps * sides[0] * sides[1]
-    print(f"{store.name}: {size / 1e9:.2f} GB, {os.cpu_count()} cores, limit {chosen.limit} GiB")
-    limit, python = int(chosen.limit * GIB), sys.executable
-    tiny, model = chosen.folder / "tiny.nc", chosen.folder / "model"
-    reading, peak, _ = limited([python, "-c", READ, str(store)], limit)
-    print(f"read once        {reading:8.1f} s  {peak:5.2f} GiB", flush=True)
-    seconds, peak, said = limited(
-        [python, "-m", "stemdist", "info", str(store), "--no-scan"], limit
-    )
-    print(f"info             {seconds:8.1f} s  {peak:5.2f} GiB")
-    print("\n".join(line for line in said.split("\n") if "distil" in line), flush=True)
-    common = ["--memory", chosen.memory, *chosen.extra.split()]
-    seconds, peak, said = limited(
-        [python, "-m", "stemdist", "distill", str(store), *common, "-o", str(tiny), "--force"],
-        limit,
-    )
-    print(f"distill          {seconds:8.1f} s  {peak:5.2f} GiB  {seconds / reading:.1f} readings")
-    print(said, flush=True)
-    train = [python, "-m", "stemdist", "train", str(tiny), "--forecaster", "mlp", "--force"]
-    seconds, peak, _ = limited([*train, "--updates", "500", "-o", str(model)], limit)
-    print(f"train            {seconds:8.1f} s  {peak:5.2f} GiB", flush=True)
-    seconds, peak, _ = limited(
-        [python, "-m", "stemdist", "predict", str(model), str(store), "--force"]
-        + ["-o", str(chosen.folder / "forecast.nc")],
-        limit,
-    )
-    print(f"predict once     {seconds:8.1f} s  {peak:5.2f} GiB", flush=True)
+    (scaling if chosen.scaling else one_store)(chosen)
 
 
 if __name__ == "__main__":

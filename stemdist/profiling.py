@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 import threading
 import time
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +100,9 @@ def keep_freed_memory() -> None:
     call, not for a library.
     """
     # pandas keeps text in pyarrow, whose own allocator would reserve 1 GiB of address space.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    if "pyarrow" in sys.modules:
+        arrow: Any = sys.modules["pyarrow"]
+        arrow.set_memory_pool(arrow.system_memory_pool())
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

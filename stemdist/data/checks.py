@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from stemdist.data.chunks import time_blocks
 from stemdist.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -298,10 +299,9 @@ def check_values(
         If some values lie ten ranges of all others away from them and are not accepted.
     """
     summary = ValueSummary(n_steps=values.shape[0], n_locations=values.shape[1])
-    size = max(1, BLOCK_VALUES // max(values.shape[1], 1))
-    for begin in range(0, len(values), size):
-        block = values[begin : begin + size]
-        summary.add(block + centre if centre else block, begin)
+    for place in time_blocks(len(values), values.shape[1], BLOCK_VALUES):
+        block = values[place]
+        summary.add(block + centre if centre else block, place.start)
     report(summary, name, accept=accept, times=times, names=names)
 
 

@@ -6,7 +6,7 @@ Shapes: T time steps, N locations.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import xarray as xr
@@ -17,6 +17,19 @@ BLOCK_BYTES = 32 * 2**20
 """Small chunks are read together up to this size."""
 LARGE_CHUNK_BYTES = 512 * 2**20
 MANY_STRETCHES = 20
+
+
+def time_blocks(n_steps: int, width: int, at_most: int) -> Iterator[slice]:
+    """Cut a time axis into blocks of at most ``at_most`` values, ``width`` of them a step.
+
+    Examples
+    --------
+    >>> list(time_blocks(5, 10, at_most=25))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    size = max(1, at_most // max(1, width))
+    for begin in range(0, n_steps, size):
+        yield slice(begin, min(begin + size, n_steps))
 
 
 def merged_chunks(array: xr.DataArray, block_bytes: int = BLOCK_BYTES) -> xr.DataArray:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stemdist.data.chunks import time_blocks
 from stemdist.errors import InputError
 
 BLOCK_VALUES = 2_000_000
@@ -130,6 +131,4 @@ def fill_in_place(values: np.ndarray, limit: int) -> None:
 
 
 def _blocks(values: np.ndarray) -> Iterator[slice]:
-    size = max(1, BLOCK_VALUES // max(1, values[:1].size))
-    for begin in range(0, len(values), size):
-        yield slice(begin, min(begin + size, len(values)))
+    return time_blocks(len(values), values[:1].size, BLOCK_VALUES)

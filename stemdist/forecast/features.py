@@ -16,6 +16,7 @@ import xarray as xr
 from torch import Tensor
 
 from stemdist.data.calendar import calendar_features
+from stemdist.data.chunks import time_blocks
 from stemdist.data.gaps import fill_in_place
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import SeriesWindows
@@ -26,7 +27,8 @@ from stemdist.graph import neighbour_operator
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
-LOAD_BLOCK_BYTES = 64 * 2**20
+LOAD_BLOCK = 2**23
+"""Values that are loaded together."""
 _COPIES = 8
 """Arrays of the size of a block that means over neighbours need."""
 
@@ -108,7 +110,8 @@ def _read_blocks(array: xr.DataArray) -> Iterator[slice]:
     """Cut the time axis where the chunks of an array end, so that none is read twice."""
     array = array.transpose("time", "location")
     if array.chunks is None:
-        yield from time_blocks(*array.shape)
+        n_steps, n_locations = array.shape
+        yield from time_blocks(n_steps, n_locations, LOAD_BLOCK)
         return
     begin = 0
     for size in array.chunks[0]:
@@ -118,7 +121,7 @@ def _read_blocks(array: xr.DataArray) -> Iterator[slice]:
 
 def _far_centre(array: xr.DataArray) -> float:
     """Return the mean of the first values if they lie 1,000 spreads away from 0, else 0."""
-    block = next(time_blocks(array.sizes["time"], array.sizes["location"]))
+    block = next(time_blocks(array.sizes["time"], array.sizes["location"], LOAD_BLOCK))
     if array.dtype != np.float64:
         return 0.0
     first = array.isel(time=block).values
@@ -151,13 +154,6 @@ def room_for(variables: Sequence[str], settings: TaskSettings) -> Room:
     others = n * (1 + int(settings.neighbour_context))
     columns = (*range(n), *range(others, others + len(variables) - n))
     return Room(len(feature_sources(variables, settings)), columns)
-
-
-def time_blocks(n_steps: int, n_locations: int) -> Iterator[slice]:
-    """Cut the time axis into blocks of bounded size."""
-    size = max(1, LOAD_BLOCK_BYTES // (8 * n_locations))
-    for begin in range(0, n_steps, size):
-        yield slice(begin, min(begin + size, n_steps))
 
 
 def input_windows(
@@ -266,7 +262,7 @@ class InputFeatures:
         values, targets = loaded.values, slice(0, self.n_targets)
         own = self.own_scaler.moved(loaded.centre)
         for variable, mean, scale in zip(loaded.variables(), own.mean, own.scale, strict=True):
-            for block in time_blocks(*variable.shape):
+            for block in time_blocks(len(variable), variable.shape[1], LOAD_BLOCK):
                 variable[block] -= np.float32(mean)
                 variable[block] /= np.float32(scale)
         observed = np.isfinite(values[..., targets])
@@ -296,7 +292,7 @@ class InputFeatures:
         """Set the mean over observed neighbours (T, N, C); NaN where none is observed."""
         operator = neighbour_operator(self.graph)
         n_steps, n_locations, n_targets = targets.shape
-        for block in time_blocks(n_steps, _COPIES * n_locations * n_targets):
+        for block in time_blocks(n_steps, _COPIES * n_locations * n_targets, LOAD_BLOCK):
             seen = _columns(observed[block].astype(np.float32))  # (N, t C)
             present = _columns(np.where(observed[block], targets[block], np.float32(0)))
             share = torch.sparse.mm(operator, seen)

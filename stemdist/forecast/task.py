@@ -17,6 +17,7 @@ import xarray as xr
 from torch import Tensor
 
 from stemdist.data.checks import check_values
+from stemdist.data.chunks import time_blocks
 from stemdist.data.gaps import window_starts
 from stemdist.data.opening import opened_with
 from stemdist.data.scaling import Scaler
@@ -30,11 +31,11 @@ from stemdist.forecast.calendar_choice import (
     chosen_calendar,
 )
 from stemdist.forecast.features import (
+    LOAD_BLOCK,
     InputFeatures,
     feature_sources,
     load_centred,
     room_for,
-    time_blocks,
 )
 from stemdist.forecast.reopening import Reopening
 from stemdist.forecast.task_options import settings_for
@@ -323,7 +324,7 @@ def _ever_seen(variables: Sequence[np.ndarray], end: int) -> np.ndarray:
     """Return which locations (N,) have a value of any variable in the first ``end`` steps."""
     seen = np.zeros(variables[0].shape[1], dtype=bool)
     for variable in variables:
-        for block in time_blocks(end, len(seen)):
+        for block in time_blocks(end, len(seen), LOAD_BLOCK):
             seen |= np.isfinite(variable[block]).any(axis=0)
     return seen
 

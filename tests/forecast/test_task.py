@@ -289,7 +289,7 @@ def test_static_features_of_other_locations_keep_the_scale_of_training(two_varia
 
 def test_blocks_of_time_change_nothing(two_variables, monkeypatch):
     whole = ForecastTask.from_series(two_variables, small())
-    monkeypatch.setattr("stemdist.forecast.features.LOAD_BLOCK_BYTES", 7 * 8 * 4)
+    monkeypatch.setattr("stemdist.forecast.features.LOAD_BLOCK", 7 * 4)
     blocked = ForecastTask.from_series(two_variables, small())
     torch.testing.assert_close(blocked.train.values, whole.train.values)
     assert isinstance(blocked.scaler, Scaler)

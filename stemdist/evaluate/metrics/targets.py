@@ -16,6 +16,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from stemdist.data.chunks import time_blocks
 from stemdist.errors import InputError, check_count
 
 ArrayLike = Tensor | npt.NDArray[np.floating]
@@ -25,6 +26,8 @@ BEAUFORT = (0.3, 1.6, 3.4, 5.5, 8.0, 10.8, 13.9, 17.2, 20.8, 24.5, 28.5, 32.7)
 """Lowest wind speeds of forces 1 to 12, m/s (WMO-No. 306, code table 1100)."""
 METRES_PER_SECOND = ("m/s", "m s-1", "m s^-1", "m s**-1", "meter second-1", "metre second-1")
 MOST_QUANTILE_VALUES = 1_000_000
+
+_BLOCK_VALUES = 2**21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,10 +171,15 @@ def persistence_scale(values: ArrayLike, observed: ArrayLike, season_steps: int 
     tensor([2.], dtype=torch.float64)
     """
     check_count("season_steps", season_steps)
-    series, seen = double(values), double(observed) > 0
-    both = seen[season_steps:] & seen[:-season_steps]
-    change = torch.where(both, (series[season_steps:] - series[:-season_steps]).abs(), 0)
-    scale = ratio(change.sum(0), both.double().sum(0))
+    series, seen = torch.as_tensor(values), torch.as_tensor(observed)
+    total, count = torch.zeros(2, series.shape[1], dtype=torch.float64)
+    for block in time_blocks(len(series) - season_steps, series.shape[1], _BLOCK_VALUES):
+        later = slice(block.start + season_steps, block.stop + season_steps)
+        both = (seen[later] > 0) & (seen[block] > 0)
+        change = (series[later].double() - series[block].double()).abs()
+        total += torch.where(both, change, 0).sum(0)
+        count += both.sum(0)
+    scale = ratio(total, count)
     return torch.where(scale > 0, scale, torch.nan)
 
 

@@ -100,9 +100,10 @@ class Verification:
             )
             edges = known_edges(task.series[task.target_names[target]])
             summaries.append(TargetSummary.of(blocks, weight=weight, edges=edges))
-            values = task.train.values[:end, places, target] * task.scaler.scale[target]
+            values = task.train.values[:end, places, target]
             seen = task.train.observed[:end, places, target]
-            scales.append(persistence_scale(values, seen, season_steps))
+            physical = task.scaler.scale[target]
+            scales.append(physical * persistence_scale(values, seen, season_steps))
         return cls(
             task=task,
             windows=windows,

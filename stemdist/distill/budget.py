@@ -25,7 +25,7 @@ WORK_BYTES = 400 * 2**20
 """Of blocks that are read, of a training, and of the libraries, beside what is counted here."""
 SKETCH_COPIES = 12
 """Arrays of the size of the projection while it is added up and clustered."""
-SYNTHETIC_COPIES = 12
+SYNTHETIC_COPIES = 8
 """Arrays of the size of the synthetic inputs while they are learned."""
 IN_MEMORY = 1.25
 """Memory while a series in memory is distilled, beside its features."""
@@ -169,7 +169,7 @@ class _Sizes:
     def of(cls, series: xr.Dataset, forecast: TaskSettings) -> _Sizes:
         variables = tuple(map(str, series.data_vars))
         n_series = room_for(variables, forecast).n_features
-        n_features = n_series + 8 + len(forecast.static)  # the calendar is chosen later
+        n_features = n_series + 4 + len(forecast.static)  # the calendar is chosen later
         begin, end = forecast.split.boundaries(series.sizes["time"])["train"]
         window = forecast.lookback * n_features + 2 * forecast.horizon * forecast.n_targets
         return cls(

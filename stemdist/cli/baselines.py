@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING
 
 from stemdist.cli.console import print_fields
 
+MOST_VALUES = 2**23
+FEWEST_LOCATIONS = 64
+"""Steps times locations on which baselines are fitted; more take longer than distilling."""
+
 if TYPE_CHECKING:
     from stemdist.evaluate import Evaluation
     from stemdist.forecast import ForecastTask
@@ -31,13 +35,24 @@ def print_baselines(
 
     if "validation" not in task.windows:
         return
+    task, where = _within_reason(task)
     errors = untrained_errors(task, task.validation, column)
     unit = "relative RMSE" if column == "relative_rmse" else f"RMSE, {task.units}"
     lines = [(name, f"{error:.4g}") for name, error in errors.items()]
-    print_fields(f"without training (validation part, {unit})", lines)
+    print_fields(f"without training (validation part{where}, {unit})", lines)
     sentence = None if reached is None else better_untrained(errors, reached, what)
     if sentence:
         print(f"  {sentence}")
+
+
+def _within_reason(task: ForecastTask) -> tuple[ForecastTask, str]:
+    """Return a task of fewer locations where there are many values, and words that say so."""
+    most = max(FEWEST_LOCATIONS, MOST_VALUES // len(task.train.values))
+    if task.n_locations <= most:
+        return task, ""
+    from stemdist.data.windows import evenly_spaced
+
+    return task.at(evenly_spaced(task.n_locations, most)), f", {most} locations"
 
 
 def print_winner(evaluation: Evaluation, column: str) -> None:

@@ -16,7 +16,7 @@ from stemdist.cli.outputs import (
     write_report,
     write_tables,
 )
-from stemdist.cli.sources import matching_task, refuse, series_for
+from stemdist.cli.sources import matching_sample, refuse, series_for
 from stemdist.data import OpenOptions
 from stemdist.errors import InputError
 from stemdist.evaluate import EvaluationSettings
@@ -39,6 +39,7 @@ def evaluate(
     metric: ErrorName = "relative_rmse",
     jobs: int = 1,
     device: str = "cpu",
+    memory: str | None = None,
     scheduler: str | None = None,
     settings: EvaluationSettings,
     opening: OpenOptions,
@@ -73,6 +74,9 @@ def evaluate(
         Training runs at the same time.
     device : str
         Where to compute: cpu, cuda, cuda:0.
+    memory : str, optional
+        What the process may use in all, e.g. 4GiB; by default nine tenths of what is free. Of
+        data that do not fit a sample is used.
     scheduler : str, optional
         A dask cluster on which data are read and jobs run: its address, tcp://host:8786, or
         processes for all cores of this machine. Workers must be able to read DATA.
@@ -115,7 +119,7 @@ def evaluate(
         )
     asked = output or default_output(distilled, ".evaluation")
     folder = output_folder(asked, distilled, data, command="evaluate", force=console.force)
-    task = matching_task(data, opening, stored)
+    task, stored = matching_sample(data, opening, stored, memory, progress=console.progress)
     with results_in(folder, "evaluate", console):
         evaluation = compare(
             stored,

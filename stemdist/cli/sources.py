@@ -118,15 +118,40 @@ def matching_task(source: str, opening: OpenOptions, distilled: DistilledSet) ->
     """Open the real data of a distilled set with the distilled set's own settings."""
     from stemdist.forecast import ForecastTask
 
-    chosen = dataclasses.replace(
-        recalled(opening, distilled.record, source),
-        variables=distilled.variables,
-        static=distilled.settings.static,
-    )
+    chosen = _as_distilled(source, opening, distilled)
     series = series_of(source, chosen)
     task = ForecastTask.from_series(series, distilled.settings)
     distilled.check_features(task)
     return travelling(task, source, chosen, series)
+
+
+def matching_sample(
+    source: str,
+    opening: OpenOptions,
+    distilled: DistilledSet,
+    memory: str | None,
+    *,
+    progress: bool | None,
+) -> tuple[ForecastTask, DistilledSet]:
+    """Open the real data of a distilled set, or a sample of what does not fit into memory."""
+    from stemdist.distill.material import sampled_with
+
+    chosen = _as_distilled(source, opening, distilled)
+    series = series_of(source, chosen)
+    task, matching = sampled_with(distilled, series, memory=memory, progress=progress)
+    distilled.check_features(task)
+    if task.bounds is None:
+        task = travelling(task, source, chosen, series)
+    return task, matching
+
+
+def _as_distilled(source: str, opening: OpenOptions, distilled: DistilledSet) -> OpenOptions:
+    """Return opening options with those of a distilled set."""
+    return dataclasses.replace(
+        recalled(opening, distilled.record, source),
+        variables=distilled.variables,
+        static=distilled.settings.static,
+    )
 
 
 def series_for(fitted: FittedForecaster, source: str, opening: OpenOptions) -> xr.Dataset:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +109,16 @@ class DistilledSet:
     def cluster_sizes(self) -> Tensor:
         """(K,) number of real locations in each cluster."""
         return torch.bincount(self.cluster_of_location, minlength=self.n_clusters)
+
+    def at(self, places: Tensor) -> DistilledSet:
+        """Return the same windows for chosen real locations (n,), all medoids among them."""
+        clusters = self.clusters.at(places)
+        return replace(
+            self,
+            cluster_of_location=clusters.labels,
+            medoids=clusters.medoids,
+            locations=self.locations.at(places),
+        )
 
     def torch_dataset(self) -> TensorDataset:
         """Return the windows as a ``torch.utils.data.Dataset`` of scaled ``(x, y, mask)``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +19,23 @@ from torch import Tensor
 from stemdist.data.checks import report
 from stemdist.data.chunks import time_edges, warn_of_chunks
 from stemdist.data.opening import opened_with
+from stemdist.data.split import PARTS
 from stemdist.data.survey import Survey, check_usable, survey
 from stemdist.distill.budget import Budget, Plan
 from stemdist.distill.clusters import Clusters, cluster_locations
+from stemdist.distill.distilled import DistilledSet
 from stemdist.distill.settings import DistillSettings
 from stemdist.errors import InputError
 from stemdist.forecast import ForecastTask, Locations, TaskSettings
-from stemdist.forecast.sample import Sample, draw_runs, sampled_task, shortest_run
+from stemdist.forecast.locations import place_index
+from stemdist.forecast.sample import (
+    Sample,
+    draw_runs,
+    sampled_task,
+    shortest_run,
+    surveyed_means,
+    surveyed_scaler,
+)
 from stemdist.forecast.task import part_starts
 from stemdist.graph import LocationClustering, build_graph, connectivity
 from stemdist.graph.build import chosen_method, usable_locations
@@ -171,10 +182,16 @@ def sample_material(
     sketch = surveys[0].centred_sketch(train) if by_correlation else None
     graph = build_graph(series, forecast.graph, train_steps=train, sketch=sketch)
     clusters = _clusters(surveys, graph, settings)
-    sample = _sample(series, forecast, plan, clusters)
+    sample = _sample(series, forecast, plan, clusters.medoids, ("train", "validation"))
     surveys = [replace(each, sketch=None) for each in surveys]
     task, profile = sampled_task(
-        series, forecast, sample, surveys=surveys, graph=graph, progress=progress
+        series,
+        forecast,
+        sample,
+        scaler=surveyed_scaler(surveys),
+        graph=graph,
+        mean_windows=partial(surveyed_means, surveys),
+        progress=progress,
     )
     settings = replace(settings, windows=min(settings.windows or 1, len(task.train)))
     ranges = {
@@ -240,19 +257,25 @@ def _clusters(surveys: list[Survey], graph: Data, settings: DistillSettings) -> 
     )
 
 
-def _sample(series: xr.Dataset, forecast: TaskSettings, plan: Plan, clusters: Clusters) -> Sample:
-    """Draw stretches of time, and locations beside the representatives."""
+def _sample(
+    series: xr.Dataset,
+    forecast: TaskSettings,
+    plan: Plan,
+    medoids: Tensor,
+    parts: tuple[str, ...],
+) -> Sample:
+    """Draw stretches of time of some parts, and locations beside the representatives."""
     settings = plan.settings
-    others = torch.ones(len(clusters.labels), dtype=torch.bool)
-    others[clusters.medoids] = False
+    others = torch.ones(series.sizes["location"], dtype=torch.bool)
+    others[medoids] = False
     others = torch.nonzero(others).squeeze(1)
     chance = torch.Generator().manual_seed(settings.seed)
     more = torch.randperm(len(others), generator=chance)[: plan.sample_locations]
-    places = torch.cat([clusters.medoids, others[more]]).sort().values
+    places = torch.cat([medoids, others[more]]).sort().values
     edges = time_edges(next(iter(series.data_vars.values())))
     shortest = shortest_run(series, forecast)
     bounds = forecast.split.boundaries(series.sizes["time"])
-    of_all = bounds["validation"][1]
+    of_all = bounds[parts[-1]][1]
     runs = {
         part: draw_runs(
             edges,
@@ -261,9 +284,68 @@ def _sample(series: xr.Dataset, forecast: TaskSettings, plan: Plan, clusters: Cl
             shortest=shortest,
             seed=settings.seed,
         )
-        for part in ("train", "validation")
+        for part in parts
     }
     return Sample(runs=runs, places=places)
+
+
+def sampled_with(
+    distilled: DistilledSet,
+    series: xr.Dataset,
+    *,
+    memory: int | str | None = None,
+    progress: bool | None = False,
+) -> tuple[ForecastTask, DistilledSet]:
+    """Load the real data of a distilled set, or a sample of them where they do not fit.
+
+    Parameters
+    ----------
+    distilled : DistilledSet
+        A set whose scaler, graph and profiles are used.
+    series : xarray.Dataset
+        Canonical series it was made from.
+    memory, progress
+        As in :func:`prepare`.
+
+    Returns
+    -------
+    ForecastTask
+        Training, validation and test part, of the whole or of the sample.
+    DistilledSet
+        The set for the locations of the task; its windows are the same.
+    """
+    forecast, medoids = distilled.settings, distilled.medoids
+    size = DistillSettings(windows=1, clusters=len(medoids))
+    plan = Plan.of(series, forecast, size, Budget.of(memory))
+    if plan.in_memory:
+        return ForecastTask.from_series(series, forecast), distilled
+    index = place_index(distilled.locations.coords, series)
+    if index is None:
+        raise InputError(
+            "the data have other locations than the distilled set: give the data it was made from"
+        )
+    series = forecast.ordered(series.isel(location=index))
+    sample = _sample(series, forecast, plan, medoids, PARTS)
+    profile = distilled.locations.profile
+    shape = (len(profile), forecast.lookback, -1)
+    task, _ = sampled_task(
+        series,
+        forecast,
+        sample,
+        scaler=distilled.scaler,
+        graph=distilled.locations.graph,
+        mean_windows=lambda _: profile.reshape(shape),
+        progress=progress,
+    )
+    log.warning(
+        "the data do not fit into memory: a sample of %d of %d locations and %d of %d steps is "
+        "used",
+        task.n_locations,
+        len(distilled.locations),
+        len(sample.steps),
+        series.sizes["time"],
+    )
+    return task, distilled.at(sample.places)
 
 
 def _what_was_read(series: xr.Dataset, sample: Sample, end: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from stemdist.data.conventions.longitude import same_longitude
 from stemdist.data.series import GRID_DIMS
 from stemdist.forecast.task import ForecastTask
+from stemdist.graph import subgraph
 from stemdist.graph.edges import make_graph
 from stemdist.graph.grid import grid_cells
 from stemdist.graph.positions import location_positions
@@ -53,6 +54,14 @@ class Locations:
         coords = series[along].drop_attrs().drop_vars(list(series.data_vars), errors="ignore")
         grid = {k: v for k, v in series.attrs.items() if k == GRID_DIMS}
         return cls(coords=coords.assign_attrs(grid), graph=graph, profile=profile)
+
+    def at(self, places: Tensor) -> Locations:
+        """Return chosen locations (n,), ascending."""
+        return Locations(
+            coords=self.coords.isel(location=places.numpy()),
+            graph=subgraph(self.graph, places),
+            profile=self.profile[places],
+        )
 
     def __len__(self) -> int:
         return int(self.coords.sizes["location"])

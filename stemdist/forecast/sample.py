@@ -6,7 +6,7 @@ Shapes: T steps, N locations, n locations of the sample, C targets, F features.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -158,8 +158,9 @@ def sampled_task(
     settings: TaskSettings,
     sample: Sample,
     *,
-    surveys: Sequence[Survey],
+    scaler: Scaler,
     graph: Data,
+    mean_windows: Callable[[InputFeatures], Tensor],
     progress: bool | None = False,
 ) -> tuple[ForecastTask, Tensor]:
     """Load a sample of a series as a task, block by block, by dask.
@@ -172,10 +173,12 @@ def sampled_task(
         What is forecast from what.
     sample : Sample
         What is loaded.
-    surveys : sequence of Survey
-        One for each variable, of the whole training part.
+    scaler : Scaler
+        Of the variables, from the whole training part.
     graph : torch_geometric.data.Data
         Between all N locations; neighbours outside the sample are read for their means.
+    mean_windows : callable
+        Returns the mean windows (N, L_in, F) of all locations; see :func:`surveyed_means`.
     progress : bool, optional
         Show a bar; None shows it on a terminal only.
 
@@ -186,9 +189,6 @@ def sampled_task(
     Tensor
         (N, L_in * F) profile of all locations; see :class:`~stemdist.forecast.Locations`.
     """
-    scaler = Scaler(
-        mean=tuple(each.mean for each in surveys), scale=tuple(each.scale for each in surveys)
-    )
     end = settings.split.boundaries(series.sizes["time"])["train"][1]
     candidates = calendar_candidates(series, settings, end)
     features = InputFeatures(series, candidates, scaler, graph)
@@ -216,7 +216,7 @@ def sampled_task(
         columns = calendar_columns(candidates, settings.calendar)
         whole = replace(whole, calendar=whole.calendar[:, columns])
     parts = InputFeatures(series, settings, scaler, graph)
-    mean = _mean_windows(parts, surveys, settings)
+    mean = mean_windows(parts)
     whole = replace(whole, mean=mean[sample.places])
     task = ForecastTask(
         settings=settings,
@@ -236,15 +236,20 @@ def _calendar(series: xr.Dataset, settings: TaskSettings) -> Tensor:
     )
 
 
-def _mean_windows(
-    features: InputFeatures, surveys: Sequence[Survey], settings: TaskSettings
-) -> Tensor:
+def surveyed_scaler(surveys: Sequence[Survey]) -> Scaler:
+    """Return the scaler of the variables that were surveyed."""
+    return Scaler(
+        mean=tuple(each.mean for each in surveys), scale=tuple(each.scale for each in surveys)
+    )
+
+
+def surveyed_means(surveys: Sequence[Survey], features: InputFeatures) -> Tensor:
     """Return the mean window (N, L_in, F) of every location, from statistics alone.
 
     A series has the mean of its training part at every lag: the first and last steps of a long
     series count little.
     """
-    own = features.own_scaler
+    own, settings = features.own_scaler, features.settings
     columns = [
         (each.location_mean - mean) / scale
         for each, mean, scale in zip(surveys, own.mean, own.scale, strict=True)

@@ -15,7 +15,9 @@ from stemdist.data import canonical_series
 from stemdist.distill import DistilledSet, DistillSettings, Material, distill, prepare
 from stemdist.distill import budget as budget_module
 from stemdist.distill.budget import Budget, Plan
+from stemdist.distill.material import sampled_with
 from stemdist.errors import InputError
+from stemdist.evaluate import EvaluationSettings, evaluate
 from stemdist.forecast import ForecastTask, TaskSettings, TrainingSettings
 
 QUICK = DistillSettings(
@@ -86,6 +88,34 @@ def test_a_sampled_set_is_used_as_any_other(series, small, tmp_path, caplog):
         again, series, forecasters=("linear",), seeds=1, updates=20, references=("random",)
     )
     assert np.isfinite(judged.summary("rmse")["mean"]).all()
+
+
+def test_a_set_is_evaluated_on_a_sample_where_the_data_do_not_fit(series, small, caplog):
+    made = distill(prepare(series, FORECAST, QUICK, memory=400_000))
+    with caplog.at_level(logging.WARNING):
+        task, matching = sampled_with(made, series, memory=250_000)
+    assert "a sample of" in caplog.text
+    assert set(task.windows) == {"train", "validation", "test"}
+    assert task.n_locations == len(matching.locations) < 30
+    assert torch.equal(matching.windows.x, made.windows.x)
+    names = series["location"].values
+    kept = matching.locations.coords["location"].values
+    assert kept[matching.medoids].tolist() == names[made.medoids].tolist()
+    judged = evaluate(
+        matching,
+        task,
+        EvaluationSettings(
+            forecasters=("linear",),
+            seeds=1,
+            updates=20,
+            references=("full", "distilled", "random", "clustered", "coreset"),
+        ),
+    )
+    assert np.isfinite(judged.table["rmse"]).all()
+    # a sample of everything is everything
+    whole, same = sampled_with(made, series, memory=10**12)
+    assert same is made
+    assert whole.n_locations == 30
 
 
 def test_the_same_seed_gives_the_same_sample_whatever_the_chunks(series, small):

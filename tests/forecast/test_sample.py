@@ -1,5 +1,7 @@
 """A sample of a series is that part of the whole task."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,14 @@ import xarray as xr
 from stemdist.data import canonical_series
 from stemdist.data.survey import survey
 from stemdist.forecast import ForecastTask, TaskSettings
-from stemdist.forecast.sample import Sample, draw_runs, sampled_task, shortest_run
+from stemdist.forecast.sample import (
+    Sample,
+    draw_runs,
+    sampled_task,
+    shortest_run,
+    surveyed_means,
+    surveyed_scaler,
+)
 from stemdist.graph import build_graph
 
 T, ROWS, COLUMNS = 240, 4, 5
@@ -46,6 +55,13 @@ SETTINGS = TaskSettings(
 )
 
 
+def how_of(surveys):
+    return {
+        "scaler": surveyed_scaler(surveys),
+        "mean_windows": partial(surveyed_means, surveys),
+    }
+
+
 def parts(series, settings):
     bounds = settings.split.boundaries(series.sizes["time"])
     until = series.isel(time=slice(0, bounds["validation"][1]))
@@ -60,7 +76,7 @@ def test_every_step_at_some_locations_is_the_whole_task_there(series):
     bounds = SETTINGS.split.boundaries(T)
     runs = {part: [slice(*bounds[part])] for part in ("train", "validation")}
     task, profile = sampled_task(
-        series, SETTINGS, Sample(runs=runs, places=places), surveys=surveys, graph=graph
+        series, SETTINGS, Sample(runs=runs, places=places), **how_of(surveys), graph=graph
     )
     assert task.feature_names == whole.feature_names
     np.testing.assert_allclose(task.scaler.mean, whole.scaler.mean, rtol=1e-6)
@@ -83,7 +99,7 @@ def test_stretches_are_filled_from_before_and_cross_no_gap(series):
     surveys, graph = parts(series, SETTINGS)
     runs = {"train": [slice(30, 50), slice(60, 90)], "validation": [slice(150, 180)]}
     sample = Sample(runs=runs, places=torch.arange(20))
-    task, _ = sampled_task(series, SETTINGS, sample, surveys=surveys, graph=graph)
+    task, _ = sampled_task(series, SETTINGS, sample, **how_of(surveys), graph=graph)
     steps = np.r_[30:50, 60:90, 150:180]
     assert sample.steps.tolist() == steps.tolist()
     assert task.split_boundaries == {"train": (0, 50), "validation": (50, 80)}

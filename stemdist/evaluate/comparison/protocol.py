@@ -33,7 +33,7 @@ from stemdist.evaluate.metrics.verification import Verification
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask
 from stemdist.profiling import measure
-from stemdist.scheduling import away, results_of
+from stemdist.scheduling import away, here, results_of
 
 Tuning = tuple[float, str]
 """Learning rate, and whether locations are shuffled, by its name in ``SHUFFLES``."""
@@ -213,7 +213,7 @@ class _Comparison:
             if self.run_folder.trained(run) is None:
                 kind = REFERENCES.get(run.method)
                 data = make(run.method, run.seed if kind.random else 0)
-                jobs.append(delayed(_train)(self.run_folder, run, *data, away=away()))
+                jobs.append(delayed(_train)(self.run_folder, run, *data, away=self._away))
         for files in self._parallel(jobs, "train"):
             self.run_folder.receive(files)
         return [(run, row) for run in runs if (row := self.run_folder.trained(run)) is not None]
@@ -226,10 +226,16 @@ class _Comparison:
 
     def _sent(self, run: Run) -> dict[str, bytes] | None:
         """Return the trained weights where jobs run on a cluster; None where they share files."""
-        return self.run_folder.files(run) if away() else None
+        return self.run_folder.files(run) if self._away else None
 
-    def _parallel(self, jobs: list[Any], title: str) -> Iterator[Any]:
-        return results_of(jobs, self.n_jobs, title, unit="run", progress=self.progress)
+    def _parallel(self, jobs: list[Any], title: str) -> list[Any]:
+        with here(away() and not self._away):
+            return list(results_of(jobs, self.n_jobs, title, unit="run", progress=self.progress))
+
+    @property
+    def _away(self) -> bool:
+        """Whether jobs go to a cluster; one that would take a series with it stays here."""
+        return away() and self.run_folder.task.reopening is not None
 
 
 def _train(

@@ -117,7 +117,7 @@ def _local(distributed: Any) -> Iterator[Any]:
         n_workers=os.cpu_count() or 1,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address=":0",
         memory_limit=None,
     )
     with cluster, distributed.Client(cluster) as client:

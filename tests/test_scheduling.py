@@ -38,7 +38,7 @@ def stored(tmp_path_factory) -> Path:
 @pytest.fixture
 def cluster(tmp_path):
     """A scheduler and two workers, each a process in a folder of its own."""
-    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as made:
+    with distributed.LocalCluster(n_workers=0, dashboard_address=":0") as made:
         workers = []
         for name in ("one", "two"):
             (tmp_path / name).mkdir()

@@ -39,6 +39,7 @@ from stemdist.forecast.sample import (
 from stemdist.forecast.task import part_starts
 from stemdist.graph import LocationClustering, build_graph, connectivity
 from stemdist.graph.build import chosen_method, usable_locations
+from stemdist.profiling import measure
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -66,6 +67,8 @@ class Material:
         For the record: boundaries of the split, training windows, what was read; JSON types.
     variable_ranges : mapping, optional
         Lowest and highest training value of each variable, where they are known.
+    seconds : float
+        Time of reading, clustering and sampling.
     """
 
     task: ForecastTask
@@ -75,6 +78,7 @@ class Material:
     facts: Mapping[str, Any]
     places: Tensor | None = None
     variable_ranges: Mapping[str, tuple[float, float]] | None = None
+    seconds: float = 0.0
 
     @classmethod
     def of(cls, source: ForecastTask | Material, settings: DistillSettings) -> Material:
@@ -154,7 +158,9 @@ def prepare(
         return ForecastTask.from_series(series, forecast)
     check_streamable(settings)
     log.warning("%s", plan)
-    return sample_material(series, forecast, plan, progress)
+    with measure() as cost:
+        material = sample_material(series, forecast, plan, progress)
+    return replace(material, seconds=cost.wall_seconds)
 
 
 def sample_material(

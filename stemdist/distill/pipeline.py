@@ -318,6 +318,7 @@ def _record(
         ],
         "expert_seconds": sum(expert.seconds for expert in start.experts),
         "seconds": cost.wall_seconds
+        + material.seconds
         + synthesizer.earlier_seconds_
         + synthesizer.cached_seconds_
         + sum(expert.seconds for expert in start.experts if expert.cached),

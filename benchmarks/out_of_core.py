@@ -148,7 +148,8 @@ def one_store(chosen: argparse.Namespace) -> None:
     words = ["train", str(tiny), "--forecaster", "mlp", "--updates", "500", "-o", str(model)]
     seconds, peak, _ = limited(stemdist(*words, "--force"), limit)
     print(f"train            {seconds:8.1f} s  {peak:5.2f} GiB", flush=True)
-    nothing, _, _ = limited([sys.executable, "-c", "import stemdist.forecast.fitted"], limit)
+    libraries = "import stemdist.forecast.fitted, stemdist.evaluate, torch_geometric, netCDF4, zarr"
+    nothing, _, _ = limited([sys.executable, "-c", libraries], limit)
     words = ["predict", str(model), str(store), "-o", str(forecast), "--force"]
     seconds, peak, _ = limited(stemdist(*words), limit)
     print(f"predict once     {seconds:8.1f} s  {peak:5.2f} GiB, of which imports {nothing:.1f} s")

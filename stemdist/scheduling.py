@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,6 +16,8 @@ from stemdist.dependencies import require
 from stemdist.errors import InputError
 
 PROCESSES = "processes"
+PATIENCE_SECONDS = 30
+"""How long the first worker is waited for."""
 
 
 @contextmanager
@@ -49,9 +52,18 @@ def scheduler(where: str | None) -> Iterator[None]:
         return
     distributed = require("distributed", "cluster", f"the scheduler {where!r}")
     with _client(distributed, where) as client:
-        client.wait_for_workers(1)
-        with joblib.parallel_config(backend="dask"):
-            yield
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE_SECONDS)
+            patience = {"wait_for_workers_timeout": PATIENCE_SECONDS}
+            with joblib.parallel_config(backend="dask", **patience):
+                yield
+        except TimeoutError as error:
+            if client.scheduler_info()["workers"]:
+                raise
+            raise InputError(
+                f"the scheduler {where!r} has no workers: start one with `dask worker ADDRESS` "
+                "and run the same command again"
+            ) from error
 
 
 def away() -> bool:
@@ -119,6 +131,7 @@ def _local(distributed: Any) -> Iterator[Any]:
         processes=True,
         dashboard_address=":0",
         memory_limit=None,
+        silence_logs=logging.ERROR,
     )
     with cluster, distributed.Client(cluster) as client:
         yield client

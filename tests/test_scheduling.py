@@ -145,3 +145,13 @@ def test_this_process_is_the_default():
     assert list(
         results_of([joblib.delayed(np.sqrt)(4.0)], None, "t", unit="u", progress=False)
     ) == [2.0]
+
+
+def test_a_scheduler_without_workers_is_said(monkeypatch):
+    monkeypatch.setattr("stemdist.scheduling.PATIENCE_SECONDS", 1)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as made,
+        pytest.raises(InputError, match="has no workers: start one with `dask worker"),
+        scheduler(made.scheduler_address),
+    ):
+        pass

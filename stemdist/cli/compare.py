@@ -23,7 +23,7 @@ from stemdist.types import ErrorName
 
 
 @usual_options(
-    "output metric jobs device forecasters seeds updates learning_rates test_windows",
+    "output metric jobs device scheduler forecasters seeds updates learning_rates test_windows",
     "recipe variables select null_value start step_minutes lookback horizon split",
     "calendar targets graph",
     renamed={"methods": "references"},

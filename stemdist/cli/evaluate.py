@@ -26,7 +26,7 @@ _OF_TRAINED = {"test_windows", "season_steps"}
 
 
 @usual_options(
-    "data beside output metric jobs device forecasters references seeds updates",
+    "data beside output metric jobs device memory scheduler forecasters references seeds updates",
     "learning_rates test_windows recipe select null_value start step_minutes",
     renamed={"methods": "references"},
 )

@@ -258,13 +258,18 @@ def _print_plan(series: xr.Dataset, settings: TaskSettings, plan: Plan) -> None:
             ("sample", f"about {n_steps} steps at {n_locations} locations, read again"),
             ("result", f"{plan.settings.windows} windows, {plan.settings.clusters} clusters"),
             ("memory", memory),
-            ("time", f"about {duration_text(sum(seconds.values()))}: {_parts(seconds)}"),
+            ("time", f"about {_about(sum(seconds.values()))}: {_parts(seconds)}"),
         ],
     )
 
 
 def _parts(seconds: dict[str, float]) -> str:
-    return ", ".join(f"{name} {duration_text(each)}" for name, each in seconds.items())
+    return ", ".join(f"{name} {_about(each)}" for name, each in seconds.items())
+
+
+def _about(seconds: float) -> str:
+    """Return an estimate, with no more digits than it deserves."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _calendar_text(series: xr.Dataset, settings: TaskSettings) -> str:

@@ -65,8 +65,9 @@ class Budget:
         free = asked - resident_bytes()
         if free < WORK_BYTES:
             raise InputError(
-                f"memory is {memory!r}, of which {resident_bytes() / 2**30:.2g} GiB are in use: "
-                f"give at least {(resident_bytes() + 2 * WORK_BYTES) / 2**30:.2g}GiB"
+                f"memory is {memory!r}, of which {resident_bytes() / 2**20:.0f} MiB are in use and "
+                f"{WORK_BYTES / 2**20:.0f} MiB are needed for blocks and trainings: give more, "
+                f"e.g. {math.ceil((resident_bytes() + 1.5 * WORK_BYTES) / 2**20)}MiB"
             )
         return cls(min(free, int(SHARE * available_bytes())))
 

@@ -332,7 +332,7 @@ def test_addresses(tmp_path, monkeypatch):
     for name in ("w.zarr", "w.nc"):
         series = open_series(f"file://{tmp_path}/{name}")
         np.testing.assert_array_equal(series["t"].values, VALUES.reshape(48, 12))
-    with pytest.raises(InputError, match=r"'file:///nowhere/w\.zarr' is damaged|cannot read"):
+    with pytest.raises(InputError, match=r"cannot read 'file:///nowhere/w\.zarr'"):
         open_series("file:///nowhere/w.zarr")
 
 
@@ -379,7 +379,7 @@ def test_data_behind_a_web_server(served, monkeypatch, name):
         grid().to_netcdf(folder / place / "w.nc")
     expected = VALUES.reshape(48, 12)
     np.testing.assert_array_equal(open_series(f"{address}/open/{name}")["t"].values, expected)
-    with pytest.raises(InputError, match=r"cannot read|is damaged"):
+    with pytest.raises(InputError, match=r"cannot read"):
         open_series(f"{address}/closed/{name}")
     secret = {"client_kwargs": {"headers": {"Authorization": "Bearer open-sesame"}}}
     series = open_series(f"{address}/closed/{name}", storage_options=secret)

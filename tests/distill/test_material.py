@@ -165,7 +165,7 @@ def test_a_location_without_values_is_left_out(series, small, caplog):
 
 
 def test_a_tiny_budget_says_what_it_needs():
-    with pytest.raises(InputError, match=r"memory is '10MiB', of which .* give at least"):
+    with pytest.raises(InputError, match=r"memory is '10MiB', of which .* give more"):
         Budget.of("10MiB")
     with pytest.raises(InputError, match="no size of memory"):
         Budget.of("much")

@@ -11,7 +11,7 @@ from stemdist.data.fetch import cache_folder
 from stemdist.data.readers.base import ReaderOptions, chunked, read
 from stemdist.data.readers.netcdf import open_zarr
 from stemdist.dependencies import require
-from stemdist.errors import InputError
+from stemdist.errors import InputError, MissingDependencyError
 
 
 def open_address(address: str, reader: str | None, options: ReaderOptions) -> xr.Dataset:
@@ -49,11 +49,14 @@ def open_address(address: str, reader: str | None, options: ReaderOptions) -> xr
             filecache={"cache_storage": str(folder), "same_names": True},
             **({fsspec.utils.get_protocol(address): how} if how else {}),
         )
-    except InputError:
-        raise
+    except ImportError as error:
+        missing = f"cannot read {address!r}: {error}"
+        raise MissingDependencyError(f"{missing} (a package of its own)") from error
     except Exception as error:  # every protocol has a library with errors of its own
+        cause = error.__cause__ if isinstance(error, InputError) and error.__cause__ else error
+        options_too = f", and --storage-options {how}" if how else ""
         raise InputError(
-            f"cannot read {address!r} ({error}): check the address and the connection, or download "
-            "it and give the file"
+            f"cannot read {address!r} ({cause}): check the address{options_too}, and the "
+            "connection; or download it and give the file"
         ) from error
     return read(Path(local), reader, options)

@@ -25,7 +25,7 @@ from stemdist.scheduling import away, here, results_of, scheduler
 distributed = pytest.importorskip("distributed")
 
 QUICK = "--effort quick --judging.updates 5 --expert-training.updates 20"
-COMPARE = "--forecasters linear --seeds 2 --updates 20 --references random,distilled"
+COMPARE = "--forecasters linear --seeds 1 --updates 10 --references random,distilled"
 
 
 @pytest.fixture(scope="module")

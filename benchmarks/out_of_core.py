@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from stemdist.memory import parse_bytes
+
 MODES = 40
 GIB = 2**30
 
@@ -182,7 +184,7 @@ def scaling(chosen: argparse.Namespace) -> None:
             store.with_suffix(".done").unlink()
     table = pd.DataFrame(rows)
     table.to_csv(chosen.folder / "scaling.csv", index=False)
-    draw(table, chosen.folder / "out-of-core.png")
+    draw(table, chosen.folder / "out-of-core.png", parse_bytes(chosen.memory) / GIB)
 
 
 def record_of(tiny: Path) -> str:
@@ -193,7 +195,7 @@ def record_of(tiny: Path) -> str:
         return str(stored.attrs["record"])
 
 
-def draw(table: Any, path: Path) -> None:
+def draw(table: Any, path: Path, budget: float) -> None:
     """Draw seconds and peak memory against locations and steps."""
     import matplotlib.pyplot as plt
 
@@ -203,11 +205,12 @@ def draw(table: Any, path: Path) -> None:
         time_axis.loglog(part[along], part["distill_seconds"], "o-", label="distill --effort quick")
         time_axis.loglog(part[along], part["read_seconds"], "s--", label="reading once")
         memory_axis.semilogx(part[along], part["peak_gib"], "o-")
-        memory_axis.axhline(4.0, color="grey", linestyle=":")
-        memory_axis.set(xlabel=f"{along} (the other: {FIXED:,})", ylim=(0, 4.5))
+        memory_axis.axhline(budget, color="grey", linestyle=":", label="budget")
+        memory_axis.set(xlabel=f"{along} (the other: {FIXED:,})", ylim=(0, 1.2 * budget))
     axes[0, 0].set(ylabel="seconds")
     axes[1, 0].set(ylabel="peak memory, GiB")
     axes[0, 0].legend()
+    axes[1, 0].legend()
     figure.savefig(path, dpi=120)
 
 

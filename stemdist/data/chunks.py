@@ -70,7 +70,7 @@ def warn_of_chunks(array: xr.DataArray, shortest: int) -> None:
     fault = None
     if size > LARGE_CHUNK_BYTES:
         fault = f"of {size / 2**20:.0f} MiB, of which every worker holds several"
-    elif steps > MANY_STRETCHES * shortest and size > BLOCK_BYTES // 8:
+    elif steps > MANY_STRETCHES * shortest and array.nbytes > LARGE_CHUNK_BYTES:
         fault = f"of {steps} steps, so that every stretch of {shortest} steps needs them whole"
     if fault:
         better = max(1, min(shortest, BLOCK_BYTES // (array.dtype.itemsize * array.shape[1])))

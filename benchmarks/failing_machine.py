@@ -53,6 +53,7 @@ COMMANDS = {
         "out",
     ),
     "predict": ("predict model w.nc --init-times all -o out.nc", "out.nc"),
+    "predict-zarr": ("predict model w.nc --init-times all -o out.zarr", "out.zarr"),
     "simulate": (
         "simulate weather-sim -o out.zarr --settings days=20,n_lat=6,n_lon=6 --block-steps 24",
         "out.zarr",

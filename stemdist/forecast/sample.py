@@ -122,7 +122,7 @@ def draw_runs(
     Examples
     --------
     >>> draw_runs(np.arange(0, 101, 5), 0, 60, 20, shortest=10, seed=0)
-    [slice(20, 30, None), slice(50, 60, None)]
+    [slice(20, 30, None), slice(40, 50, None)]
     """
     if n_steps >= end - begin:
         return [slice(begin, end)]

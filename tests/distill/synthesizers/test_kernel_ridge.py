@@ -419,13 +419,12 @@ def test_same_seed_same_result_and_exact_resume(labelled, tmp_path):
     def fitted(seed, state=None, **changes):
         return KernelRidge(**{**SMALL, **changes}).fit(labelled, seed=seed, state=state)
 
-    whole, again, other = fitted(3), fitted(3), fitted(4)
-    assert repr(again.history_) == repr(whole.history_)  # losses of starts are NaN
+    whole, other = fitted(3), fitted(4, iterations=1)
     assert other.history_[1]["loss"] != whole.history_[1]["loss"]
     state = tmp_path / "run.state"
     fitted(3, state, iterations=2)
     resumed = fitted(3, state)
-    assert repr(resumed.history_) == repr(whole.history_)
+    assert repr(resumed.history_) == repr(whole.history_)  # losses of starts are NaN
     assert torch.equal(resumed.windows_.x, whole.windows_.x)
     assert torch.equal(resumed.windows_.y, whole.windows_.y)
 

@@ -153,9 +153,12 @@ class DistillationProblem:
             return None
         return RelabelledWindows(source=train, answers=self.answer(train), share=1.0)
 
-    def inputs(self, x: Tensor) -> Tensor:
-        """Return learned inputs followed by the fixed features, (M_S, L_in, K, F)."""
-        fixed = self.start.x[..., x.shape[-1] :]
+    def inputs(self, x: Tensor, start: TensorWindows | None = None) -> Tensor:
+        """Return learned inputs followed by the fixed features, (M_S, L_in, K, F).
+
+        Those of some windows and locations only, where these are given cut from the start.
+        """
+        fixed = (self.start if start is None else start).x[..., x.shape[-1] :]
         return torch.cat([x, fixed], dim=-1) if fixed.shape[-1] else x
 
     def candidate(self, x: Tensor, y: Tensor) -> TensorWindows:

@@ -342,15 +342,16 @@ class KernelRidge(Synthesizer):
         """Return the synthetic windows, or a random part of them, and their graph."""
         x, y = synthetic.windows()
         start, graph = problem.start, problem.graph
-        windows = replace(start, x=problem.inputs(x), y=y, given_profile=start.profile)
-        if len(windows) * windows.n_locations <= self.synthetic_samples:
-            return windows, graph
-        index, part = random_part(
-            len(windows), windows.n_locations, self.synthetic_samples, generator
-        )
-        if len(part) == windows.n_locations:  # all of them, in their order
-            return materialise(windows, index), graph
-        return materialise(windows, index, part), subgraph(graph, part)
+        if len(start) * start.n_locations <= self.synthetic_samples:
+            return replace(start, x=problem.inputs(x), y=y, given_profile=start.profile), graph
+        index, part = random_part(len(start), start.n_locations, self.synthetic_samples, generator)
+        # What is learned is cut before the fixed features join it: all of it would be copied.
+        if len(part) == start.n_locations:  # all of them, in their order
+            known, x, y = materialise(start, index), x[index], y[index]
+        else:
+            known = materialise(start, index, part)
+            x, y, graph = x[index][:, :, part], y[index][:, :, part], subgraph(graph, part)
+        return replace(known, x=problem.inputs(x, known), y=y), graph
 
     def _train(
         self,

@@ -14,12 +14,12 @@ import shutil
 import socket
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from stemdist.errors import OutputError
+from stemdist.errors import InputError, OutputError
 
 PART = ".stemdist-part"
 """Ending of the hidden folders in which files are written before they replace their target."""
@@ -94,6 +94,15 @@ def _replace(part: Path, target: Path, old: Path) -> None:
         if old.exists():
             old.replace(target)
         raise
+
+
+def check_suffix(target: Path, suffixes: Iterable[str]) -> None:
+    """Raise :class:`InputError` unless the name of an output ends with one of some suffixes."""
+    if target.suffix not in suffixes:
+        raise InputError(
+            f"cannot tell the format of {str(target)!r} from its suffix {target.suffix!r}: name "
+            f"it with one of {', '.join(suffixes)}"
+        )
 
 
 def sweep(folder: str | Path, *, again: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import xarray as xr
 from stemdist.cli.parser import option_text
 from stemdist.data import OpenOptions, dataset_recipe, list_datasets, open_raw, open_series
 from stemdist.data.origin import recalled
+from stemdist.data.readers.base import is_address
 from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions, TaskSettings, settings_for
 
@@ -99,8 +101,8 @@ class Opener:
 
 def _everywhere(source: str) -> str:
     """Return a source as another working directory needs it."""
-    pattern = any(mark in source for mark in "*?[") and "://" not in source
-    return str(Path(source).absolute()) if pattern or Path(source).exists() else source
+    local = Path(source).exists() or (glob.has_magic(source) and not is_address(source))
+    return str(Path(source).absolute()) if local else source
 
 
 def series_and_settings(
@@ -122,7 +124,7 @@ def matching_task(source: str, opening: OpenOptions, distilled: DistilledSet) ->
     series = series_of(source, chosen)
     task = ForecastTask.from_series(series, distilled.settings)
     distilled.check_features(task)
-    return travelling(task, source, chosen, series)
+    return task
 
 
 def matching_sample(

@@ -69,19 +69,12 @@ class Scaler:
             part = values[..., feature] if isinstance(values, np.ndarray) else values[feature]
             observed = np.isfinite(part)
             if not observed.any():
-                raise InputError(
-                    f"variable {name!r} has no observed value in the training part: all of it is "
-                    "missing. Choose another variable, or a split that covers data"
-                )
+                raise unobserved(name)
             middle = float(part.mean(where=observed, dtype=np.float64))
             spread = _spread(part, middle, int(observed.sum()))
             exact = 1e-14 * abs(apart[feature])  # of the double precision it was centred in
             if spread <= max(1e-7 * max(abs(middle), 1e-30), exact):
-                raise InputError(
-                    f"variable {name!r} is constant ({middle + apart[feature]:g}) in the training "
-                    "part: there is nothing to forecast. Choose another variable, or a longer "
-                    "training split"
-                )
+                raise constant(name, middle + apart[feature])
             mean.append(middle)
             scale.append(spread)
         return cls(mean=tuple(mean), scale=tuple(scale))
@@ -147,6 +140,22 @@ class Scaler:
             for part in (self.mean, self.scale)
         )
         return mean, scale
+
+
+def unobserved(name: str) -> InputError:
+    """Return the error of a variable without a value in the training part."""
+    return InputError(
+        f"variable {name!r} has no observed value in the training part: all of it is missing. "
+        "Choose another variable, or a split that covers data"
+    )
+
+
+def constant(name: str, value: float) -> InputError:
+    """Return the error of a variable that is ``value`` everywhere in the training part."""
+    return InputError(
+        f"variable {name!r} is constant ({value:g}) in the training part: there is nothing to "
+        "forecast. Choose another variable, or a longer training split"
+    )
 
 
 def _spread(part: np.ndarray, centre: float, count: int) -> float:

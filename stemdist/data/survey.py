@@ -17,8 +17,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from stemdist.data.checks import ValueSummary
-from stemdist.data.chunks import merged_chunks
-from stemdist.errors import InputError
+from stemdist.data.chunks import merged_chunks, time_blocks
+from stemdist.data.scaling import constant, unobserved
 
 _STEPS = 2**16
 SKETCH_WIDTH = 256
@@ -81,9 +81,8 @@ class Survey:
         if self.sketch is None:
             return None
         signs = np.zeros(self.sketch.shape[1], dtype=np.float64)
-        for begin in range(0, train_steps, _STEPS):
-            length = min(_STEPS, train_steps - begin)
-            part = directions(begin, length, len(signs), self.key)
+        for block in time_blocks(train_steps, 1, _STEPS):
+            part = directions(block.start, block.stop - block.start, len(signs), self.key)
             signs += part.sum(axis=0, dtype=np.float64)
         apart = (self.location_mean - self.centre).astype(np.float32)
         return self.sketch - apart[:, None] * signs.astype(np.float32)
@@ -288,14 +287,8 @@ def _tree(parts: Sequence[Any], join: Callable[[Survey, Survey], Survey]) -> Any
 
 
 def check_usable(name: str, found: Survey) -> None:
-    """Refuse what :meth:`~stemdist.data.scaling.Scaler.fit` refuses, in its words."""
+    """Refuse what :meth:`~stemdist.data.scaling.Scaler.fit` refuses."""
     if not found.count.any():
-        raise InputError(
-            f"variable {name!r} has no observed value in the training part: all of it is "
-            "missing. Choose another variable, or a split that covers data"
-        )
+        raise unobserved(name)
     if found.scale <= 1e-7 * max(abs(found.mean - found.centre), 1e-30):
-        raise InputError(
-            f"variable {name!r} is constant ({found.mean:g}) in the training part: there is "
-            "nothing to forecast. Choose another variable, or a longer training split"
-        )
+        raise constant(name, found.mean)

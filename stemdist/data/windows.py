@@ -162,9 +162,6 @@ class SeriesWindows(WindowSource):
             state = {name: part for name, part in state.items() if name not in _OF_SERIES}
         return state
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
     def __getattr__(self, name: str) -> Any:
         """Read the series in another process, when it is first used."""
         again = self.__dict__.get("again")

@@ -14,7 +14,7 @@ from stemdist.data.survey import SKETCH_WIDTH
 from stemdist.distill.settings import DistillSettings
 from stemdist.errors import InputError
 from stemdist.forecast import TaskSettings
-from stemdist.forecast.features import room_for
+from stemdist.forecast.features import bytes_of_value, room_for
 from stemdist.memory import available_bytes, parse_bytes
 from stemdist.profiling import resident_bytes
 
@@ -121,14 +121,15 @@ class Plan:
                 f"{n_locations} locations: give more with --memory, or take fewer locations"
             )
         settings = _fitting(settings, (n_windows, n_clusters), sizes, free // 3)
-        others = min(n_locations - _count(settings.clusters), max(FEWEST_LOCATIONS, n_clusters))
+        kept = settings.clusters or 1  # a number by now
+        others = max(FEWEST_LOCATIONS, n_clusters)
         return cls(
             settings=settings,
             in_memory=False,
             needed=needed + WORK_BYTES,
             free=budget.free,
             sketch_width=max(8, min(SKETCH_WIDTH, free // (SKETCH_COPIES * 4 * n_locations))),
-            sample_locations=min(others, 4 * _count(settings.clusters) + FEWEST_LOCATIONS),
+            sample_locations=min(n_locations - kept, others, 4 * kept + FEWEST_LOCATIONS),
             sample_values=int(free / 2.5) // sizes.value_bytes,
         )
 
@@ -148,10 +149,6 @@ class Plan:
             f"is distilled, to {self.settings.windows} windows and {self.settings.clusters} "
             "clusters"
         )
-
-
-def _count(number: int | None) -> int:
-    return number or 0
 
 
 @dataclass(frozen=True)
@@ -175,7 +172,7 @@ class _Sizes:
         window = forecast.lookback * n_features + 2 * forecast.horizon * forecast.n_targets
         return cls(
             train_windows=max(1, end - begin - forecast.lookback - forecast.horizon + 1),
-            value_bytes=4 * n_series + forecast.n_targets,
+            value_bytes=bytes_of_value(variables, forecast),
             synthetic_bytes=SYNTHETIC_COPIES * 4 * window,
             location_bytes=2 * 4 * forecast.lookback * n_features + 1000,
         )
@@ -184,7 +181,7 @@ class _Sizes:
 def _fitting(
     settings: DistillSettings, wanted: tuple[int, int], sizes: _Sizes, free: int
 ) -> DistillSettings:
-    """Return settings with as many windows and clusters as fit; numbers asked for must fit."""
+    """Return settings with as many windows and clusters as fit; numbers that were given must."""
     most = free // sizes.synthetic_bytes
     share = min(1.0, math.sqrt(most / (wanted[0] * wanted[1])))
     n_clusters = max(1, round(share * wanted[1]))

@@ -276,7 +276,7 @@ class DistillSettings:
         Raises
         ------
         InputError
-            If a number is asked for that is larger than what there is.
+            If a number is given that is larger than what there is.
 
         Examples
         --------

@@ -7,11 +7,12 @@ from .fit import (
     held_out,
     shape_of,
 )
-from .fitted import FittedForecaster, save_weights
+from .fitted import FittedForecaster
 from .locations import Locations
 from .losses import weighted_mean
 from .objective import Objective, Update
 from .predict import mean_error, predict_windows
+from .saved import save_weights
 from .task import ForecastTask
 from .task_options import TaskOptions, settings_for
 from .task_settings import TaskSettings

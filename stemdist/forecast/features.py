@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ import xarray as xr
 from torch import Tensor
 
 from stemdist.data.calendar import calendar_features
-from stemdist.data.chunks import time_blocks
+from stemdist.data.chunks import time_blocks, time_edges
 from stemdist.data.gaps import fill_in_place
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import SeriesWindows
@@ -113,10 +114,7 @@ def _read_blocks(array: xr.DataArray) -> Iterator[slice]:
         n_steps, n_locations = array.shape
         yield from time_blocks(n_steps, n_locations, LOAD_BLOCK)
         return
-    begin = 0
-    for size in array.chunks[0]:
-        yield slice(begin, begin + size)
-        begin += size
+    yield from (slice(*pair) for pair in pairwise(time_edges(array).tolist()))
 
 
 def _far_centre(array: xr.DataArray) -> float:
@@ -154,6 +152,11 @@ def room_for(variables: Sequence[str], settings: TaskSettings) -> Room:
     others = n * (1 + int(settings.neighbour_context))
     columns = (*range(n), *range(others, others + len(variables) - n))
     return Room(len(feature_sources(variables, settings)), columns)
+
+
+def bytes_of_value(variables: Sequence[str], settings: TaskSettings) -> int:
+    """Return the memory of one step at one location: float32 features and the mask of targets."""
+    return 4 * room_for(variables, settings).n_features + settings.n_targets
 
 
 def input_windows(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import xarray as xr
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from stemdist.data.gaps import gapless_starts
@@ -34,6 +33,14 @@ from stemdist.forecast.features import input_windows
 from stemdist.forecast.forecast_array import forecast_attributes, labelled_forecast
 from stemdist.forecast.locations import Locations, place_index
 from stemdist.forecast.predict import physical_quantiles, predict_windows
+from stemdist.forecast.saved import (
+    DAMAGE,
+    FILES,
+    HASHED,
+    check_digests,
+    check_replaceable,
+    save_weights,
+)
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import build_graph
 from stemdist.markers import MADE_BY
@@ -44,8 +51,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FILES = {"config.json", "weights.safetensors", "locations.nc"}
-_HASHED = ("weights.safetensors", "locations.nc")
 _INIT_TIMES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "last": lambda starts, test_begin: starts[-1:],
     "test": lambda starts, test_begin: starts[starts >= test_begin],
@@ -344,7 +349,7 @@ class FittedForecaster:
             part.mkdir()
             save_weights(self.forecaster, part / "weights.safetensors")
             self.locations.to_dataset().to_netcdf(part / "locations.nc", engine="netcdf4")
-            config["sha256"] = {name: sha256_of_file(part / name) for name in _HASHED}
+            config["sha256"] = {name: sha256_of_file(part / name) for name in HASHED}
             text = json.dumps(config, indent=2)
             (part / "config.json").write_text(text + "\n", encoding="utf-8")
         return folder
@@ -352,7 +357,7 @@ class FittedForecaster:
     @staticmethod
     def is_saved(folder: str | Path) -> bool:
         """Say whether a folder holds the files of a saved forecaster."""
-        return all((Path(folder) / name).is_file() for name in _FILES)
+        return all((Path(folder) / name).is_file() for name in FILES)
 
     @classmethod
     def load(cls, folder: str | Path) -> FittedForecaster:
@@ -371,7 +376,7 @@ class FittedForecaster:
             )
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            _check_digests(folder, config.get("sha256") or {})
+            check_digests(folder, config.get("sha256") or {})
             forecaster = make_forecaster(config["forecaster"], **config["forecaster_config"])
             forecaster.load_state_dict(load_file(folder / "weights.safetensors"))
             with xr.open_dataset(folder / "locations.nc", engine="netcdf4") as stored:
@@ -389,7 +394,7 @@ class FittedForecaster:
                 locations=locations,
                 record=config["record"],
             )
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise InputError(
                 f"the saved forecaster {str(folder)!r} cannot be read ({error}): train it again"
             ) from error
@@ -419,38 +424,3 @@ def _check_observed(windows: SeriesWindows, series: xr.Dataset) -> None:
 
 BLOCK_VALUES = 2**24
 """Values of a variable that are read for forecasts together."""
-
-# Exceptions that unreadable, truncated or foreign files raise.
-_DAMAGE = (
-    OSError,
-    KeyError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    SafetensorError,
-)
-
-
-def _check_digests(folder: Path, stored: Mapping[str, str]) -> None:
-    changed = [name for name, digest in stored.items() if sha256_of_file(folder / name) != digest]
-    if changed:
-        raise ValueError(f"{', '.join(changed)} is not the file that was written (SHA-256)")
-
-
-def save_weights(forecaster: Forecaster, path: Path) -> None:
-    """Write the weights of a forecaster as safetensors."""
-    save_file({k: v.contiguous() for k, v in forecaster.state_dict().items()}, path)
-
-
-def check_replaceable(folder: str | Path) -> None:
-    """Raise unless ``folder`` is free, empty, or holds a saved forecaster and nothing else."""
-    folder = Path(folder)
-    if not folder.exists():
-        return
-    present = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    if present and not (folder.is_dir() and "config.json" in present and present <= _FILES):
-        raise InputError(
-            f"{str(folder)!r} exists and is not a saved forecaster alone (it would be replaced): "
-            "choose another folder"
-        )

@@ -16,8 +16,7 @@ import xarray as xr
 from xarray.conventions import cf_encoder
 
 from stemdist.dependencies import require
-from stemdist.errors import InputError
-from stemdist.files import atomic_path
+from stemdist.files import atomic_path, check_suffix
 
 ALONG = "init_time"
 SUFFIXES = (".nc", ".zarr")
@@ -45,11 +44,7 @@ def write_forecast(target: str | Path, blocks: Iterable[xr.Dataset]) -> Path:
         If the suffix is not one of the two.
     """
     target = Path(target)
-    if target.suffix not in SUFFIXES:
-        raise InputError(
-            f"cannot tell the format of {str(target)!r} from its suffix {target.suffix!r}: name "
-            f"it with one of {', '.join(SUFFIXES)}"
-        )
+    check_suffix(target, SUFFIXES)
     blocks = iter(blocks)
     first = next(blocks)
     with atomic_path(target) as part:

@@ -32,6 +32,7 @@ from stemdist.forecast.features import InputFeatures, feature_sources, load_cent
 from stemdist.forecast.task import ForecastTask, part_starts
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph import neighbour_mean, subgraph
+from stemdist.graph.subsets import neighbours_of
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -286,7 +287,7 @@ def _loaded(
     from dask.base import compute
     from dask.delayed import delayed
 
-    needed = _with_neighbours(features.graph, sample.places)
+    needed = torch.cat([sample.places, neighbours_of(features.graph, sample.places)]).sort().values
     at = torch.searchsorted(needed, sample.places)
     series = features.series.isel(location=needed.numpy())
     own = replace(features, series=xr.Dataset(), graph=subgraph(features.graph, needed))
@@ -306,15 +307,6 @@ def _loaded(
             for (place, *_), found in zip(now, compute(*jobs), strict=True):  # type: ignore[no-untyped-call]
                 values[place], observed[place] = found
     return values, observed
-
-
-def _with_neighbours(graph: Data, places: Tensor) -> Tensor:
-    """Return chosen locations and those with an edge to one of them, ascending."""
-    inside = torch.zeros(int(graph.num_nodes), dtype=torch.bool)
-    inside[places] = True
-    source, target = graph.edge_index
-    inside[source[inside[target]]] = True
-    return torch.nonzero(inside).squeeze(1)
 
 
 def _blocks(

@@ -33,6 +33,7 @@ from stemdist.forecast.calendar_choice import (
 from stemdist.forecast.features import (
     LOAD_BLOCK,
     InputFeatures,
+    bytes_of_value,
     feature_sources,
     load_centred,
     room_for,
@@ -89,9 +90,6 @@ class ForecastTask:
         if self.reopening is None:
             return self.__dict__
         return {"reopening": self.reopening}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     def __getattr__(self, name: str) -> Any:
         """Make the task in another process, when it is first used."""
@@ -309,8 +307,7 @@ class ForecastTask:
 def _check_memory(series: xr.Dataset, settings: TaskSettings) -> None:
     """Refuse, before anything is read, a series that does not fit into the memory that is free."""
     n_steps, n_locations = series.sizes["time"], series.sizes["location"]
-    room = room_for(tuple(map(str, series.data_vars)), settings)
-    each = 4 * room.n_features + settings.n_targets  # float32 features and the mask of targets
+    each = bytes_of_value(tuple(map(str, series.data_vars)), settings)
     needed, free = n_steps * n_locations * each, available_bytes()
     if needed > free:
         raise InputError(

@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -181,10 +181,8 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             )
         source = survey(blocks)
         self._check_enough(source.n_locations)
-        random = check_random_state(self.random_state)
-        labels, groups = _METHODS[self.method](
-            self, source.n_locations, partial(sketch_of, source), connectivity, random
-        )
+        sketch = partial(sketch_of, source)
+        labels, groups = self._labels(self.method, source.n_locations, sketch, connectivity)
         self.n_iter_, rounds = 0, {"kmeans": self.max_iter, "minibatch": 1}.get(self.method, 0)
         if rounds:
             labels, self.n_iter_ = lloyd(source.blocks, labels, self.n_clusters, rounds, groups)
@@ -196,6 +194,23 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError(
                 f"n_clusters is {self.n_clusters}, but there are only {n_locations} locations"
             )
+
+    def _labels(
+        self,
+        method: str,
+        n_locations: int,
+        sketch: Callable[[np.random.RandomState], Floats],
+        connectivity: sp.sparray | None,
+    ) -> Found:
+        """Cluster by a projection of the series."""
+        if connectivity is not None and method != "ward":
+            raise InputError(
+                f"connectivity is given, but the method {self.method!r} does not use it: leave it "
+                "out, or choose method='ward'"
+            )
+        random = check_random_state(self.random_state)
+        request = Request(self.n_clusters, n_locations, sketch, connectivity, random)
+        return _METHODS[method](request)
 
     def fit_sketch(
         self,
@@ -229,11 +244,9 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.check_parameters()
         self._check_enough(len(sketch))
         centred = sketch - sketch.mean(axis=0)  # changes no distance
-        random = check_random_state(self.random_state)
         large = self.method == "kmeans" and len(sketch) * self.n_clusters > DIRECT_PAIRS
-        labels, _ = _METHODS["minibatch" if large else self.method](
-            self, len(sketch), lambda _: centred, connectivity, random
-        )
+        method = "minibatch" if large else self.method
+        labels, _ = self._labels(method, len(sketch), lambda _: centred, connectivity)
         self.labels_ = labels = _in_order(labels)
         self.sizes_ = np.bincount(labels, minlength=self.n_clusters)
         members = sp.csr_array(
@@ -296,61 +309,43 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.centroids_ = centroids if source.has_feature_axis else centroids[..., 0]
 
 
-Sketch = Callable[[np.random.RandomState], Floats]
-"""Makes the projection of the series, where a method needs it."""
+class Request(NamedTuple):
+    """What a method of clustering is given."""
+
+    n_clusters: int
+    n_locations: int
+    sketch: Callable[[np.random.RandomState], Floats]
+    """Makes the projection of the series, where a method needs it."""
+    connectivity: sp.sparray | None
+    random: np.random.RandomState
+
+
 Found = tuple[Labels, list[Group] | None]
 """Clusters of the projection, and which locations were compared with which of them."""
 
 
-def _kmeans_of(
-    kind: type[KMeans] | type[MiniBatchKMeans],
-    settings: LocationClustering,
-    size: int,
-    sketch: Sketch,
-    connectivity: sp.sparray | None,
-    random: np.random.RandomState,
-) -> Found:
-    _refuse(settings, connectivity)
-    return cluster_sketch(sketch(random), settings.n_clusters, kind, random)
+def _kmeans_of(kind: type[KMeans] | type[MiniBatchKMeans], asked: Request) -> Found:
+    return cluster_sketch(asked.sketch(asked.random), asked.n_clusters, kind, asked.random)
 
 
-def _ward(
-    settings: LocationClustering,
-    size: int,
-    sketch: Sketch,
-    connectivity: sp.sparray | None,
-    random: np.random.RandomState,
-) -> Found:
+def _ward(asked: Request) -> Found:
+    size, connectivity = asked.n_locations, asked.connectivity
     if connectivity is None or connectivity.shape != (size, size):
         found = None if connectivity is None else connectivity.shape
         raise InputError(
             f"connectivity is {found}: the method 'ward' needs a sparse {size} x {size} matrix of "
             "touching locations, e.g. stemdist.graph.connectivity(graph)"
         )
-    estimator = AgglomerativeClustering(settings.n_clusters, connectivity=connectivity)
+    estimator = AgglomerativeClustering(asked.n_clusters, connectivity=connectivity)
     with warnings.catch_warnings():
         # parts of the graph that do not touch (islands) are joined where they are most alike
         warnings.filterwarnings("ignore", message="the number of connected components")
-        return estimator.fit_predict(sketch(random)).astype(np.int64), None
+        return estimator.fit_predict(asked.sketch(asked.random)).astype(np.int64), None
 
 
-def _random(
-    settings: LocationClustering,
-    size: int,
-    sketch: Sketch,
-    connectivity: sp.sparray | None,
-    random: np.random.RandomState,
-) -> Found:
-    _refuse(settings, connectivity)
-    return (random.permutation(size) % settings.n_clusters).astype(np.int64), None
-
-
-def _refuse(settings: LocationClustering, connectivity: sp.sparray | None) -> None:
-    if connectivity is not None:
-        raise InputError(
-            f"connectivity is given, but the method {settings.method!r} does not use it: leave "
-            "it out, or choose method='ward'"
-        )
+def _random(asked: Request) -> Found:
+    order = asked.random.permutation(asked.n_locations)
+    return (order % asked.n_clusters).astype(np.int64), None
 
 
 def _in_order(labels: Labels) -> Labels:
@@ -400,7 +395,7 @@ def _mean_series(
     )
 
 
-_METHODS: dict[str, Callable[..., Found]] = {
+_METHODS: dict[str, Callable[[Request], Found]] = {
     "kmeans": partial(_kmeans_of, KMeans),
     "minibatch": partial(_kmeans_of, MiniBatchKMeans),
     "ward": _ward,

@@ -98,12 +98,25 @@ def random_locations(
     drawn = torch.randperm(total, generator=generator)[:size]
     if not with_neighbours:
         return drawn
-    inside = torch.zeros(total, dtype=torch.bool)
-    inside[drawn] = True
+    return torch.cat([drawn, neighbours_of(graph, drawn)])
+
+
+def neighbours_of(graph: Data, locations: Tensor) -> Tensor:
+    """Return the locations with an edge to one of some locations, and not among them, ascending.
+
+    Examples
+    --------
+    >>> from torch_geometric.data import Data
+    >>> graph = Data(edge_index=torch.tensor([[0, 1, 2], [1, 2, 1]]), num_nodes=3)
+    >>> neighbours_of(graph, torch.tensor([1])).tolist()
+    [0, 2]
+    """
+    inside = torch.zeros(int(graph.num_nodes), dtype=torch.bool)
+    inside[locations] = True
     source, target = graph.edge_index
-    beside = torch.zeros(total, dtype=torch.bool)
+    beside = torch.zeros_like(inside)
     beside[source[inside[target]]] = True
-    return torch.cat([drawn, torch.nonzero(beside & ~inside).squeeze(1)])
+    return torch.nonzero(beside & ~inside).squeeze(1)
 
 
 def subset_weights(sizes: Tensor) -> Tensor:

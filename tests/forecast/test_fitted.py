@@ -286,7 +286,7 @@ def test_a_failed_save_leaves_the_old_one(at_stations, stations, tmp_path, monke
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(fitted_module, "save_file", full)
+    monkeypatch.setattr("stemdist.forecast.saved.save_file", full)
     with pytest.raises(OutputError, match="No space left on device"):
         replace(at_stations, units="other").save(tmp_path / "model")
     loaded = FittedForecaster.load(tmp_path / "model")

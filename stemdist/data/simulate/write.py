@@ -13,8 +13,8 @@ import xarray as xr
 from tqdm import tqdm
 
 from stemdist.data.simulate.variable import Variable
-from stemdist.errors import InputError, MissingDependencyError
-from stemdist.files import atomic_path
+from stemdist.errors import MissingDependencyError
+from stemdist.files import atomic_path, check_suffix
 from stemdist.markers import MADE_BY
 
 
@@ -56,11 +56,7 @@ def write_blocks(
         For ``.zarr`` without the ``[zarr]`` extra.
     """
     target = Path(target)
-    if target.suffix not in _WRITERS:
-        raise InputError(
-            f"cannot tell the format of {str(target)!r} from its suffix {target.suffix!r}: "
-            f"name it with one of {', '.join(sorted(_WRITERS))}"
-        )
+    check_suffix(target, _WRITERS)
     skeleton = skeleton.assign_attrs({MADE_BY: "stemdist simulate"})
     with atomic_path(target) as part:
         _WRITERS[target.suffix](part, skeleton, variables, blocks, block_steps)

@@ -133,6 +133,7 @@ ReferenceName = (
         "clustered-expert",
         "compressed",
         "distilled",
+        "pruned",
     ]
     | str
 )

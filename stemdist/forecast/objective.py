@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor, nn
 
 from stemdist.forecast.base import Forecaster
+from stemdist.forecast.batches import batch_index
 from stemdist.forecast.losses import get_loss, weighted_mean
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
+
+    from stemdist.forecast.training_settings import TrainingSettings
 
 
 class Update(NamedTuple):
@@ -50,6 +53,27 @@ class Objective(nn.Module, ABC):
     def needs_windows(self) -> bool:
         """True if terms depend on which windows the update has, by their numbers."""
         return False
+
+    def draw(
+        self, n_windows: int, settings: TrainingSettings, update: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Choose the windows of one update: by default shuffled epochs of equal windows.
+
+        Parameters
+        ----------
+        n_windows : int
+            M windows of the source.
+        settings : TrainingSettings
+            Windows per update, seed and number of updates.
+        update : int
+            Number of the update, from 0.
+
+        Returns
+        -------
+        Tensor, Tensor or None
+            (B,) indices of the windows, and (B,) how much each counts; None where they are equal.
+        """
+        return batch_index(n_windows, settings.batch_windows, update, settings.seed), None
 
     @abstractmethod
     def identity(self) -> Any:

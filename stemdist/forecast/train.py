@@ -213,25 +213,31 @@ class _Run:
         return wanted
 
     def _inputs(self) -> Update:
-        index = batch_index(
-            len(self.source), self.settings.batch_windows, self.update, self.settings.seed
-        )
+        index, counts = self.objective.draw(len(self.source), self.settings, self.update)
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.update)
         size = self.settings.locations_per_update or self.source.n_locations
         if self.shuffle and len(self.source) == 1:  # nothing to permute: locations vary instead
             size = min(size, math.ceil(self.source.n_locations / 2))
         if size >= self.source.n_locations:
-            x, y, mask = self._batch(index, None, generator)
+            x, y, mask = self._batch(index, counts, None, generator)
             return Update(x, y, mask, self.graph, self.profile, self.weight, index, None)
         chosen = torch.randperm(self.source.n_locations, generator=generator)[:size].sort().values
-        x, y, mask = self._batch(index, chosen, generator)
+        x, y, mask = self._batch(index, counts, chosen, generator)
         there = chosen.to(self.device)
         # Pointwise forecasters do not read the graph, and a subgraph takes 10 % of an update.
         graph = self.graph if self.forecaster.pointwise else subgraph(self.graph, there)
         return Update(x, y, mask, graph, self.profile[there], self.weight[there], index, chosen)
 
-    def _batch(self, index: Tensor, chosen: Tensor | None, generator: torch.Generator) -> Batch:
+    def _batch(
+        self,
+        index: Tensor,
+        counts: Tensor | None,
+        chosen: Tensor | None,
+        generator: torch.Generator,
+    ) -> Batch:
         batch = self.source.batch(index, chosen)
+        if counts is not None:  # in the mask, windows keep theirs when locations are shuffled
+            batch = batch._replace(mask=batch.mask * counts[:, None, None].to(batch.mask))
         if self.shuffle:
             batch = shuffled_locations(batch, generator)
         return Batch(*(part.to(self.device) for part in batch))
@@ -358,19 +364,3 @@ def shuffled_locations(batch: Batch, generator: torch.Generator) -> Batch:
     x = batch.x.gather(0, order[..., None].expand_as(batch.x))
     y, mask = (part.gather(0, order.expand_as(part)) for part in (batch.y, batch.mask))
     return Batch(x, y, mask)
-
-
-def batch_index(n_windows: int, batch_windows: int, update: int, seed: int) -> Tensor:
-    """Return the windows of one update: shuffled epochs that depend on seed and update only.
-
-    Examples
-    --------
-    >>> first, second = (batch_index(4, 2, update, seed=0) for update in (0, 1))
-    >>> sorted(torch.cat([first, second]).tolist())
-    [0, 1, 2, 3]
-    """
-    size = min(batch_windows, n_windows)
-    epoch, position = divmod(update, n_windows // size)
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order = torch.randperm(n_windows, generator=generator)
-    return order[position * size : (position + 1) * size]

@@ -22,9 +22,10 @@ from stemdist.forecast import (
     weighted_mean,
 )
 from stemdist.forecast import train as train_module
+from stemdist.forecast.batches import batch_index
 from stemdist.forecast.losses import LOSSES
 from stemdist.forecast.objective import ForecastLoss
-from stemdist.forecast.train import batch_index, evenly_spaced, shuffled_locations
+from stemdist.forecast.train import evenly_spaced, shuffled_locations
 
 M, N, LOOKBACK, HORIZON = 12, 5, 3, 2
 

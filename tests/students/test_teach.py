@@ -12,6 +12,7 @@ from torch.nn import functional
 from stemdist.errors import InputError
 from stemdist.forecast import FittedForecaster, TrainingSet, fresh_forecaster
 from stemdist.forecast import train as train_module
+from stemdist.forecast.batches import batch_index
 from stemdist.forecast.objective import ForecastLoss, Update
 from stemdist.students import (
     METHODS,
@@ -148,7 +149,7 @@ def test_the_logged_loss_is_the_one_that_is_minimised(data, make_teacher, quick)
     first, again = objective_of(data, [make_teacher("patchtst")], settings)
     for weight, start in zip(first.parameters(), before, strict=True):
         assert torch.equal(weight, start)
-    index = train_module.batch_index(len(data.source), 4, 0, seed=0)
+    index = batch_index(len(data.source), 4, 0, seed=0)
     x, y, mask = data.source.batch(index)
     weight = data.source.location_weight
     terms = again(first, Update(x, y, mask, data.graph, data.source.profile, weight, index, None))

@@ -36,7 +36,7 @@ from stemdist.distill.synthesizers.subsets import ClusterSubset
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.files import atomic_path, hash_of, locked
 from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
-from stemdist.forecast.train import batch_index
+from stemdist.forecast.batches import batch_index
 from stemdist.graph import random_partition, subset_weights
 from stemdist.scheduling import away, here
 

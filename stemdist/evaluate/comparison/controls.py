@@ -1,4 +1,4 @@
-"""Controls: references with soft labels, clusters or plain compression, without distillation.
+"""Controls: references with soft labels, clusters, compression or pruning, without distillation.
 
 Shapes: T steps of the training part, N locations, V variables, M windows, R target rows, K
 clusters of the distilled set, G clusters and J blocks of time of a compressed series.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from stemdist.distill.ratios import stored_bytes
 from stemdist.errors import InputError
 from stemdist.evaluate.comparison.training_data import (
     Budget,
+    FullData,
     Reference,
     TrainingData,
     expert_identity,
@@ -29,6 +31,7 @@ from stemdist.evaluate.comparison.training_data import (
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask
 from stemdist.forecast.features import Centred, InputFeatures, load_values, room_for
+from stemdist.forecast.pruning import PrunedLoss
 
 ANSWER_LIMIT_BYTES = 2**30
 BLOCK_WINDOWS = 1024
@@ -66,6 +69,28 @@ class FullExpertData(Reference):
             stored_numbers=_series_numbers(task, task.n_locations, len(task.series.data_vars))
             + answers.numel(),
         )
+
+
+class PrunedData(Reference):
+    """All training windows, of which training leaves out those that are learned already.
+
+    The rival without a step of distilling: dynamic pruning (InfoBatch, see
+    :class:`~stemdist.forecast.pruning.PrunedLoss`). It has as many updates as other references, so
+    the same training time, in which it makes more passes over the windows.
+    """
+
+    title = "full data, pruned while training"
+    all_locations = True
+    sized = False
+
+    def identity(self, budget: Budget) -> Any:
+        """Return None: all windows are given, and how they are pruned is fixed."""
+        return None
+
+    def data(self, budget: Budget) -> TrainingData:
+        """Return the training part and the loss that prunes it."""
+        full = FullData().data(budget)
+        return replace(full, objective=partial(PrunedLoss, len(full.source)))
 
 
 class ClusteredSeries(Reference):

@@ -114,10 +114,10 @@ def evaluate(
     settings = settings or EvaluationSettings()
     if distilled is not None:
         check_fit(distilled, task)
-    elif settings.references != ("full",):
+    elif sized := [name for name in settings.references if REFERENCES.get(name).sized]:
         raise InputError(
-            f"the references {', '.join(settings.references)} need a distilled set: give one, or "
-            "compare forecasters on the full data with references=('full',)"
+            f"the references {', '.join(sized)} need a distilled set: give one, or compare "
+            "forecasters on the full data with references=('full',)"
         )
     with _folder(results) as folder:
         run_folder = RunFolder(

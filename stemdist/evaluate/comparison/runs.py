@@ -90,12 +90,14 @@ class RunFolder:
         if done is not None:
             return done
         forecaster, state = self._fresh(run.forecaster, run.seed), self._path(run, "state")
+        settings = self._training(run, forecaster)
         with measure(self.device) as cost:
             result = train_forecaster(
                 forecaster,
                 data.source,
                 data.graph,
-                self._training(run, forecaster),
+                settings,
+                objective=None if data.objective is None else data.objective(settings),
                 validation=(self.task.validation, self.task.graph, self.task.train.profile),
                 checkpoint=state,
                 device=self.device,

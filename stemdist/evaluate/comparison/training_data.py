@@ -6,6 +6,7 @@ Shapes: M_S selected windows, K clusters or selected locations, N locations.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +22,7 @@ from stemdist.distill.pipeline import experts_of, starting_point
 from stemdist.distill.settings import DistillSettings
 from stemdist.errors import InputError
 from stemdist.files import hash_of
-from stemdist.forecast import ForecastTask
+from stemdist.forecast import ForecastTask, Objective, TrainingSettings
 from stemdist.graph import random_locations, subgraph
 from stemdist.registry import Registry
 
@@ -85,12 +86,16 @@ class TrainingData:
     stored_numbers : int, optional
         Numbers that represent the targets and the inputs that differ in time and space; by
         default those of the windows, or of the series they are cut from.
+    objective : callable, optional
+        Makes, from the settings of a training run, what its updates minimise; by default the loss
+        of the settings.
     """
 
     source: WindowSource
     graph: Data
     recorded_seconds: float = 0.0
     stored_numbers: int | None = None
+    objective: Callable[[TrainingSettings], Objective] | None = None
 
 
 class Reference(ABC):
@@ -102,6 +107,8 @@ class Reference(ABC):
     """True if the data are drawn anew for every seed of the comparison."""
     all_locations: ClassVar[bool] = False
     """True if the data are at all N locations, so that a regular grid is preserved."""
+    sized: ClassVar[bool] = True
+    """False if the data do not depend on the set under test, nor on its size."""
 
     @abstractmethod
     def identity(self, budget: Budget) -> Any:
@@ -117,6 +124,7 @@ class FullData(Reference):
 
     title = "full data"
     all_locations = True
+    sized = False
 
     def identity(self, budget: Budget) -> Any:
         """Return None: the data depend on the task only."""
@@ -224,6 +232,7 @@ REFERENCES: Registry[type[Reference]] = Registry(
         "clustered": "stemdist.evaluate.comparison.controls:ClusteredSeries",
         "clustered-expert": "stemdist.evaluate.comparison.controls:ClusteredExpertSeries",
         "compressed": "stemdist.evaluate.comparison.controls:CompressedSeries",
+        "pruned": "stemdist.evaluate.comparison.controls:PrunedData",
         "coreset": "stemdist.evaluate.comparison.training_data:StartingPointWindows",
         "distilled": "stemdist.evaluate.comparison.training_data:DistilledWindows",
     },

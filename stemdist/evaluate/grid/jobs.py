@@ -21,7 +21,7 @@ from stemdist.evaluate.comparison.protocol import evaluate
 from stemdist.evaluate.comparison.settings import EvaluationSettings
 from stemdist.evaluate.comparison.training_data import REFERENCES
 from stemdist.evaluate.comparison.unseen import Unseen
-from stemdist.evaluate.grid.settings import BenchmarkSettings
+from stemdist.evaluate.grid.settings import WITHOUT_EXPERTS, BenchmarkSettings
 from stemdist.files import hash_of, write_json
 from stemdist.forecast import ForecastTask
 
@@ -153,9 +153,10 @@ class ExpertJob(Job):
 
 @dataclass(frozen=True, kw_only=True)
 class FullJob(Job):
-    """Train one forecaster on the full data."""
+    """Train one forecaster on the full data, by each reference that has them at every ratio."""
 
     forecaster: str
+    methods: tuple[str, ...]
 
     @property
     def label(self) -> str:
@@ -163,14 +164,16 @@ class FullJob(Job):
         return f"{self.grid_task.label}: {self.forecaster} on the full data"
 
     def run(self, context: JobContext) -> list[Row]:
-        """Return a row per seed, and those of baselines."""
+        """Return a row per seed of ``full``, and those of baselines; ratios show the others."""
         settings = context.settings
         evaluation = settings.evaluation(
-            ("full",),
+            self.methods,
             forecasters=(self.forecaster,),
             seeds=settings.seeds * settings.trainings,
         )
-        return context.rows(self.grid_task, evaluation)
+        rows = context.rows(self.grid_task, evaluation)
+        full = REFERENCES.get("full").title
+        return [row for row in rows if row["method"] == full or not row["forecaster"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,11 +243,12 @@ def stages(
 ) -> Iterator[tuple[str, list[Job]]]:
     """Yield the jobs in order: shared work first, so that nothing is computed twice."""
     yield "experts", [job for grid_task in grid_tasks for job in _expert_jobs(grid_task, settings)]
-    if "full" in settings.references:
+    whole = tuple(name for name in settings.references if not REFERENCES.get(name).sized)
+    if whole:
         yield (
             "full data",
             [
-                FullJob(grid_task=p, forecaster=name)
+                FullJob(grid_task=p, forecaster=name, methods=whole)
                 for p in grid_tasks
                 for name in settings.forecasters
             ],
@@ -278,7 +282,7 @@ def _expert_jobs(grid_task: GridTask, settings: BenchmarkSettings) -> list[Job]:
     """Return a job for each different choice of experts that labels need."""
     ratio = settings.ratios[0]
     needed = [settings.distillation(method, ratio, 0) for method in settings.methods]
-    if set(settings.references) - {"full", "random"}:
+    if set(settings.references) - WITHOUT_EXPERTS:
         needed.append(settings.starting_point(ratio))
     different = {hash_of(one.of_experts()): one for one in needed if one.labels != "observed"}
     return [ExpertJob(grid_task=grid_task, settings=one) for one in different.values()]

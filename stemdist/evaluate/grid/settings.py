@@ -18,6 +18,8 @@ from stemdist.types import ForecasterName, HoldOutPattern, ReferenceName, Schedu
 
 OF_THE_GRID = ("time_ratio", "space_ratio", "seed", "synthesizer")
 """Fields of DistillSettings that are not for all distillations: axes of the grid, or a method's."""
+WITHOUT_EXPERTS = frozenset({"full", "pruned", "random"})
+"""References that need no experts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class BenchmarkSettings:
         More methods made from others, e.g. ``{"long": {"method": "stemdist",
         "synthesizer_options": {"iterations": 100}}}``.
     references : tuple of str
-        Other training data to compare with: full, random, random-expert, coreset.
+        Other training data to compare with: full, pruned, random, random-expert, coreset.
     ratios : tuple of str
         Shares of the training windows and of the locations to keep, e.g. 0.1x0.1,0.025x0.1.
     surrogates : tuple of str
@@ -218,7 +220,7 @@ class BenchmarkSettings:
         """Return the settings of the real windows whose size the references take."""
         keep = (*OF_EXPERTS, "clustering", "representative", "selection")
         common = {k: v for k, v in self.distill.items() if k in keep}
-        needs_experts = set(self.references) - {"full", "random"}
+        needs_experts = set(self.references) - WITHOUT_EXPERTS
         time_ratio, space_ratio = ratio_pair(ratio)
         return DistillSettings(
             **common,

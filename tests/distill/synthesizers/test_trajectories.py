@@ -17,7 +17,7 @@ from stemdist.distill.synthesizers.trajectories import (
 )
 from stemdist.errors import InputError
 from stemdist.forecast import fresh_forecaster, weighted_mean
-from stemdist.forecast.train import batch_index
+from stemdist.forecast.batches import batch_index
 from stemdist.graph import subgraph, subset_weights
 
 SETTINGS = TrajectorySettings(surrogate="linear", interval=3, intervals=2, batch_windows=8)

@@ -58,6 +58,20 @@ def test_too_many_answers(budget, monkeypatch):
         REFERENCES.get("full-expert")().data(budget)
 
 
+def test_pruned_is_the_full_data_with_another_loss(budget, small):
+    data = REFERENCES.get("pruned")().data(budget)
+    assert data.source is budget.task.train
+    loss = data.objective(small.training(seed=0, learning_rate=1e-3))
+    assert len(loss.losses) == len(budget.task.train)
+    assert (loss.probability, loss.annealed) == (0.5, 0.125)
+    few = replace(small, references=("full", "pruned"), forecasters=("linear",), options={})
+    found = evaluate(None, budget.task, replace(few, updates=80))  # 20 epochs and more
+    errors = found.table.set_index("method")["relative_rmse"]
+    assert (errors["full"].to_numpy() != errors["pruned"].to_numpy()).any()
+    assert "full data, pruned while training" in str(found)
+    assert found.table.set_index("method").loc["pruned", "window_ratio"].eq(1).all()
+
+
 def test_clustered_is_the_series_of_the_representatives(budget):
     task, data = budget.task, REFERENCES.get("clustered")().data(budget)
     index = torch.arange(5)

@@ -176,6 +176,17 @@ def test_a_failing_job_does_not_stop_the_others(task, tmp_path, counted, caplog)
     assert counts["distillations"] == 1
 
 
+def test_pruned_training_is_shared_by_ratios(task, tmp_path, counted):
+    both = {"references": ("full", "pruned"), "ratios": ("0.1x0.4", "0.2x0.4")}
+    grid = settings(methods=("stemdist",), seeds=1, **both)
+    counts = counted()
+    found = benchmark({"sim": task}, grid, results=tmp_path)
+    assert counts["trainings"] == 1 + 1 + 2  # full, pruned, a set for each ratio
+    pruned = found.table[found.table["method"] == "full data, pruned while training"]
+    assert pruned["ratio"].tolist() == ["0.1x0.4", "0.2x0.4"]
+    assert pruned["relative_rmse"].nunique() == 1
+
+
 def test_when_all_fail_there_is_a_report(task, tmp_path, counted):
     counted(stop_at=1, error=RuntimeError("no"))
     one = settings(methods=("default",), references=(), seeds=1)

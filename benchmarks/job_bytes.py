@@ -22,7 +22,7 @@ from joblib import delayed
 from stemdist.data import open_series
 from stemdist.distill.experts import _train_one
 from stemdist.evaluate import EvaluationSettings
-from stemdist.evaluate.comparison import protocol
+from stemdist.evaluate.comparison import trainings
 from stemdist.evaluate.comparison.training_data import TrainingData
 from stemdist.forecast import ForecastTask, TaskSettings, TrainingSettings
 
@@ -40,13 +40,13 @@ def written(path: Path, n_steps: int, n_locations: int) -> Path:
 
 def sizes(task: ForecastTask) -> list[int]:
     """Return the bytes of three jobs."""
-    folder = protocol.RunFolder(
+    folder = trainings.RunFolder(
         task=task, settings=EvaluationSettings(), folder=Path("results"), device="cpu"
     )
     data = TrainingData(source=task.train, graph=task.graph)
     jobs = (
-        delayed(protocol._train)(folder, None, data, 0.0, away=True),
-        delayed(protocol._test)(folder, None, {}, folder.test_verification(), {}),
+        delayed(trainings._train)(folder, None, data, 0.0, away=True),
+        delayed(trainings._test)(folder, None, {}, folder.test_verification(), {}),
         partial(_train_one, task, TrainingSettings(), None, "cpu", False),
     )
     return [len(cloudpickle.dumps(job)) for job in jobs]

@@ -13,6 +13,7 @@ from stemdist.forecast.task_options import TaskOptions
 from stemdist.forecast.training_settings import TrainingSettings
 from stemdist.students.term import Term
 from stemdist.types import (
+    BudgetName,
     Clustering,
     ForecasterName,
     HoldOutPattern,
@@ -106,7 +107,9 @@ class _ComparisonOptions(TypedDict, total=False):
     shuffles: Sequence[Shuffle]
     weight_decay: float
     schedule: Schedule
+    budget: BudgetName
     updates: int
+    converged_updates: Sequence[int]
     batch_windows: int
     locations_per_update: int | None
     validate_every: int

@@ -138,5 +138,6 @@ ReferenceName = (
     | str
 )
 ErrorName = Literal["mae", "rmse", "crps", "mape", "relative_rmse", "relative_mae", "mase"]
+BudgetName = Literal["equal", "converged", "both"]
 Shuffle = Literal["auto", "always", "never"]
 HoldOutPattern = Literal["scattered", "region"]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @usual_options(
     "output shares metric jobs device methods references ratios distill seeds forecasters",
-    "updates recipe variables select null_value start step_minutes lookback horizon split",
+    "budget updates recipe variables select null_value start step_minutes lookback horizon split",
     "calendar targets graph",
 )
 def benchmark(
@@ -49,7 +49,8 @@ def benchmark(
     """Distil data sets by several methods and compare what forecasters learn from the sets.
 
     Every method distils every data set at every ratio with several seeds; the same forecasters
-    are trained on each set with the same updates and tested on the real test part. A benchmark
+    are trained on each set with the same updates, or until they have converged (--budget), and
+    tested on the real test part. A benchmark
     that was stopped goes on where it was when the same command is run again; a larger one reuses
     what is there. What fails is listed at the end, and does not stop the rest.
 

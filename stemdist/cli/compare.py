@@ -23,8 +23,8 @@ from stemdist.types import ErrorName
 
 
 @usual_options(
-    "output metric jobs device scheduler forecasters seeds updates learning_rates test_windows",
-    "recipe variables select null_value start step_minutes lookback horizon split",
+    "output metric jobs device scheduler forecasters seeds budget updates learning_rates",
+    "test_windows recipe variables select null_value start step_minutes lookback horizon split",
     "calendar targets graph",
     renamed={"methods": "references"},
 )
@@ -44,9 +44,10 @@ def compare(
 ) -> None:
     """Train several forecasters on a data file in full and compare errors and costs.
 
-    Every forecaster makes the same updates from the same seeds; learning rates and weights are
-    chosen on the validation part, and the test part is read once, at the end. A comparison
-    that was stopped goes on where it was when the same command is run again.
+    Every forecaster makes the same updates from the same seeds, or as many as it needs
+    (--budget); learning rates and weights are chosen on the validation part, and the test part
+    is read once, at the end. A comparison that was stopped goes on where it was when the same
+    command is run again.
 
     Parameters
     ----------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from stemdist.cli.arguments import usual_options
-from stemdist.cli.baselines import print_winner
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import (
@@ -26,7 +25,8 @@ _OF_TRAINED = {"test_windows", "season_steps"}
 
 
 @usual_options(
-    "data beside output metric jobs device memory scheduler forecasters references seeds updates",
+    "data beside output metric jobs device memory scheduler forecasters references seeds budget",
+    "updates",
     "learning_rates test_windows recipe select null_value start step_minutes",
     renamed={"methods": "references"},
 )
@@ -51,10 +51,10 @@ def evaluate(
     Or measure forecasters that are trained already, students and their teachers for example, on
     the test part of the data.
 
-    For a distilled set, every method trains fresh forecasters with the same updates and seeds;
-    learning rates and weights are chosen on the validation part, and the test part is read once,
-    at the end. A comparison that was stopped goes on where it was when the same command is run
-    again.
+    For a distilled set, every method trains fresh forecasters with the same updates and seeds, or
+    until they have converged (--budget); learning rates and weights are chosen on the validation
+    part, and the test part is read once, at the end. The last lines say what was found.
+    A comparison that was stopped goes on where it was when the same command is run again.
 
     Parameters
     ----------
@@ -85,6 +85,7 @@ def evaluate(
     --------
       stemdist evaluate uk.distilled.nc --data era5.nc --forecasters linear,mlp,mtgnn --seeds 3
       stemdist evaluate traffic-sim.distilled.nc --data traffic-sim --updates 300 -o results
+      stemdist evaluate uk.distilled.nc --data era5.nc --budget both
       stemdist evaluate student --data ETTh1.csv --beside teacher
 
     relative_rmse is the root mean squared error in units of the targets' standard deviation.
@@ -133,7 +134,6 @@ def evaluate(
         )
         written = write_tables(evaluation, folder)
     print(text_table(evaluation, metric))
-    print_winner(evaluation, metric)
     print()
     written += write_report(
         lambda path: report_evaluation(

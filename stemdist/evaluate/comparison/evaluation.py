@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from stemdist.errors import unknown_name
+from stemdist.evaluate.comparison.budgets import FULL_TEXT, at_budget, budgets_in
 from stemdist.evaluate.comparison.quality import break_even, gap_closed
 from stemdist.evaluate.comparison.statistics import (
     Key,
@@ -20,7 +22,10 @@ from stemdist.evaluate.comparison.statistics import (
     records,
 )
 from stemdist.evaluate.comparison.tables import text_table
+from stemdist.evaluate.comparison.verdict import RANDOM_TEXT, Difference, verdict
 from stemdist.files import atomic_path, write_json
+
+_TABLES = ("table", "search", "by_target", "by_horizon", "by_stratum", "by_location")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +35,11 @@ class Evaluation:
     Attributes
     ----------
     table : pandas.DataFrame
-        One row per reference (column ``method``), forecaster and seed: test metrics (see
+        One row per reference (column ``method``), forecaster, seed and ``budget`` of training:
+        test metrics (see
         :meth:`~stemdist.evaluate.ErrorSums.metrics`), ``validation_relative_rmse``,
         ``learning_rate``, ``updates``, seconds, memory in bytes and compression ratios.
-        Baselines have an empty forecaster.
+        Baselines have an empty forecaster and budget.
     search : pandas.DataFrame
         The validation error of every training run, other learning rates included.
     by_target : pandas.DataFrame
@@ -43,6 +49,8 @@ class Evaluation:
         forecasters that learn a graph also the weight of a location in it (``influence``, mean 1).
     facts : dict
         Sizes, split, settings and version; JSON types.
+
+    Statistics are those of one budget, the ``headline``; :meth:`at` gives another one.
     """
 
     table: pd.DataFrame
@@ -52,6 +60,93 @@ class Evaluation:
     by_stratum: pd.DataFrame
     by_location: pd.DataFrame
     facts: dict[str, Any]
+
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """The budgets of training: ``equal`` updates, ``converged``, or both."""
+        return budgets_in(self.table)
+
+    @property
+    def headline(self) -> str:
+        """The budget of the statistics: ``converged`` where there is one."""
+        return self.budgets[-1]
+
+    def at(self, budget: str) -> Evaluation:
+        """Return the comparison at one budget.
+
+        Raises
+        ------
+        InputError
+            If forecasters were not trained with it.
+        """
+        if budget not in self.budgets:
+            raise unknown_name("budget", budget, self.budgets)
+        tables: dict[str, Any] = {n: at_budget(getattr(self, n), budget) for n in _TABLES}
+        return replace(self, **tables)
+
+    def untrained(self, column: str = "relative_rmse") -> dict[str, float]:
+        """Return the error of each baseline."""
+        rows = records(self.summary(column))
+        return {method: row["mean"] for (method, name), row in rows.items() if not name}
+
+    def excess(self, column: str = "relative_rmse", budget: str | None = None) -> pd.DataFrame:
+        """Return the excess over the full data, ``e / e_full - 1``, paired by seed.
+
+        Parameters
+        ----------
+        column : str
+            Column of the table.
+        budget : str, optional
+            Budget of ``e``, by default the ``headline``; that of ``e_full`` always is.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``mean``, ``half_width`` (95 % t-interval) and ``seeds``, indexed by method and
+            forecaster; the forecaster ``"mean"`` has the mean over forecasters of each seed.
+            Empty without the reference ``full``.
+        """
+        own = (self if budget is None else self.at(budget))._by_seed(column)
+        return self._relative(own, "full", column)
+
+    def relative(self, reference: str, column: str = "relative_rmse") -> pd.DataFrame:
+        """Return ``e / e_reference - 1`` for any reference, otherwise as :meth:`excess`."""
+        return self._relative(self._by_seed(column), reference, column)
+
+    def _relative(
+        self, own: dict[Key, dict[int, float]], reference: str, column: str
+    ) -> pd.DataFrame:
+        base = self._by_seed(column)
+        found: dict[Key, list[float]] = {}
+        for (method, name), errors in own.items():
+            if name and (reference, name) in base:
+                other = base[reference, name]
+                found[method, name] = [errors[seed] / other[seed] - 1 for seed in errors]
+        for method in dict.fromkeys(method for method, _ in found):
+            each = [values for (one, _), values in found.items() if one == method]
+            found[method, "mean"] = [fmean(values) for values in zip(*each, strict=True)]
+        return frame_of({key: interval(values) for key, values in found.items()})
+
+    def verdict(self, column: str = "relative_rmse") -> str:
+        """Return what the comparison says about the distilled set, a sentence for each budget."""
+        parts = [self.at(budget)._verdict(budget, column) for budget in self.budgets]
+        return " ".join(part for part in parts if part)
+
+    def _verdict(self, budget: str, column: str) -> str:
+        methods = set(self.table["method"])
+        if "distilled" not in methods:
+            return ""
+        labelled = next((name for name in RANDOM_TEXT if name in methods), "random")
+        others = {"full": FULL_TEXT[budget], labelled: RANDOM_TEXT[labelled]}
+        differences = []
+        for reference, text in others.items():
+            if reference in methods:
+                row = records(self.relative(reference, column))["distilled", "mean"]
+                mean, half = row["mean"], row["half_width"]
+                differences.append(Difference(other=text, mean=mean, half_width=half))
+        rows = records(self.summary(column))
+        trained = {name: row["mean"] for (m, name), row in rows.items() if m == "distilled"}
+        return verdict("The distilled set", differences, trained, self.untrained(column))
 
     def summary(self, column: str = "relative_rmse") -> pd.DataFrame:
         """Return mean and half width of the 95 % t-interval over seeds of one column.
@@ -130,8 +225,7 @@ class Evaluation:
 
     def write_json(self, path: str | Path) -> Path:
         """Write facts and all tables as JSON, atomically; undefined values are null."""
-        names = ("table", "search", "by_target", "by_horizon", "by_stratum", "by_location")
-        tables = {name: json.loads(getattr(self, name).to_json(orient="split")) for name in names}
+        tables = {name: json.loads(getattr(self, name).to_json(orient="split")) for name in _TABLES}
         write_json(path, {"facts": self.facts, **tables})
         return Path(path)
 
@@ -144,6 +238,7 @@ class Evaluation:
             raise unknown_name("column", column, map(str, self.table.columns))
         found: dict[Key, dict[int, float]] = {}
         names = ("method", "forecaster", "seed", column)
-        for method, forecaster, seed, value in zip(*(self.table[n] for n in names), strict=True):
+        table = at_budget(self.table, self.headline)
+        for method, forecaster, seed, value in zip(*(table[n] for n in names), strict=True):
             found.setdefault((method, forecaster), {})[int(seed)] = float(value)
         return found

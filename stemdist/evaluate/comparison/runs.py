@@ -15,7 +15,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from safetensors.torch import load_file
@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from stemdist.data.windows import SeriesWindows, TensorWindows
 from stemdist.distill.ratios import compression_ratios
 from stemdist.errors import InputError
+from stemdist.evaluate.comparison.budgets import EQUAL
 from stemdist.evaluate.comparison.influence import influence
 from stemdist.evaluate.comparison.settings import EvaluationSettings
 from stemdist.evaluate.comparison.training_data import TrainingData
@@ -45,21 +46,41 @@ from stemdist.profiling import measure
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One training run: a reference, a forecaster, a seed and its hyper-parameters."""
+class Cell(NamedTuple):
+    """What is compared: a budget of training, a reference and a forecaster."""
 
+    budget: str
     method: str
     forecaster: str
-    seed: int
+
+
+class Tuning(NamedTuple):
+    """What validation chooses for a cell; ``shuffle`` is a name of ``SHUFFLES``."""
+
     learning_rate: float
     shuffle: str
+    updates: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training run: a cell of the comparison, a seed and what validation chooses."""
+
+    cell: Cell
+    seed: int
+    tuning: Tuning
     identity: str
     """Hash of all that the training data depend on besides the task."""
 
     def columns(self) -> Row:
-        """Return the columns of the table that identify the run."""
-        return {k: v for k, v in asdict(self).items() if k != "identity"}
+        """Return the columns of the table that identify the training, whatever its budget."""
+        return {
+            "method": self.cell.method,
+            "forecaster": self.cell.forecaster,
+            "seed": self.seed,
+            "learning_rate": self.tuning.learning_rate,
+            "shuffle": self.tuning.shuffle,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +110,7 @@ class RunFolder:
         done = self.trained(run)
         if done is not None:
             return done
-        forecaster, state = self._fresh(run.forecaster, run.seed), self._path(run, "state")
+        forecaster, state = self._fresh(run.cell.forecaster, run.seed), self._path(run, "state")
         settings = self._training(run, forecaster)
         with measure(self.device) as cost:
             result = train_forecaster(
@@ -220,7 +241,7 @@ class RunFolder:
 
     def _restored(self, run: Run) -> Forecaster:
         """Return the forecaster of a trained run."""
-        forecaster = self._fresh(run.forecaster, run.seed)
+        forecaster = self._fresh(run.cell.forecaster, run.seed)
         forecaster.load_state_dict(load_file(self._path(run, "safetensors")))
         return forecaster
 
@@ -236,18 +257,20 @@ class RunFolder:
     def _training(self, run: Run, forecaster: Forecaster) -> TrainingSettings:
         return self.settings.training(
             seed=run.seed,
-            learning_rate=run.learning_rate,
-            shuffle=run.shuffle,
-            all_locations=forecaster.pointwise or forecaster.needs_grid,
+            learning_rate=run.tuning.learning_rate,
+            shuffle=run.tuning.shuffle,
+            updates=run.tuning.updates,
+            all_locations=forecaster.needs_grid
+            or (forecaster.pointwise and run.cell.budget == EQUAL),
         )
 
     def _key(self, run: Run) -> str:
         """Return a hash of everything the trained weights depend on."""
-        forecaster = self._fresh(run.forecaster, run.seed)
+        forecaster = self._fresh(run.cell.forecaster, run.seed)
         training = self._training(run, forecaster)
-        content = [version("stemdist"), self.task.content_hash, run.method, run.identity]
+        content = [version("stemdist"), self.task.content_hash, run.cell.method, run.identity]
         score = self.settings.area_weighted  # the validation error depends on it
-        return hash_of([*content, run.forecaster, forecaster.config, asdict(training), score])
+        return hash_of([*content, run.cell.forecaster, forecaster.config, asdict(training), score])
 
     def _path(self, run: Run, suffix: str) -> Path:
         return self.folder / f"{self._key(run)}.{suffix}"

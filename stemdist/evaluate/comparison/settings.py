@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stemdist.errors import InputError, check_count, check_distinct, check_seed, unknown_name
+from stemdist.evaluate.comparison.budgets import BUDGETS, CONVERGED, EQUAL
 from stemdist.forecast import TrainingSettings
-from stemdist.types import ForecasterName, ReferenceName, Schedule, Shuffle
+from stemdist.types import BudgetName, ForecasterName, ReferenceName, Schedule, Shuffle
 
 SHUFFLES = {"auto": None, "always": True, "never": False}
 """Values of ``TrainingSettings.shuffle_locations`` by name."""
@@ -17,7 +18,7 @@ SHUFFLES = {"auto": None, "always": True, "never": False}
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """The comparison: every method trains the same forecasters for the same updates.
+    """The comparison: every method trains the same forecasters in the same way.
 
     Parameters
     ----------
@@ -41,14 +42,21 @@ class EvaluationSettings:
         Weight decay of every training run; published comparisons often have none.
     schedule : str
         Course of the learning rate of every training run.
+    budget : str
+        How long forecasters train: ``equal`` for the same number of updates on all data,
+        ``converged`` until the validation error improves no more, or ``both`` side by side.
     updates : int
-        Optimizer updates of every training run, the full-data reference included.
+        Optimizer updates of every training run at equal updates, the full-data reference included.
+    converged_updates : tuple of int
+        Updates that converged forecasters try, in ascending order, each with a complete schedule:
+        more are tried while the last lowered the validation error by 0.5 %, and the best by
+        validation counts.
     batch_windows : int
         Windows per update (all of them, where a method has fewer).
     locations_per_update : int, optional
         Random locations per update for forecasters that mix locations, so that their cost does
-        not grow with N; all of them where a method has fewer. Others always see all, and so do
-        those that need a whole grid.
+        not grow with N; all of them where a method has fewer. Others see all at equal updates, and
+        as many when they converge. Those that need a whole grid always see all.
     validate_every : int
         Updates between validations; the weights with the lowest validation error are kept.
     validation_windows : int
@@ -94,7 +102,9 @@ class EvaluationSettings:
     shuffles: tuple[Shuffle, ...] = ("auto",)
     weight_decay: float = 1e-2
     schedule: Schedule = "one-cycle"
+    budget: BudgetName = "equal"
     updates: int = 600
+    converged_updates: tuple[int, ...] = (600, 2000, 5000)
     batch_windows: int = 32
     locations_per_update: int | None = 64
     validate_every: int = 100
@@ -135,7 +145,36 @@ class EvaluationSettings:
         for name in self.shuffles:
             if name not in SHUFFLES:
                 raise unknown_name("way to shuffle", name, SHUFFLES)
+        self._check_budget()
         self.training(seed=0, learning_rate=self.learning_rates[0])
+
+    def _check_budget(self) -> None:
+        """Raise if updates descend, or are given for a budget that is not compared."""
+        if self.budget not in BUDGETS:
+            raise unknown_name("budget", self.budget, BUDGETS)
+        tried = check_distinct("converged_updates", self.converged_updates)
+        for updates in tried:
+            check_count("converged_updates", updates)
+        if list(tried) != sorted(tried):
+            raise InputError(f"converged_updates is {tried}: give them in ascending order")
+        object.__setattr__(self, "converged_updates", tried)
+        used = {"updates": EQUAL, "converged_updates": CONVERGED}
+        for name, budget in used.items():
+            given = getattr(self, name) != type(self).__dataclass_fields__[name].default
+            if given and budget not in self.budgets:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, but budget is {self.budget!r}: it is for "
+                    f"budget {budget!r} or 'both'"
+                )
+
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """The budgets that are compared; the last one is that of the headline."""
+        return BUDGETS[self.budget]
+
+    def tried_updates(self, budget: str) -> tuple[int, ...]:
+        """Return the numbers of updates that a budget tries, in ascending order."""
+        return self.converged_updates if budget == CONVERGED else (self.updates,)
 
     def _check_grids(self) -> None:
         """Raise if a forecaster needs a grid that the data of a method are none of."""
@@ -158,10 +197,11 @@ class EvaluationSettings:
         learning_rate: float,
         shuffle: str = "auto",
         all_locations: bool = False,
+        updates: int | None = None,
     ) -> TrainingSettings:
         """Return the settings of one training run; equal for all methods."""
         return TrainingSettings(
-            updates=self.updates,
+            updates=self.updates if updates is None else updates,
             batch_windows=self.batch_windows,
             learning_rate=learning_rate,
             weight_decay=self.weight_decay,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import pandas as pd
 
 from stemdist.errors import unknown_name
+from stemdist.evaluate.comparison.budgets import CONVERGED, FULL_TEXT, updates_text
 from stemdist.evaluate.comparison.statistics import records
 from stemdist.evaluate.comparison.training_data import REFERENCES
+from stemdist.evaluate.comparison.verdict import WORSE_MARK, footnote, is_worse
 from stemdist.evaluate.metrics.errors import METRICS
 
 MIB = 2**20
@@ -34,6 +36,22 @@ class Comparison(Protocol):
     def facts(self) -> dict[str, Any]:
         """Sizes, split and settings."""
 
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """The budgets of training, that of the headline last."""
+
+    def at(self, budget: str) -> Comparison:
+        """Return the comparison at one budget."""
+
+    def untrained(self, column: str = ...) -> dict[str, float]:
+        """Return the error of each baseline."""
+
+    def excess(self, column: str = ..., budget: str | None = ...) -> pd.DataFrame:
+        """Return errors over those on full data, less 1."""
+
+    def verdict(self, column: str = ...) -> str:
+        """Return what the comparison says about the distilled set."""
+
     def summary(self, column: str = ...) -> pd.DataFrame:
         """Return means and intervals over seeds."""
 
@@ -52,7 +70,7 @@ def check_error(name: str) -> str:
 
 
 def text_table(evaluation: Comparison, column: str = "relative_rmse") -> str:
-    """Return the comparison as plain text: errors, costs, ratios and settings.
+    """Return the comparison as plain text: errors, costs, ratios, settings and a verdict.
 
     Parameters
     ----------
@@ -67,7 +85,11 @@ def text_table(evaluation: Comparison, column: str = "relative_rmse") -> str:
         Lines without a final line break.
     """
     tables = evaluation_tables(evaluation, column)
-    return "\n\n".join([heading(evaluation, column), *map(aligned, tables.values())])
+    note = footnote(tables["errors"])
+    errors = aligned(tables.pop("errors")) + (f"\n{note}" if note else "")
+    rest = map(aligned, tables.values())
+    parts = [heading(evaluation, column), errors, *rest, evaluation.verdict(column)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def evaluation_tables(evaluation: Comparison, column: str = "relative_rmse") -> dict[str, Rows]:
@@ -83,14 +105,16 @@ def evaluation_tables(evaluation: Comparison, column: str = "relative_rmse") -> 
     Returns
     -------
     dict of str to list of list of str
-        ``errors``, ``references``, ``costs`` and, where defined, ``quality``: rows of cells, the
-        first of which is the header.
+        ``errors``, ``references``, ``costs`` and, where defined, ``excess`` and ``quality``: rows
+        of cells, the first of which is the header. With several budgets ``errors``, ``excess``
+        and ``costs`` have a column for them.
     """
     check_error(column)
     tables = {
-        "errors": _methods(evaluation, column),
+        "errors": _by_budget(evaluation, lambda own, _: _methods(own, column)),
         "references": _references(evaluation, column),
-        "costs": _costs(evaluation),
+        "excess": _by_budget(evaluation, lambda _, budget: _excess(evaluation, column, budget)),
+        "costs": _by_budget(evaluation, lambda own, _: _costs(own)),
         "quality": _quality(evaluation, column),
     }
     return {name: rows for name, rows in tables.items() if rows}
@@ -112,30 +136,45 @@ def forecaster_table(evaluation: Comparison, column: str = "relative_rmse") -> s
         Lines without a final line break.
     """
     rows = forecaster_rows(evaluation, column)
-    return f"{heading(evaluation, column, 'mean +- 95 % interval')}\n\n{aligned(rows)}"
+    shown = heading(evaluation, column, "mean +- 95 % interval")
+    return "\n".join(part for part in (f"{shown}\n", aligned(rows), footnote(rows)) if part)
 
 
 def forecaster_rows(evaluation: Comparison, column: str = "relative_rmse") -> Rows:
     """Return the table of :func:`forecaster_table`: rows of cells, the first is the header."""
     check_error(column)
     shown = [column, *(name for name in ("relative_rmse", "relative_mae") if name != column)]
-    errors = [records(evaluation.summary(name)) for name in shown]
-    rows = [["forecaster", *shown, "ms / update", "added MiB", "weights", "learning rate"]]
-    for key in sorted(errors[0], key=lambda key: errors[0][key]["mean"]):
-        method, forecaster = key
-        cells = [_interval_text(error[key]) for error in errors]
-        costs = ["-"] * 4
-        if forecaster:
-            table = evaluation.table
-            own = table[(table["forecaster"] == forecaster) & (table["method"] == method)]
-            costs = [
-                f"{1000 * (own['train_seconds'] / own['updates']).median():.0f}",
-                f"{own['added_memory_bytes'].max() / MIB:.0f}",
-                f"{own['weights'].iloc[0]:.0f}",
-                f"{own['learning_rate'].iloc[0]:g}",
-            ]
-        rows.append([forecaster or f"({method})", *cells, *costs])
-    return rows
+    several = len(evaluation.budgets) > 1
+    head = ["forecaster", *(["budget"] if several else []), *shown]
+    found: list[tuple[float, list[str]]] = []
+    for budget in evaluation.budgets:
+        own = evaluation.at(budget)
+        errors = [records(own.summary(name)) for name in shown]
+        for (method, forecaster), row in errors[0].items():
+            if not forecaster and budget != evaluation.budgets[-1]:
+                continue  # baselines once
+            cells = [_interval_text(error[method, forecaster]) for error in errors]
+            if forecaster and is_worse(row["mean"], own.untrained(column)):
+                cells[0] += WORSE_MARK
+            name = [forecaster or f"({method})"]
+            name += [budget if forecaster else "-"] if several else []
+            found.append((row["mean"], [*name, *cells, *_training_costs(own, method, forecaster)]))
+    rows = [cells for _, cells in sorted(found, key=lambda item: item[0])]
+    return [[*head, "ms / update", "added MiB", "weights", "learning rate"], *rows]
+
+
+def _training_costs(evaluation: Comparison, method: str, forecaster: str) -> list[str]:
+    """Return time of an update, memory, weights and learning rate, which baselines do not have."""
+    if not forecaster:
+        return ["-"] * 4
+    table = evaluation.table
+    own = table[(table["forecaster"] == forecaster) & (table["method"] == method)]
+    return [
+        f"{1000 * (own['train_seconds'] / own['updates']).median():.0f}",
+        f"{own['added_memory_bytes'].max() / MIB:.0f}",
+        f"{own['weights'].iloc[0]:.0f}",
+        f"{own['learning_rate'].iloc[0]:g}",
+    ]
 
 
 def _interval_text(row: dict[str, float]) -> str:
@@ -161,8 +200,8 @@ def heading(
     parts = facts["split_boundaries"].items()
     split = ", ".join(f"{part} {begin}-{end - 1}" for part, (begin, end) in parts if end > begin)
     some = settings["locations_per_update"]
-    used = f" ({some} locations per update where they mix)" if some else ""
-    updates = sorted(set(evaluation.search["updates"]))
+    where = "where they mix or converge" if CONVERGED in evaluation.budgets else "where they mix"
+    used = f" ({some} locations per update {where})" if some else ""
     held = facts.get("held_out_locations")
     where = f"{held} held-out" if held else f"all {facts['locations']}"
     return "\n".join(
@@ -170,15 +209,59 @@ def heading(
             f"Test {column} of {facts['target']} at {where} locations: {shown}, lower is better",
             f"{sizes}; {facts['test_windows']} test windows",
             f"split (time steps): {split}",
-            f"{' / '.join(map(str, updates))} updates of {settings['batch_windows']} windows{used} "
+            f"{updates_text(settings)}{used} "
             f"for every reference; {settings['seeds']} seeds; on validation with seed "
             f"{settings['first_seed']} chosen: {tuning_text(settings)}",
         ]
     )
 
 
+def _by_budget(evaluation: Comparison, rows_of: Callable[[Comparison, str], Rows]) -> Rows:
+    """Return the rows of every budget below each other, which they name where there are several."""
+    budgets = evaluation.budgets
+    each = [rows_of(evaluation.at(budget), budget) for budget in budgets]
+    if len(budgets) == 1 or not each[0]:
+        return each[0]
+    head = [[each[0][0][0], "budget", *each[0][0][1:]]]
+    rows = zip(*(rows[1:] for rows in each), strict=True)  # those of a reference side by side
+    return head + [
+        [row[0], budget, *row[1:]] for own in rows for budget, row in zip(budgets, own, strict=True)
+    ]
+
+
+def _excess(evaluation: Comparison, column: str, budget: str) -> Rows:
+    """Excess over the full data of the headline's budget, and its mean over forecasters."""
+    found = records(evaluation.excess(column, budget))
+    methods = evaluation.facts["settings"]["references"]
+    if not found or list(methods) == ["full"]:
+        return []
+    forecasters = [*evaluation.facts["settings"]["forecasters"], "mean"]
+    headline = evaluation.budgets[-1]
+    rows = [[f"excess over {FULL_TEXT[headline]}", *forecasters]]
+    for method in methods:
+        cells = [excess_text(found[method, name]) for name in forecasters]
+        itself = method == "full" and budget == headline
+        rows.append([REFERENCES.get(method).title, *(["-"] * len(cells) if itself else cells)])
+    return rows
+
+
+def excess_text(row: Mapping[str, float]) -> str:
+    """Return a relative difference in per cent, with its interval where there is one.
+
+    Examples
+    --------
+    >>> excess_text({"mean": 0.012, "half_width": 0.004})
+    '1.2 % +- 0.4'
+    """
+    mean, half = (100 * row[name] for name in ("mean", "half_width"))
+    if math.isnan(mean):
+        return "-"
+    return f"{mean:.1f} %" + ("" if math.isnan(half) else f" +- {half:.1f}")
+
+
 def _methods(evaluation: Comparison, column: str) -> Rows:
     summary = records(evaluation.summary(column))
+    untrained = evaluation.untrained(column)
     forecasters = evaluation.facts["settings"]["forecasters"]
     best = {
         name: min(row["mean"] for (_, other), row in summary.items() if other == name)
@@ -189,7 +272,9 @@ def _methods(evaluation: Comparison, column: str) -> Rows:
         cells = []
         for name in forecasters:
             row = summary[method, name]
-            cells.append(f"{_interval_text(row)}{'*' if row['mean'] == best[name] else ' '}")
+            mark = "*" if row["mean"] == best[name] else " "
+            mark = WORSE_MARK if is_worse(row["mean"], untrained) else mark
+            cells.append(f"{_interval_text(row)}{mark}")
         rows.append([REFERENCES.get(method).title, *cells])
     return rows
 

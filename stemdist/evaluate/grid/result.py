@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,18 @@ import pandas as pd
 from scipy import stats
 
 from stemdist.errors import InputError, unknown_name
+from stemdist.evaluate.comparison.budgets import at_budget, budgets_in
 from stemdist.evaluate.comparison.quality import break_even, gap_closed, label_robust_score
 from stemdist.evaluate.comparison.statistics import interval, paired_p_value
 from stemdist.evaluate.comparison.training_data import REFERENCES
 from stemdist.evaluate.grid.tables import benchmark_text
+from stemdist.evaluate.grid.verdicts import verdicts_of
 from stemdist.files import atomic_path, write_json
 
-KEYS = ("data", "split", "ratio", "method", "surrogate", "forecaster", "seed", "training_seed")
+KEYS = (
+    *("data", "split", "ratio", "method", "surrogate", "forecaster", "seed", "training_seed"),
+    "budget",
+)
 PLACE = ["data", "split"]
 SET = [*PLACE, "seed"]
 """Columns that identify a distilled set of one method and ratio."""
@@ -47,6 +52,8 @@ class Benchmark:
         ``job`` and ``error`` of every failed job.
     facts : dict
         Tasks, settings and version; JSON types.
+
+    Statistics are those of one ``budget`` of training, the ``headline``; :meth:`at` gives another.
     """
 
     table: pd.DataFrame
@@ -58,7 +65,28 @@ class Benchmark:
         """Whether there are errors on full data, to which an excess is relative."""
         return REFERENCES.get("full").title in set(self.table["method"])
 
-    def excess(self, column: str = "relative_rmse", by: Sequence[str] = ()) -> pd.DataFrame:
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """The budgets of training: ``equal`` updates, ``converged``, or both."""
+        return budgets_in(self.table)
+
+    @property
+    def headline(self) -> str:
+        """The budget of the statistics: ``converged`` where there is one."""
+        return self.budgets[-1]
+
+    def at(self, budget: str) -> Benchmark:
+        """Return the benchmark at one budget."""
+        if budget not in self.budgets:
+            raise unknown_name("budget", budget, self.budgets)
+        return replace(self, table=at_budget(self.table, budget))
+
+    def excess(
+        self,
+        column: str = "relative_rmse",
+        by: Sequence[str] = (),
+        budget: str | None = None,
+    ) -> pd.DataFrame:
         """Return the excess of each method over full data: ``e / e_full - 1``.
 
         ``e_full`` is the mean error over seeds of the same forecaster on the full data of the
@@ -71,18 +99,22 @@ class Benchmark:
             An error of the table.
         by : sequence of str
             Further columns to group by, e.g. ``("data",)`` or ``("forecaster",)``.
+        budget : str, optional
+            Budget of ``e``, by default the ``headline``; that of ``e_full`` always is.
 
         Returns
         -------
         pandas.DataFrame
-            ``mean``, ``half_width`` and ``sets``, indexed by ``by``, ratio and method.
+            ``mean``, ``half_width``, ``sets`` and ``over_untrained``, the mean error over that of
+            the best baseline without training (above 1 it is worse), indexed by ``by``, ratio and
+            method.
 
         Raises
         ------
         InputError
             If the full data were not a reference, or the column is not there.
         """
-        cells = self._relative(column)
+        cells = self._relative(column, budget)
         keys = [*by, "ratio", "name"]
         for name in by:
             self._check_column(name)
@@ -91,7 +123,8 @@ class Benchmark:
         for key, own in units.groupby(level=keys, sort=False):
             found = interval(own.tolist())
             rows[key] = {"mean": found["mean"], "half_width": found["half_width"], "sets": len(own)}
-        return _frame(rows, [*by, "ratio", "method"])
+        over = cells.groupby(keys, sort=False)["over_untrained"].mean()
+        return _frame(rows, [*by, "ratio", "method"]).assign(over_untrained=over.to_numpy())
 
     def paired(
         self,
@@ -145,19 +178,21 @@ class Benchmark:
         Returns
         -------
         pandas.DataFrame
-            ``mean_rank``, ``first`` (share of cells in which it is first) and ``cells``,
-            indexed by ratio and method.
+            ``mean_rank``, ``first`` (share of cells in which it is first, and not worse than a
+            baseline without training) and ``cells``, indexed by ratio and method.
         """
         cells = self._cells(column)
         cells = cells[cells["ratio"] != ""]
         wide = cells.pivot_table(index=CELL, columns="name", values="error", sort=False)
+        over = cells.pivot_table(index=CELL, columns="name", values="over_untrained", sort=False)
         rows: dict[Hashable, dict[str, float]] = {}
         for ratio, own in wide.groupby(level="ratio", sort=False):
             ranks = own.dropna(axis=1, how="all").dropna().rank(axis=1)
+            beaten = over.reindex(index=ranks.index, columns=ranks.columns) > 1
             for name in ranks.columns:
                 rows[ratio, name] = {
                     "mean_rank": float(ranks[name].mean()),
-                    "first": float((ranks[name] == 1).mean()),
+                    "first": float(((ranks[name] == 1) & ~beaten[name]).mean()),
                     "cells": len(ranks),
                 }
         return _frame(rows, ["ratio", "method"])
@@ -248,6 +283,8 @@ class Benchmark:
                 "excess_by_forecaster": self.excess(by=("forecaster",)),
                 "cross_architecture": self.cross_architecture(),
             }
+            for budget in self.budgets[:-1]:
+                tables[f"excess at {budget} updates"] = self.excess(budget=budget)
         if len(self.table):
             tables |= {"ranks": self.ranks(), "quality": self.quality(), "costs": self.costs()}
             references = {
@@ -268,20 +305,44 @@ class Benchmark:
         if column not in self.table:
             raise unknown_name("column", column, map(str, self.table.columns))
 
-    def _cells(self, column: str) -> pd.DataFrame:
+    def untrained(self, column: str = "relative_rmse") -> pd.Series:
+        """Return the errors of the baselines by data set, split and name (``method``)."""
+        self._check_column(column)
+        rows = self.table[self.table["forecaster"] == ""]
+        return rows.set_index([*PLACE, "method"])[column].astype(float)
+
+    def errors(self, column: str = "relative_rmse") -> dict[Any, float]:
+        """Return the mean error by ratio, method and forecaster; the full data have no ratio."""
+        keys = ["ratio", "name", "forecaster"]
+        return dict(self._cells(column).groupby(keys, sort=False)["error"].mean().items())
+
+    def verdicts(self, column: str = "relative_rmse") -> list[str]:
+        """Return what is found about each method: sentences by data set, ratio and budget."""
+        found: list[str] = []
+        for data, own in self.table.groupby("data", sort=False):
+            part = replace(self, table=own)
+            for budget in part.budgets:
+                found += verdicts_of(part.at(budget), str(data), budget, column)
+        return found
+
+    def _cells(self, column: str, budget: str | None = None) -> pd.DataFrame:
         """Return trained rows with their ``name`` and, as ``error``, the values of a column."""
         self._check_column(column)
-        cells = self.table[self.table["forecaster"] != ""].copy()
+        table = at_budget(self.table, budget or self.headline)
+        cells = table[table["forecaster"] != ""].copy()
         several = cells.groupby("method")["surrogate"].transform("nunique") > 1
         bracket = "[" + cells["surrogate"].astype(str) + "]"
         cells["name"] = cells["method"].where(~several, cells["method"] + bracket)
         cells["error"] = cells[column].astype(float)
+        best = self.untrained(column).groupby(level=PLACE).min().rename("untrained")
+        cells = cells.merge(best.reset_index(), on=PLACE, how="left")
+        cells["over_untrained"] = cells["error"] / cells["untrained"]
         return cells
 
-    def _relative(self, column: str) -> pd.DataFrame:
-        """Return cells of methods with their ``excess`` over full data."""
-        cells, title = self._cells(column), REFERENCES.get("full").title
-        full = cells[cells["name"] == title]
+    def _relative(self, column: str, budget: str | None = None) -> pd.DataFrame:
+        """Return cells of methods with their ``excess`` over full data at the headline's budget."""
+        title, full = REFERENCES.get("full").title, self._cells(column)
+        cells, full = self._cells(column, budget), full[full["name"] == title]
         if full.empty:
             raise InputError(
                 "the excess over full data needs the errors on full data: add full to references"

@@ -14,7 +14,14 @@ from stemdist.distill.settings import OF_EXPERTS
 from stemdist.errors import InputError, check_count, check_distinct, check_ratio, unknown_name
 from stemdist.evaluate.comparison.settings import EvaluationSettings
 from stemdist.forecast import TrainingSettings
-from stemdist.types import ForecasterName, HoldOutPattern, ReferenceName, Schedule, Shuffle
+from stemdist.types import (
+    BudgetName,
+    ForecasterName,
+    HoldOutPattern,
+    ReferenceName,
+    Schedule,
+    Shuffle,
+)
 
 OF_THE_GRID = ("time_ratio", "space_ratio", "seed", "synthesizer")
 """Fields of DistillSettings that are not for all distillations: axes of the grid, or a method's."""
@@ -59,12 +66,20 @@ class BenchmarkSettings:
         Weight decay of every training run; published comparisons often have none.
     schedule : str
         Course of the learning rate of every training run.
+    budget : str
+        How long forecasters train: ``equal`` for the same number of updates on all data,
+        ``converged`` until the validation error improves no more, or ``both`` side by side.
     updates : int
-        Optimizer updates of every training run, the full-data reference included.
+        Optimizer updates of every training run at equal updates, the full-data reference included.
+    converged_updates : tuple of int
+        Updates that converged forecasters try, in ascending order, each with a complete schedule:
+        more are tried while the last lowered the validation error by 0.5 %, and the best by
+        validation counts.
     batch_windows : int
         Windows per update (all of them, where a set has fewer).
     locations_per_update : int, optional
-        Random locations per update for forecasters that mix locations; others see all.
+        Random locations per update for forecasters that mix locations, and for all but those that
+        need a whole grid when they converge.
     validate_every : int
         Updates between validations; the weights with the lowest validation error are kept.
     validation_windows : int
@@ -108,7 +123,9 @@ class BenchmarkSettings:
     shuffles: tuple[Shuffle, ...] = ("auto",)
     weight_decay: float = 1e-2
     schedule: Schedule = "one-cycle"
+    budget: BudgetName = "equal"
     updates: int = 600
+    converged_updates: tuple[int, ...] = (600, 2000, 5000)
     batch_windows: int = 32
     locations_per_update: int | None = 64
     validate_every: int = 100

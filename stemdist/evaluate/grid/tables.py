@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import pandas as pd
 
-from stemdist.evaluate.comparison.tables import MIB, Rows, aligned, check_error, tuning_text
+from stemdist.evaluate.comparison.budgets import FULL_TEXT, updates_text
+from stemdist.evaluate.comparison.tables import (
+    MIB,
+    Rows,
+    aligned,
+    check_error,
+    excess_text,
+    tuning_text,
+)
 from stemdist.evaluate.comparison.training_data import REFERENCES
+from stemdist.evaluate.comparison.verdict import WORSE_MARK, footnote
 
+EXCESS = (
+    ("excess", None, "mean over all"),
+    ("excess_by_data", "data", "by data set"),
+    ("excess_by_forecaster", "forecaster", "by forecaster trained"),
+)
+"""Tables of the excess: name, column by which it is grouped, and what that is."""
 Grid = Mapping[tuple[Any, ...], Mapping[str, float]]
 
 
@@ -33,7 +49,22 @@ class BenchmarkResult(Protocol):
     def has_full(self) -> bool:
         """Whether forecasters were trained on the full data."""
 
-    def excess(self, column: str = ..., by: Sequence[str] = ...) -> pd.DataFrame:
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """The budgets of training, that of the headline last."""
+
+    def at(self, budget: str) -> BenchmarkResult:
+        """Return the benchmark at one budget."""
+
+    def untrained(self, column: str = ...) -> pd.Series:
+        """Return the errors of the baselines."""
+
+    def verdicts(self, column: str = ...) -> list[str]:
+        """Return what is found about each method."""
+
+    def excess(
+        self, column: str = ..., by: Sequence[str] = ..., budget: str | None = ...
+    ) -> pd.DataFrame:
         """Return errors over those on full data, less 1."""
 
     def paired(self, reference: str, column: str = ...) -> pd.DataFrame:
@@ -68,7 +99,10 @@ def benchmark_text(benchmark: BenchmarkResult, column: str = "relative_rmse") ->
         Lines without a final line break.
     """
     tables = benchmark_tables(benchmark, column)
-    parts = [heading(benchmark, column), *map(aligned, tables.values()), _failures(benchmark)]
+    note = footnote([row for rows in tables.values() for row in rows])
+    verdicts = "\n".join(benchmark.verdicts(column)) if tables else ""
+    parts = [heading(benchmark, column), *map(aligned, tables.values()), note, verdicts]
+    parts.append(_failures(benchmark))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -92,14 +126,13 @@ def benchmark_tables(benchmark: BenchmarkResult, column: str = "relative_rmse") 
     check_error(column)
     if not len(benchmark.table):
         return {}
-    tables = {"errors": _errors(benchmark, column)}
+    tables = {"errors": _by_budget(benchmark, lambda budget: _errors(benchmark.at(budget), column))}
     if benchmark.has_full:
         tables |= {
-            "excess": _excess(benchmark, column, None, "mean over all"),
-            "excess_by_data": _excess(benchmark, column, "data", "by data set"),
-            "excess_by_forecaster": _excess(
-                benchmark, column, "forecaster", "by forecaster trained"
-            ),
+            name: _by_budget(benchmark, partial(_excess, benchmark, column, by, title))
+            for name, by, title in EXCESS
+        }
+        tables |= {
             "cross_architecture": _cross(benchmark, column),
         }
     tables |= {
@@ -115,37 +148,60 @@ def heading(benchmark: BenchmarkResult, column: str) -> str:
     settings = benchmark.facts["settings"]
     places = benchmark.facts["tasks"]
     held = dict.fromkeys(str(n) for task in places if (n := task["held_out_locations"]))
+    base = FULL_TEXT[benchmark.budgets[-1]]
     where = f" at held-out locations alone ({', '.join(held)})" if held else ""
     return "\n".join(
         [
             f"Test {column} on real data{where}, lower is better; {len(places)} "
             f"task{'s' if len(places) > 1 else ''} (data x split), {settings['seeds']} "
             f"distillations each, {settings['trainings']} training per set and forecaster",
-            f"{settings['updates']} updates of {settings['batch_windows']} windows for every "
-            f"method; chosen on validation: {tuning_text(settings)}",
-            "excess: error over that of the same forecaster on full data, less 1; +- is the 95 % "
+            f"{updates_text(settings)} for every method; chosen on validation: "
+            f"{tuning_text(settings)}",
+            f"excess: error over that of the same forecaster on {base}, less 1; +- is the 95 % "
             "interval over sets",
         ]
     )
+
+
+def _by_budget(benchmark: BenchmarkResult, rows_of: Callable[[str], Rows]) -> Rows:
+    """Return the rows of every budget in turn, which they name where there are several."""
+    budgets = benchmark.budgets
+    each = {budget: rows_of(budget) for budget in budgets}
+    first = each[budgets[0]]
+    if len(budgets) == 1 or not first:
+        return first
+    rows = [[name, budget, *cells] for budget in budgets for name, *cells in each[budget][1:]]
+    return [[first[0][0], "budget", *first[0][1:]], *rows]
 
 
 def _errors(benchmark: BenchmarkResult, column: str) -> Rows:
     """Absolute errors by data set, mean over forecasters; baselines too."""
     table = benchmark.table
     names = list(dict.fromkeys(table["data"]))
+    trained_on = set(table.loc[table["forecaster"] != "", "method"])
     means = table.groupby(["ratio", "method", "data"], sort=False)[column].mean()
     keys = list(dict.fromkeys((ratio, method) for ratio, method, _ in means.index))
+    best = benchmark.untrained(column).groupby(level=["data", "split"]).min()
+    untrained = best.groupby(level="data").mean()
     rows = [[column, "ratio", *names]]
     for ratio, method in keys:
-        cells = [_number(float(means.get((ratio, method, name), math.nan))) for name in names]
-        rows.append([str(method), ratio or "-", *cells])
+        found = {name: float(means.get((ratio, method, name), math.nan)) for name in names}
+        cells = [
+            _number(error) + (WORSE_MARK if error > untrained.get(name, math.inf) else "")
+            for name, error in found.items()
+        ]
+        trained = method in trained_on
+        shown = cells if trained else [cell.rstrip(WORSE_MARK) for cell in cells]
+        rows.append([str(method), ratio or "-", *shown])
     return rows
 
 
-def _excess(benchmark: BenchmarkResult, column: str, by: str | None, title: str) -> Rows:
+def _excess(
+    benchmark: BenchmarkResult, column: str, by: str | None, title: str, budget: str
+) -> Rows:
     """Excess with intervals; one column per value of ``by``."""
     groups = () if by is None else (by,)
-    grid: Grid = benchmark.excess(column, groups).to_dict("index")  # type: ignore[assignment]
+    grid: Grid = benchmark.excess(column, groups, budget).to_dict("index")  # type: ignore[assignment]
     values = list(dict.fromkeys(key[0] for key in grid)) if by else [""]
     if by and len(values) < 2:
         return []
@@ -236,8 +292,7 @@ def _items(frame: pd.DataFrame) -> list[tuple[tuple[str, str], dict[str, float]]
 def _percent(row: Mapping[str, float] | None) -> str:
     if row is None:
         return "-"
-    half = row["half_width"]
-    return _share(row["mean"]) + ("" if math.isnan(half) else f" +- {100 * half:.1f}")
+    return excess_text(row) + (WORSE_MARK if row.get("over_untrained", 0.0) > 1 else "")
 
 
 def _share(value: float) -> str:

@@ -16,6 +16,7 @@ from stemdist.distill.methods import METHODS as DISTILL_METHODS
 from stemdist.distill.parametrisation import PARAMETRISATIONS
 from stemdist.distill.selection import SELECTIONS
 from stemdist.evaluate import REFERENCES, BenchmarkSettings, EvaluationSettings
+from stemdist.evaluate.comparison.budgets import BUDGETS
 from stemdist.evaluate.comparison.settings import SHUFFLES
 from stemdist.evaluate.comparison.tables import ERRORS
 from stemdist.evaluate.comparison.unseen import PATTERNS
@@ -52,6 +53,7 @@ def names_of(kind):
         (types.ReferenceName, REFERENCES.names()),
         (types.ErrorName, ERRORS),
         (types.Shuffle, SHUFFLES),
+        (types.BudgetName, BUDGETS),
         (types.HoldOutPattern, PATTERNS),
     ],
 )

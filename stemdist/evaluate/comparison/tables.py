@@ -37,6 +37,14 @@ class Comparison(Protocol):
         """Sizes, split and settings."""
 
     @property
+    def by_horizon(self) -> pd.DataFrame:
+        """Test errors by horizon step."""
+
+    @property
+    def by_stratum(self) -> pd.DataFrame:
+        """Test errors by size of the target."""
+
+    @property
     def budgets(self) -> tuple[str, ...]:
         """The budgets of training, that of the headline last."""
 
@@ -111,10 +119,10 @@ def evaluation_tables(evaluation: Comparison, column: str = "relative_rmse") -> 
     """
     check_error(column)
     tables = {
-        "errors": _by_budget(evaluation, lambda own, _: _methods(own, column)),
+        "errors": by_budget(evaluation, lambda own, _: _methods(own, column)),
         "references": _references(evaluation, column),
-        "excess": _by_budget(evaluation, lambda _, budget: _excess(evaluation, column, budget)),
-        "costs": _by_budget(evaluation, lambda own, _: _costs(own)),
+        "excess": by_budget(evaluation, lambda _, budget: _excess(evaluation, column, budget)),
+        "costs": by_budget(evaluation, lambda own, _: _costs(own)),
         "quality": _quality(evaluation, column),
     }
     return {name: rows for name, rows in tables.items() if rows}
@@ -216,7 +224,7 @@ def heading(
     )
 
 
-def _by_budget(evaluation: Comparison, rows_of: Callable[[Comparison, str], Rows]) -> Rows:
+def by_budget(evaluation: Comparison, rows_of: Callable[[Comparison, str], Rows]) -> Rows:
     """Return the rows of every budget below each other, which they name where there are several."""
     budgets = evaluation.budgets
     each = [rows_of(evaluation.at(budget), budget) for budget in budgets]

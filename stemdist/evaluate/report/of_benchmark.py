@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stemdist.evaluate.comparison.tables import Rows, check_error
+from stemdist.evaluate.comparison.verdict import footnote
 from stemdist.evaluate.grid.figure import plot_benchmark
 from stemdist.evaluate.grid.result import Benchmark
 from stemdist.evaluate.grid.tables import benchmark_tables, heading
@@ -88,7 +89,7 @@ def report_benchmark(
         "Ranks, quality and fidelity": [_looks()] if "scores" in tables else [],
         "Costs": _costs(benchmark) if "costs" in tables else [],
     }
-    sections = [*_failures(benchmark)]
+    sections = [*_failures(benchmark), *_verdicts(benchmark, column, tables)]
     for title, captions in SECTIONS.items():
         own = [
             Table(caption=caption, rows=tables[name])
@@ -105,6 +106,14 @@ def report_benchmark(
         sections=sections,
     )
     return page.write(path)
+
+
+def _verdicts(benchmark: Benchmark, column: str, tables: dict[str, Rows]) -> list[Section]:
+    """Return what is found, in sentences, and what the mark of results means."""
+    found = benchmark.verdicts(column) if tables else []
+    note = footnote([row for rows in tables.values() for row in rows])
+    parts: list[Part] = [Paragraph(text=text.replace("+-", "±")) for text in [*found, note] if text]
+    return [Section(title="Verdict", parts=parts)] if parts else []
 
 
 def _curves(benchmark: Benchmark, column: str) -> list[Part]:

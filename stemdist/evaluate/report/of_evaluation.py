@@ -8,26 +8,26 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import xarray as xr
-
 from stemdist.distill.distilled import DistilledSet
+from stemdist.evaluate.comparison.budgets import FULL_TEXT
 from stemdist.evaluate.comparison.evaluation import Evaluation
 from stemdist.evaluate.comparison.fidelity import fidelity, real_windows, spectra
 from stemdist.evaluate.comparison.figures import method_title, plot_evaluation
-from stemdist.evaluate.comparison.location_map import positions
 from stemdist.evaluate.comparison.statistics import records
 from stemdist.evaluate.comparison.tables import (
     MIB,
+    Comparison,
     Rows,
+    by_budget,
     check_error,
     digits,
     evaluation_tables,
     forecaster_rows,
     heading,
 )
+from stemdist.evaluate.comparison.verdict import footnote
 from stemdist.evaluate.report import figures
+from stemdist.evaluate.report.maps import maps_section
 from stemdist.evaluate.report.page import (
     Details,
     Image,
@@ -41,7 +41,6 @@ from stemdist.evaluate.report.page import (
 )
 from stemdist.evaluate.report.provenance import LOOKS, config_section, looks_like
 from stemdist.forecast import ForecastTask
-from stemdist.forecast.locations import Locations
 
 
 def report_evaluation(
@@ -104,8 +103,8 @@ def report_evaluation(
     sections = [
         _errors(evaluation, tables, column),
         _horizon(evaluation, column),
-        _costs(evaluation, tables),
-        _maps(evaluation, distilled, task, column),
+        _costs(evaluation.at(evaluation.headline), tables),
+        maps_section(evaluation.at(evaluation.headline), distilled, task, column),
         *([] if distilled is None else [_windows(distilled, task)]),
         config_section(evaluation.facts, record),
     ]
@@ -127,13 +126,20 @@ def _errors(evaluation: Evaluation, tables: dict[str, Rows], column: str) -> Sec
     parts: list[Part]
     if _of_forecasters(evaluation):
         caption = f"{shown}, and costs; in brackets without training"
-        parts = [Table(caption=caption, rows=forecaster_rows(evaluation, column))]
+        rows = forecaster_rows(evaluation, column)
+        parts = [Table(caption=caption, rows=rows), *_paragraphs(footnote(rows))]
     else:
         untrained: Rows = [["forecast", column], *tables["references"][1:]]
         parts = [
+            *_paragraphs(evaluation.verdict(column).replace("+-", "±")),
             Table(caption=f"{shown}; * lowest of its column", rows=tables["errors"]),
+            *_paragraphs(footnote(tables["errors"])),
             Table(caption=f"Test {column} of forecasts without training", rows=untrained),
         ]
+        if "excess" in tables:
+            base = FULL_TEXT[evaluation.headline]
+            caption = f"Excess: error over that of the same forecaster and seed on {base}, less 1"
+            parts.append(Table(caption=caption, rows=tables["excess"]))
     parts.append(
         Images(
             figures=[
@@ -152,8 +158,19 @@ def _errors(evaluation: Evaluation, tables: dict[str, Rows], column: str) -> Sec
     return Section(title="Test error", parts=parts)
 
 
+def _paragraphs(text: str) -> list[Part]:
+    """Return a paragraph, or nothing where there is no text."""
+    return [Paragraph(text=text)] if text else []
+
+
 def _strata(evaluation: Evaluation) -> Table:
     """Mean absolute error and bias in each range of the target; smoothed extremes show here."""
+    rows = by_budget(evaluation, lambda own, _: _strata_rows(own))
+    units = evaluation.facts["units"] or "no unit"
+    return Table(caption=f"Errors by size of the target ({units}), mean over seeds", rows=rows)
+
+
+def _strata_rows(evaluation: Comparison) -> Rows:
     found = evaluation.by_stratum.query("count > 0")
     rows: Rows = [["trained on", "forecaster", "from", "to", "targets", "mae", "bias"]]
     groups = found.groupby(["method", "forecaster", "stratum"], sort=False)
@@ -162,14 +179,14 @@ def _strata(evaluation: Evaluation) -> Table:
         count = f"{own['count'].iloc[0]:,.0f}"
         errors = (digits(float(own[name].mean())) for name in ("mae", "bias"))
         rows.append([method_title(str(method)), str(forecaster) or "-", low, high, count, *errors])
-    units = evaluation.facts["units"] or "no unit"
-    return Table(caption=f"Errors by size of the target ({units}), mean over seeds", rows=rows)
+    return rows
 
 
 def _horizon(evaluation: Evaluation, column: str) -> Section:
+    headline = evaluation.at(evaluation.headline)
     shown = [
         Image(
-            figure=figures.plot_horizon(evaluation.by_horizon, name, column),
+            figure=figures.plot_horizon(headline.by_horizon, name, column),
             alt=f"Curves: test {column} of {name} over the horizon steps, one curve for each "
             "reference and grey dashes for forecasts without training. The numbers are in the "
             "table below.",
@@ -178,15 +195,21 @@ def _horizon(evaluation: Evaluation, column: str) -> Section:
         )
         for name in evaluation.facts["settings"]["forecasters"]
     ]
+    rows = by_budget(evaluation, lambda own, _: _horizon_rows(own, column))
+    table = Table(caption=f"Test {column} by horizon step, mean over seeds", rows=rows)
+    numbers = Details(title="Numbers by horizon step", table=table)
+    return Section(title="Error by horizon", parts=[Images(figures=shown), numbers])
+
+
+def _horizon_rows(evaluation: Comparison, column: str) -> Rows:
+    """One row for each reference and forecaster, one column for each step."""
     steps = evaluation.by_horizon.groupby(["method", "forecaster", "horizon"], sort=False)[column]
     means = steps.mean().unstack("horizon", sort=False)
     rows: Rows = [["trained on", "forecaster", *(f"step {step}" for step in means.columns)]]
     for (method, forecaster), own in zip(means.index, means.to_numpy(), strict=True):
         errors = (digits(float(value)) for value in own)
         rows.append([method_title(method), forecaster or "-", *errors])
-    table = Table(caption=f"Test {column} by horizon step, mean over seeds", rows=rows)
-    numbers = Details(title="Numbers by horizon step", table=table)
-    return Section(title="Error by horizon", parts=[Images(figures=shown), numbers])
+    return rows
 
 
 def _costs(evaluation: Evaluation, tables: dict[str, Rows]) -> Section:
@@ -260,111 +283,6 @@ def _break_even(evaluation: Evaluation) -> list[Image]:
             )
         )
     return images
-
-
-def _maps(
-    evaluation: Evaluation, distilled: DistilledSet | None, task: ForecastTask | None, column: str
-) -> Section:
-    images: list[Image] = []
-    if distilled is not None:
-        graph = distilled.cluster_graph
-        edges = int((graph.edge_index[0] != graph.edge_index[1]).sum())
-        images.append(
-            Image(
-                figure=figures.plot_clusters(distilled),
-                alt="Map of the locations, coloured by cluster, with the medoid of each cluster "
-                "and the edges of the cluster graph; mean windows where positions are unknown.",
-                caption=f"{len(distilled.locations)} locations in {distilled.n_clusters} "
-                f"clusters, {edges} directed edges between clusters; darker is stronger.",
-            )
-        )
-    known = Locations.of_task(task) if distilled is None and task is not None else None
-    place = distilled.locations if distilled is not None else known
-    coords = None if place is None else place.coords
-    parts: list[Part] = []
-    if evaluation.facts.get("held_out_locations"):
-        parts.append(Paragraph(text="Errors at held-out locations are not drawn on a map."))
-    elif coords is None or positions(coords) is None:
-        parts.append(Paragraph(text="Positions are not known: errors are not drawn on a map."))
-    else:
-        images += _error_maps(evaluation, coords, column)
-        images += _graph_maps(evaluation, coords)
-    if images:
-        parts.append(Images(figures=images))
-    return Section(title="Maps", parts=parts)
-
-
-def _error_maps(evaluation: Evaluation, coords: xr.Dataset, column: str) -> list[Image]:
-    """Error at each location of the set under test, and its difference from full data."""
-    metric = column if column in evaluation.by_location else "rmse"
-    methods = evaluation.facts["settings"]["references"]
-    shown = _shown(evaluation)
-    summary = records(evaluation.summary(column))
-    mine = {name: row["mean"] for (method, name), row in summary.items() if method == shown}
-    best = min(mine, key=lambda name: mine[name])
-    n_locations, units = coords.sizes["location"], evaluation.facts["units"] or "no unit"
-    error = _by_location(evaluation.by_location, shown, best, metric, n_locations)
-    maps = [
-        (error, f"{metric} ({units})", False, f"{best} trained on {method_title(shown)}"),
-    ]
-    if shown != "full" and "full" in methods:
-        full = _by_location(evaluation.by_location, "full", best, metric, n_locations)
-        text = f"{best}: {method_title(shown)} less full data; orange is worse than full data"
-        maps.append((error - full, f"difference of {metric} ({units})", True, text))
-    images = []
-    for values, label, diverging, caption in maps:
-        figure = figures.plot_location_values(coords, values, label, diverging=diverging)
-        if figure is not None:
-            alt = f"Map of the {label} at each location; {caption}."
-            text = f"{caption}; test part, mean over seeds."
-            images.append(Image(figure=figure, alt=alt, caption=text))
-    return images
-
-
-def _graph_maps(evaluation: Evaluation, coords: xr.Dataset) -> list[Image]:
-    """Influence of each location in the graphs that forecasters have learned."""
-    table, settings = evaluation.by_location, evaluation.facts["settings"]
-    if "influence" not in table:
-        return []
-    pair = dict.fromkeys([_shown(evaluation), "full"])
-    methods = [method for method in pair if method in settings["references"]]
-    images = []
-    for name in settings["forecasters"]:
-        maps = {
-            method: _by_location(table, method, name, "influence", coords.sizes["location"])
-            for method in methods
-        }
-        for method, values in maps.items():
-            figure = figures.plot_location_values(
-                coords, values, "influence (mean 1)", diverging=False
-            )
-            if figure is None:
-                continue  # this forecaster learns no graph
-            graph = f"{name} trained on {method_title(method)}: its learned graph"
-            alt = f"Map of the influence of each location on others; {graph}."
-            text = f"{graph}, mean over seeds. Bright locations influence many others"
-            if method != "full" and "full" in maps:
-                with np.errstate(invalid="ignore"):  # not defined without any influence
-                    same = np.corrcoef(values, maps["full"])[0, 1]
-                alike = f"{same:.2f}" if math.isfinite(same) else "not defined"
-                text += f"; correlation with the graph learned from full data {alike}"
-            images.append(Image(figure=figure, alt=alt, caption=f"{text}."))
-    return images
-
-
-def _shown(evaluation: Evaluation) -> str:
-    """Return the reference whose maps are drawn."""
-    methods: list[str] = list(evaluation.facts["settings"]["references"])
-    return "distilled" if "distilled" in methods else methods[0]
-
-
-def _by_location(
-    table: pd.DataFrame, method: str, forecaster: str, metric: str, n_locations: int
-) -> np.ndarray:
-    """Return the (N,) mean over seeds."""
-    own = table[(table["method"] == method) & (table["forecaster"] == forecaster)]
-    seeds = own[metric].to_numpy(float).reshape(-1, n_locations)
-    return pd.DataFrame(seeds).mean().to_numpy()
 
 
 def _windows(distilled: DistilledSet, task: ForecastTask | None) -> Section:

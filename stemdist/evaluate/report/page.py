@@ -27,6 +27,8 @@ SHARPNESS = 1.5
 
 _NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?(e[+-]?\d+)?")
 _SIZE = re.compile(r"([\d.]+) ?x ?([\d.]+)")
+KINDS = {"*": "best", "!": "worse"}
+"""Kinds of cells by the mark at their end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class Cell:
             sort = round(float(size[1]) * float(size[2]), 12)
         elif number := _NUMBER.match(text):
             sort = float(number[0].replace(",", ""))
-        return cls(text=text, sort=sort, kind="best" if text.endswith("*") else "")
+        return cls(text=text, sort=sort, kind=KINDS.get(text[-1:], ""))
 
 
 @dataclass(frozen=True, kw_only=True)

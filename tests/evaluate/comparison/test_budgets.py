@@ -11,12 +11,10 @@ import pytest
 from stemdist.errors import InputError
 from stemdist.evaluate import EvaluationSettings, evaluate, forecaster_table, text_table
 from stemdist.evaluate.comparison import runs
-from stemdist.evaluate.comparison.budgets import BUDGETS
 from stemdist.evaluate.comparison.runs import Cell, Run, Tuning
 from stemdist.evaluate.comparison.tables import evaluation_tables
 from stemdist.evaluate.comparison.trainings import helps, lowest_of_each
 from stemdist.forecast import train_forecaster
-from stemdist.types import BudgetName
 
 TRIED = (6, 12, 24)
 CELL = ["budget", "method", "forecaster"]
@@ -135,10 +133,6 @@ def test_forecasters_are_compared_at_both(task, settings):
         "equal",
     ]
     assert sum("(window mean)" in line for line in lines) == 1
-
-
-def test_choices():
-    assert set(BudgetName.__args__) == set(BUDGETS)
 
 
 @pytest.mark.parametrize(

@@ -390,6 +390,69 @@ def test_text_and_files(found, tmp_path):
     assert content["facts"]["tasks"][0]["locations"] == 8
 
 
+def test_both_budgets_in_one_benchmark(task, tmp_path):
+    grid = settings(
+        methods=("stemdist",),
+        references=("full", "random-expert"),
+        budget="both",
+        converged_updates=(3, 9),
+    )
+    found = benchmark({"sim": task}, grid, results=tmp_path)
+    assert found.budgets == ("equal", "converged")
+    equal, converged = (found.at(name).table.query("forecaster != ''") for name in found.budgets)
+    assert len(equal) == len(converged) == 3 * 2
+    assert set(equal["updates"]) == {5}
+    assert set(converged["updates"]) <= {3, 9}
+    title, column = "stemdist", "relative_rmse"
+    base = converged.query("method == 'full data'")[column].mean()
+    for budget, table in (("equal", equal), ("converged", converged)):
+        own = table.query("method == @title")[column] / base - 1
+        row = found.excess(budget=budget).loc[("0.1x0.4", title)]
+        assert row["mean"] == pytest.approx(own.mean())
+    rows = benchmark_tables(found)["excess"]
+    assert rows[0] == ["excess, mean over all", "budget", "ratio", "mean"]
+    assert {tuple(row[:2]) for row in rows[1:]} == {
+        (name, budget)
+        for name in ("random windows + expert labels", title)
+        for budget in found.budgets
+    }
+    text = benchmark_text(found)
+    assert "equal: 5 updates, converged: 3 or 9 updates (as many as help on validation)" in text
+    assert "than the converged full data" in text or "from the converged full data" in text
+    assert len(found.verdicts()) == 2
+    assert "excess at equal updates" in json.loads(found.write(tmp_path)[1].read_text())
+    with pytest.raises(InputError, match="unknown budget 'equall'"):
+        found.at("equall")
+
+
+def test_what_a_baseline_beats_is_no_win(by_hand):
+    table = by_hand.table
+    table.loc[table["method"] == "persistence", "relative_rmse"] = 0.54
+    # forecaster a on the good set: 0.52 and 0.56, b: 1.04 and 1.12; three are above 0.54
+    ranks = by_hand.ranks().loc[("0.1x0.1", "good")]
+    assert (ranks["mean_rank"], ranks["first"]) == (1, 0.25)
+    row = by_hand.excess().loc[("0.1x0.1", "good")]
+    assert row["over_untrained"] == pytest.approx((0.52 + 0.56 + 1.04 + 1.12) / 4 / 0.54)
+    tables = benchmark_tables(by_hand)
+    assert {line[0]: line[2] for line in tables["errors"][1:]} == {
+        "full data": "0.7500!",
+        "random windows": "0.9750!",
+        "random windows + expert labels": "0.9000!",
+        "good": "0.8100!",
+        "bad": "1.0500!",
+        "persistence": "0.5400",
+    }
+    assert all(line[2].endswith("!") for line in tables["excess"][1:])
+    good, bad = by_hand.verdicts()
+    # of the sets: 0.52 / 0.58 - 1 and 0.56 / 0.62 - 1
+    assert good == (
+        "d, 0.1x0.1: the set of good is not distinguishable from the full data at equal updates "
+        "(mean of 2 forecasters, +8.0 % +- 50.8 %), 10.0 % better than random windows with the "
+        "same labels (+- 4.2 %); persistence (0.54) beats b trained on it."
+    )
+    assert bad.startswith("d, 0.1x0.1: the set of bad is ")
+
+
 def test_figure(by_hand):
     axes = plot_benchmark(by_hand).axes[0]
     labels = axes.get_legend_handles_labels()[1]

@@ -131,9 +131,10 @@ def test_headline_and_costs_are_those_of_the_text(page, evaluation):
     for method, title in (("full", "full data"), ("distilled", "distilled")):
         for column, name in enumerate(("linear", "mlp"), start=1):
             mean, half = summary.loc[(method, name), ["mean", "half_width"]]
-            assert found[title][column].strip("*") == f"{mean:.4f} ± {half:.4f}"
-    lowest = [row[1] for row in rows[1:] if row[1].endswith("*")]
-    assert len(lowest) >= 1
+            assert found[title][column] == f"{mean:.4f} ± {half:.4f}!"  # of 12 updates
+    assert "! worse than a baseline without training: no win" in page.text
+    assert evaluation.verdict().replace("+-", "±") in page.text
+    assert page.table("Excess: ")[0][0] == "excess over the full data at equal updates"
     costs, text = page.table("Costs and sizes"), text_table(evaluation)
     assert [row[0] for row in costs[1:]] == list(found)
     for row in costs:
@@ -203,6 +204,25 @@ def test_figures_of_every_part(page):
 def undrawn(monkeypatch):
     """Pages with an empty picture for every figure, which take less time."""
     monkeypatch.setattr(Image, "png", "")
+
+
+def test_both_budgets_are_in_one_report(evaluation, distilled, task, tmp_path, undrawn):
+    def doubled(table):
+        rows = table if "forecaster" not in table else table[table["forecaster"] != ""]
+        return pd.concat([table, rows.assign(budget="converged")], ignore_index=True)
+
+    names = ("table", "search", "by_target", "by_horizon", "by_stratum", "by_location")
+    facts = {**evaluation.facts, "settings": {**evaluation.facts["settings"], "budget": "both"}}
+    tables = {name: doubled(getattr(evaluation, name)) for name in names}
+    both = dataclasses.replace(evaluation, facts=facts, **tables)
+    page = checked(report_evaluation(tmp_path / "r.html", both, distilled=distilled, task=task))
+    for caption in ("Test relative_rmse, mean", "Excess: ", "Costs and", "Errors by size"):
+        rows = page.table(caption)
+        assert rows[0][1] == "budget"
+        assert [row[1] for row in rows[1:3]] == ["equal", "converged"]
+    assert page.table("Test relative_rmse by horizon")[0][1] == "budget"
+    assert page.table("Excess: ")[0][0] == "excess over the converged full data"
+    assert len(page.images) == 13  # figures are of the headline's budget
 
 
 def test_the_same_results_make_the_same_file(
@@ -299,6 +319,7 @@ def test_cells_sort_by_their_number():
     assert [Cell.of(text).sort for text in texts] == pytest.approx(numbers)
     assert [Cell.of(text).sort for text in ("-", "never", "mlp", "")] == [None] * 4
     assert Cell.of("0.5*").kind == "best"
+    assert Cell.of("0.5!").kind == "worse"
     rows = [["name", "size", "said"], ["1", "2", "3 times"]]
     ((name, size, said),) = Table(caption="c", rows=rows, sentences=("said",)).body
     assert (name.text, size.sort, said.sort, said.kind) == ("1", 2, None, "text")

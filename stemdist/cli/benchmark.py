@@ -49,10 +49,8 @@ def benchmark(
     """Distil data sets by several methods and compare what forecasters learn from the sets.
 
     Every method distils every data set at every ratio with several seeds; the same forecasters
-    are trained on each set with the same updates, or until they have converged (--budget), and
-    tested on the real test part. A benchmark
-    that was stopped goes on where it was when the same command is run again; a larger one reuses
-    what is there. What fails is listed at the end, and does not stop the rest.
+    are trained on each set and tested on the real test part. The same command resumes a benchmark
+    that was stopped; a larger one reuses what is there. What fails is listed at the end.
 
     Parameters
     ----------

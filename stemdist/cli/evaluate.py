@@ -51,10 +51,9 @@ def evaluate(
     Or measure forecasters that are trained already, students and their teachers for example, on
     the test part of the data.
 
-    For a distilled set, every method trains fresh forecasters with the same updates and seeds, or
-    until they have converged (--budget); learning rates and weights are chosen on the validation
-    part, and the test part is read once, at the end. The last lines say what was found.
-    A comparison that was stopped goes on where it was when the same command is run again.
+    For a distilled set, every method trains the same fresh forecasters; learning rates and weights
+    are chosen on the validation part, and the test part is read once, at the end. The last lines
+    say what was found. The same command resumes a comparison that was stopped.
 
     Parameters
     ----------

@@ -43,10 +43,9 @@ class EvaluationSettings:
     schedule : str
         Course of the learning rate of every training run.
     budget : str
-        How long forecasters train: ``equal`` for the same number of updates on all data,
-        ``converged`` until the validation error improves no more, or ``both`` side by side.
+        How long forecasters train: equal updates, until converged, or both.
     updates : int
-        Optimizer updates of every training run at equal updates, the full-data reference included.
+        Optimizer updates of every training at equal updates.
     converged_updates : tuple of int
         Updates that converged forecasters try, in ascending order, each with a complete schedule:
         more are tried while the last lowered the validation error by 0.5 %, and the best by

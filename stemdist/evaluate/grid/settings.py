@@ -41,7 +41,7 @@ class BenchmarkSettings:
         More methods made from others, e.g. ``{"long": {"method": "stemdist",
         "synthesizer_options": {"iterations": 100}}}``.
     references : tuple of str
-        Other training data to compare with: full, pruned, random, random-expert, coreset.
+        What to compare with.
     ratios : tuple of str
         Shares of the training windows and of the locations to keep, e.g. 0.1x0.1,0.025x0.1.
     surrogates : tuple of str
@@ -67,10 +67,9 @@ class BenchmarkSettings:
     schedule : str
         Course of the learning rate of every training run.
     budget : str
-        How long forecasters train: ``equal`` for the same number of updates on all data,
-        ``converged`` until the validation error improves no more, or ``both`` side by side.
+        How long forecasters train.
     updates : int
-        Optimizer updates of every training run at equal updates, the full-data reference included.
+        Optimizer updates of every training at equal updates.
     converged_updates : tuple of int
         Updates that converged forecasters try, in ascending order, each with a complete schedule:
         more are tried while the last lowered the validation error by 0.5 %, and the best by

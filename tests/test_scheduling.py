@@ -31,27 +31,29 @@ COMPARE = "--forecasters linear --seeds 1 --updates 10 --references random,disti
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "w.nc"
-    simulate("weather-sim", days=20, n_lat=5, n_lon=6).to_netcdf(path)
+    simulate("weather-sim", days=12, n_lat=5, n_lon=6).to_netcdf(path)
     return path
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """A scheduler and two workers, each a process in a folder of its own."""
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A scheduler and two workers, each a process in a folder of its own.
+
+    The last test that uses it kills one of them.
+    """
+    root = tmp_path_factory.mktemp("cluster")
     with distributed.LocalCluster(n_workers=0, dashboard_address=":0") as made:
         workers = []
         for name in ("one", "two"):
-            (tmp_path / name).mkdir()
+            (root / name).mkdir()
             command = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1"]
-            command += ["--no-dashboard", "--no-nanny", "--local-directory", str(tmp_path / name)]
+            command += ["--no-dashboard", "--no-nanny", "--local-directory", str(root / name)]
             quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            started = subprocess.Popen(
-                [*command, made.scheduler_address], cwd=tmp_path / name, **quiet
-            )
+            started = subprocess.Popen([*command, made.scheduler_address], cwd=root / name, **quiet)
             workers.append(started)
         with distributed.Client(made) as client:
             client.wait_for_workers(2, timeout=60)
-            yield made.scheduler_address, workers
+            yield made.scheduler_address, workers, root
         for worker in workers:
             worker.kill()
             worker.wait()
@@ -64,7 +66,7 @@ def without_costs(table: pd.DataFrame) -> pd.DataFrame:
 def test_commands_on_a_cluster_give_the_results_of_one_process(
     stored, cluster, tmp_path, monkeypatch
 ):
-    address, _ = cluster
+    address, _, root = cluster
     monkeypatch.chdir(tmp_path)
     for name, where in (("here", ""), ("there", f" --scheduler {address}")):
         line = f"distill {stored} {QUICK} -o {name}.nc{where}"
@@ -78,16 +80,15 @@ def test_commands_on_a_cluster_give_the_results_of_one_process(
     pd.testing.assert_frame_equal(*tables)
     weights = [len(list(Path(name, "runs").glob("*.safetensors"))) for name in ("here", "there")]
     assert weights[0] == weights[1] > 0  # results came back: no folder is shared
-    for folder in (tmp_path / "one", tmp_path / "two"):
-        assert not list(folder.rglob("*.safetensors"))
+    assert not list(root.rglob("*.safetensors"))
 
 
 def test_a_killed_worker_costs_its_own_jobs_only(cluster, tmp_path):
-    address, workers = cluster
+    address, workers, _ = cluster
     with scheduler(address):
         jobs = [joblib.delayed(_slow)(str(tmp_path), number) for number in range(12)]
         killer = subprocess.Popen(
-            [sys.executable, "-c", f"import os,time; time.sleep(2); os.kill({workers[0].pid}, 9)"]
+            [sys.executable, "-c", f"import os,time; time.sleep(1); os.kill({workers[0].pid}, 9)"]
         )
         found = list(results_of(jobs, 1, "jobs", unit="job", progress=False))
     killer.wait()
@@ -100,7 +101,7 @@ def test_a_killed_worker_costs_its_own_jobs_only(cluster, tmp_path):
 
 def _slow(folder: str, number: int) -> int:
     Path(folder, f"run-{number}-{os.getpid()}-{time.monotonic_ns()}").touch()
-    time.sleep(0.5)
+    time.sleep(0.25)
     return number**2
 
 
@@ -125,7 +126,7 @@ def test_other_data_are_noticed(stored, tmp_path):
     copy = tmp_path / "w.nc"
     copy.write_bytes(stored.read_bytes())
     light = task.by_reference(partial(open_series, str(copy)))
-    simulate("weather-sim", days=20, n_lat=5, n_lon=6, seed=1).to_netcdf(copy)
+    simulate("weather-sim", days=12, n_lat=5, n_lon=6, seed=1).to_netcdf(copy)
     reopening._kept.clear()
     sent = pickle.loads(pickle.dumps(light))
     with pytest.raises(InputError, match="other data than the process that sent it"):

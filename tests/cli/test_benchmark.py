@@ -16,12 +16,15 @@ FAST = json.dumps(
         "judge_seeds": 1,
         "judging": {"updates": 3},
         "expert_training": {"updates": 4},
-        "synthesizer_options": {"iterations": 1, "steps": 1},
+        "experts": ["linear"],
+        "judges": ["linear"],
+        "synthesizer_options": {"iterations": 1, "steps": 1, "networks": 1},
     },
     separators=(",", ":"),
 )
 LINE = (
-    f"benchmark w.nc v.nc --methods default --ratios 0.2x0.3 --forecasters linear --seeds 2 "
+    "benchmark w.nc v.nc --methods default --surrogates linear --ratios 0.2x0.3 "
+    "--forecasters linear --seeds 2 "
     f"--updates 4 --learning-rates 0.005 --lookback 4 --horizon 3 --distill {FAST}"
 )
 
@@ -62,7 +65,7 @@ def test_a_failure_is_an_error_at_the_end(
         raise ValueError("no spectrum")
 
     monkeypatch.setattr(jobs, "fidelity", broken)
-    outcome = run(f"{LINE} --seeds 1 --quiet")
+    outcome = run(f"{LINE} --seeds 1 --references full --quiet")
     assert outcome.status == 2
     assert "excess, mean over all" in outcome.out  # the references are there
     assert "2 failed" in outcome.out

@@ -12,6 +12,7 @@ from cli_cases import Run
 
 from stemdist.forecast import FittedForecaster
 from stemdist.forecast.deploy import Deployable, open_deployed, random_windows
+from stemdist.markers import made_by
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def test_a_forecaster_becomes_one_file(
     assert (outcome.status, outcome.err) == (0, "")
     fields = dict(re.findall(r"^  (\S.*?)  +(.*)$", outcome.out, re.MULTILINE))
     written = Path(file)
+    assert made_by(written) == "stemdist deploy"
     assert fields["written"] == f"{file} ({written.stat().st_size / 1024:.1f} KiB)"
     assert fields["windows"] == "any number at a time"
     assert fields["input x"] == "window, lookback 4, location 12, feature 2"

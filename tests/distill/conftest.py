@@ -41,8 +41,8 @@ def quick() -> DistillSettings:
         judging=TrainingSettings(updates=20),
         judge_seeds=1,
         synthesizer_options={
-            "iterations": 3,
-            "final_iterations": 3,
+            "iterations": 2,
+            "final_iterations": 2,
             "steps": 2,
             "updates": 1,
             "networks": 2,

@@ -35,8 +35,16 @@ def series(request) -> xr.Dataset:
     return canonical_series(raw_grid(time))
 
 
-@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
-@pytest.mark.parametrize("quantiles", [(), (0.1, 0.9)])
+@pytest.mark.parametrize(
+    ("series", "suffix", "quantiles"),
+    [
+        ("standard", ".nc", ()),
+        ("standard", ".zarr", (0.1, 0.9)),
+        ("noleap", ".zarr", ()),
+        ("noleap", ".nc", (0.1, 0.9)),
+    ],
+    indirect=["series"],
+)
 def test_blocks_are_written_as_the_whole(series, suffix, quantiles, tmp_path, monkeypatch):
     if suffix == ".zarr":
         pytest.importorskip("zarr")

@@ -98,7 +98,9 @@ def test_a_command_of_the_page(
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("STEMDIST_CATALOGUE", "my-recipes")
-    monkeypatch.setitem(EFFORTS, "default", EFFORTS["quick"])  # in seconds
+    quick = {**EFFORTS["quick"]["default"], "judging": {"updates": 20}}
+    quick["expert_training"] = {"updates": 20}
+    monkeypatch.setitem(EFFORTS, "default", {"default": quick})
     words = shlex.split(line)
     if words[0] == "python":
         zipfile.main(words[3:])

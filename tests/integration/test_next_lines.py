@@ -13,6 +13,8 @@ import xarray as xr
 from stemdist.cli import main
 from stemdist.distill.methods import EFFORTS
 
+FAST = " --updates 20 --seeds 1 --learning-rates 0.01"
+
 
 def stations(path: Path) -> None:
     """Two variables on two levels, a name with a space, zeros that mean missing."""
@@ -36,7 +38,9 @@ def next_lines(text: str) -> list[str]:
 def said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STEMDIST_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(EFFORTS, "default", EFFORTS["quick"])  # in seconds
+    quick = {**EFFORTS["quick"]["default"], "judging": {"updates": 20}}
+    quick["expert_training"] = {"updates": 20}
+    monkeypatch.setitem(EFFORTS, "default", {"default": quick})
 
     def run(line: str) -> str:
         status = main(shlex.split(line)[1:])
@@ -55,7 +59,7 @@ def test_all_next_lines_run(said):
     while todo:
         line = todo.pop(0)
         done.append(line)
-        fast = " --updates 20" if line.startswith("stemdist evaluate") else ""
+        fast = FAST if line.startswith("stemdist evaluate") else ""
         todo += [new for new in next_lines(said(line + fast)) if new not in done]
         assert len(done) < 12
     assert {line.split()[1] for line in done} >= {"distill", "train", "evaluate", "predict"}

@@ -184,14 +184,30 @@ JOINED = {
 }
 
 
-def test_families_join_in_a_last_round(labelled):
-    alone = KernelRidge(**{**JOINED, **LINEAR}).fit(labelled, seed=1)
-    whole = KernelRidge(**JOINED).fit(labelled, seed=1)
+@pytest.fixture(scope="module")
+def alone(labelled) -> KernelRidge:
+    """A first round without a last one."""
+    return KernelRidge(**{**JOINED, **LINEAR}).fit(labelled, seed=1)
+
+
+@pytest.fixture(scope="module")
+def joined(labelled) -> KernelRidge:
+    """Both rounds."""
+    return KernelRidge(**JOINED).fit(labelled, seed=1)
+
+
+@pytest.fixture(scope="module")
+def joined_few(few) -> KernelRidge:
+    """Both rounds, of windows that learn their calendar."""
+    return KernelRidge(**JOINED).fit(few, seed=1)
+
+
+def test_families_join_in_a_last_round(labelled, alone, joined):
+    whole = joined
     assert all("round" not in row for row in alone.history_)
-    rounds = [row.pop("round") for row in whole.history_]
-    assert rounds == [1, 1, 1, 2, 2, 2]
+    assert [row["round"] for row in whole.history_] == [1, 1, 1, 2, 2, 2]
     assert [row["iteration"] for row in whole.history_] == [0, 1, 2, 2, 3, 4]
-    assert whole.history_[1:3] == alone.history_[1:]
+    assert whole.history_[1:3] == [{**row, "round": 1} for row in alone.history_[1:]]
     last, judged = whole.later_stage(replace(labelled, start=alone.windows_))
     assert (last.surrogates, last.steps, last.iterations) == (("linear", "mlp", "gru"), 9, 2)
     assert (last.average, whole.average) == (whole.final_average, 0.998)  # a longer memory
@@ -202,8 +218,7 @@ def test_families_join_in_a_last_round(labelled):
     assert whole.best_ == min(errors) == judged.score(whole.windows_)
 
 
-def test_a_last_round_that_helps_nobody_is_left_out(labelled):
-    alone = KernelRidge(**{**JOINED, **LINEAR}).fit(labelled, seed=1)
+def test_a_last_round_that_helps_nobody_is_left_out(labelled, alone):
     spoilt = KernelRidge(**JOINED)
     spoilt.later_stage = lambda problem: (  # type: ignore[method-assign]
         KernelRidge(
@@ -240,13 +255,13 @@ def test_large_sets_have_no_last_round(labelled, beyond, rounds):
 def few(make_problem) -> DistillationProblem:
     """Two windows, no more than the dimensions of the calendar, which they learn."""
     problem = make_problem(
-        labels="expert", time_ratio=0.01, space_ratio=1.0, judging=TrainingSettings(updates=100)
+        labels="expert", time_ratio=0.01, space_ratio=1.0, judging=TrainingSettings(updates=40)
     )
     assert problem.n_learned > problem.n_series
     return problem
 
 
-def test_windows_that_learn_their_calendar_start_from_their_closed_form(few):
+def test_windows_that_learn_their_calendar_start_from_their_closed_form(few, joined_few):
     closed = ClosedForm().fit(few, seed=1)
     assert closed.best_ < closed.history_[0]["validation"]
     still = KernelRidge(
@@ -262,7 +277,7 @@ def test_windows_that_learn_their_calendar_start_from_their_closed_form(few):
     torch.testing.assert_close(still.windows_.x, closed.windows_.x)
     assert repr(still.history_[:2]) == repr(closed.history_)
     assert [row["iteration"] for row in still.history_] == [0, 1, 2]
-    rounds = KernelRidge(**JOINED).fit(few, seed=1)
+    rounds = joined_few
     assert repr([row["validation"] for row in rounds.history_[:2]]) == repr(
         [row["validation"] for row in closed.history_]
     )
@@ -302,10 +317,9 @@ def test_other_windows_start_as_they_are(make_problem, changes, monkeypatch):
 
 @pytest.mark.parametrize(("steps_before", "windows"), [(1, "many"), (8, "few"), (20, "many")])
 def test_a_last_round_continues_exactly(
-    labelled, few, tmp_path, monkeypatch, steps_before, windows
+    labelled, few, joined, joined_few, tmp_path, monkeypatch, steps_before, windows
 ):
-    labelled = few if windows == "few" else labelled
-    whole = KernelRidge(**JOINED).fit(labelled, seed=2)
+    labelled, whole = (few, joined_few) if windows == "few" else (labelled, joined)
     state, match, calls = tmp_path / "run.state", KernelRidge._match, []
 
     def stops(self, *args):
@@ -316,10 +330,10 @@ def test_a_last_round_continues_exactly(
 
     monkeypatch.setattr(KernelRidge, "_match", stops)
     with pytest.raises(KeyboardInterrupt):  # in the first round, and twice in the last
-        KernelRidge(**JOINED).fit(labelled, seed=2, state=state)
+        KernelRidge(**JOINED).fit(labelled, seed=1, state=state)
     monkeypatch.setattr(KernelRidge, "_match", match)
     for _ in range(2):  # the second time all is done
-        again = KernelRidge(**JOINED).fit(labelled, seed=2, state=state)
+        again = KernelRidge(**JOINED).fit(labelled, seed=1, state=state)
         assert repr(again.history_) == repr(whole.history_)
         assert torch.equal(again.windows_.x, whole.windows_.x)
         assert torch.equal(again.windows_.y, whole.windows_.y)
@@ -417,7 +431,8 @@ def test_networks_whose_features_are_the_inputs_age_without_training(problem):
 
 def test_same_seed_same_result_and_exact_resume(labelled, tmp_path):
     def fitted(seed, state=None, **changes):
-        return KernelRidge(**{**SMALL, **changes}).fit(labelled, seed=seed, state=state)
+        options = {**SMALL, "final_surrogates": "", **changes}
+        return KernelRidge(**options).fit(labelled, seed=seed, state=state)
 
     whole, other = fitted(3), fitted(4, iterations=1)
     assert other.history_[1]["loss"] != whole.history_[1]["loss"]

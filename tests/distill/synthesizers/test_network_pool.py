@@ -75,9 +75,9 @@ def test_error_on_real_windows_falls(problem, pool):
     spoilt = replace(problem.start, y=torch.zeros_like(problem.start.y))
     options = {
         **QUICK,
-        "iterations": 4,
-        "steps": 10,
-        "learning_rate": 0.05,
+        "iterations": 3,
+        "steps": 6,
+        "learning_rate": 0.1,
         "inner_steps": 5,
         **pool,
     }

@@ -33,6 +33,11 @@ SETS = (
     "--judge-seeds 1 --judging.updates 2 --time-ratio 0.2 --space-ratio 0.3"
 )
 DATA = ["w.nc", "w.zarr", "wide.csv", "long.csv", "wide.parquet", "windows", "years.nc"]
+# Braces are doubled, because data are filled in.
+BRIEF_SETS = (
+    '--distill {{"experts":["linear"],"extra_experts":0,"expert_training":{{"updates":2}},'
+    '"judge_seeds":1,"judging":{{"updates":2}}}}'
+)
 
 COMMANDS: list[str] = [
     "info {data}",
@@ -52,10 +57,10 @@ COMMANDS: list[str] = [
     "info tiny.nc",
     f"teach --data w.nc --teacher model --student linear {TASK} {BRIEF} -o out",
     f"benchmark w.nc --methods kmeans --forecasters linear --seeds 1 {TASK} {BRIEF} "
-    "--ratios 0.2x0.3 -o out",
+    f"--ratios 0.2x0.3 {BRIEF_SETS} -o out",
     "info w.nc --recipe mine",
     "catalogue show mine",
-    f"distill w.nc --config options.yaml {TASK} -o out.nc",
+    f"distill w.nc --config options.yaml {TASK} {SETS} -o out.nc",
     "simulate weather-sim -o out.nc --settings days=2,n_lat=3,n_lon=3",
 ]
 

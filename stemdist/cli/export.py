@@ -30,9 +30,9 @@ def export(
 ) -> None:
     """Write train.npz, val.npz and test.npz with windows x and y, as STemDist's code reads them.
 
-    x is (windows, lookback, locations, variables) and y (windows, horizon, locations), in
-    physical units. Every window is copied out, so the files are up to lookback + horizon times
-    as large as the series.
+    x is (windows, lookback, locations, variables) and y (windows, horizon, locations, 1), of
+    which that code reads y[..., 0], in physical units. Every window is copied out, so the files
+    are up to lookback + horizon times as large as the series.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ def export(
 
 
 def _windows(values: np.ndarray, windows: SeriesWindows) -> tuple[np.ndarray, np.ndarray]:
-    """Copy windows (M, L_in, N, F) and first targets (M, L_out, N) out of (T, N, F) values."""
+    """Copy windows (M, L_in, N, F) and first targets (M, L_out, N, 1) out of (T, N, F) values."""
     span = windows.lookback + windows.horizon
     steps = windows.starts.numpy()[:, None] + np.arange(span)
     inputs, targets = steps[:, : windows.lookback], steps[:, windows.lookback :]
-    return values[inputs], values[targets, :, 0]
+    return values[inputs], values[targets, :, :1]

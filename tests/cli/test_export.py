@@ -13,7 +13,7 @@ def test_windows_are_those_of_the_file(tmp_path, capsys):
     series = open_series(tmp_path / "w.nc")
     values = series[series.attrs["target"]].values
     stored = np.load(folder / "test.npz", allow_pickle=False)
-    np.testing.assert_array_equal(stored["y"][-1], values[-2:])
+    np.testing.assert_array_equal(stored["y"][-1, :, :, 0], values[-2:])
     np.testing.assert_array_equal(stored["x"][-1, :, :, 0], values[-6:-2])
     again = open_series(folder, start="2000-01-01", step_minutes=60)
     np.testing.assert_array_equal(again["value"].values, values)
@@ -33,3 +33,30 @@ def test_missing_values_become_the_number_asked_for(tmp_path):
     x = np.load(tmp_path / "windows" / "train.npz", allow_pickle=False)["x"]
     assert np.isfinite(x).all()
     assert (x[0, 3] == -1).all()
+
+
+def test_the_public_reader_finds_what_it_indexes(tmp_path):
+    """What STemDist's loader does to each file, rebuilt from what its code indexes."""
+    data = weather()
+    data.to_netcdf(tmp_path / "w.nc")
+    line = f"export {tmp_path}/w.nc --lookback 4 --horizon 4 --missing 0 -o {tmp_path}/windows"
+    assert main(line.split()) == 0
+    parts = {
+        part: np.load(tmp_path / "windows" / f"{part}.npz") for part in ("train", "val", "test")
+    }
+    n_locations, n_features = parts["train"]["x"].shape[2:]
+    for part in parts.values():
+        x, y = part["x"], part["y"][..., 0]  # targets are the first feature of y
+        assert x.shape == (len(x), 4, n_locations, n_features)
+        assert y.shape == (len(x), 4, n_locations)
+        for feature in range(n_features):  # scaled in place by training statistics
+            column = parts["train"]["x"][..., feature]
+            x[..., feature] = (x[..., feature] - column.mean()) / column.std()
+        assert np.isfinite(x).all()
+    # it clusters locations by rows of all windows, and sums targets location by location
+    x, y = parts["train"]["x"], parts["train"]["y"][..., 0]
+    rows = np.transpose(x, (2, 0, 1, 3)).reshape(n_locations, -1)
+    assert rows.shape == (n_locations, x[:, :, 0].size)
+    sums = np.zeros((len(x), x.shape[1], 1))  # as many steps out as in
+    sums[:, :, 0] += y[:, :, 0]
+    np.testing.assert_array_equal(y[:-4, 0, 0], x[4:, 0, 0, 0][: len(y) - 4])

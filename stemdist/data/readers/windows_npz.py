@@ -90,7 +90,7 @@ def write_windows(
     parts : mapping of str to (x, y)
         ``train``, ``val`` and ``test``, each ``x`` of shape (M, L_in, N, F) and ``y`` of shape
         (M, L_out, N) or (M, L_out, N, F_out), in physical units, the target first; written as
-        float32.
+        float32, and ``y`` always with its last axis, for that code reads ``y[..., 0]``.
     replace : bool
         Replace what is there.
 
@@ -120,6 +120,7 @@ def write_windows(
     arrays = {split: tuple(map(np.asarray, parts[split])) for split in _SPLITS}
     for split, (x, y) in arrays.items():
         _check_shapes(f"part {split!r}", x, y)
+        arrays[split] = x, _with_features(y)
     with atomic_path(folder) as scratch:
         scratch.mkdir()
         for split, (x, y) in arrays.items():
@@ -141,7 +142,12 @@ def _windows(folder: Path, split: str) -> tuple[FloatArray, FloatArray]:
         )
     x, y = npz_array(file, "x"), npz_array(file, "y")
     _check_shapes(f"{split}.npz in {str(folder)!r}", x, y)
-    return x, (y if y.ndim == 4 else y[..., None])  # y: (M, L_out, N, F_out)
+    return x, _with_features(y)
+
+
+def _with_features(y: FloatArray) -> FloatArray:
+    """Return targets (M, L_out, N[, F_out]) as (M, L_out, N, F_out)."""
+    return y if y.ndim == 4 else y[..., None]
 
 
 def _check_shapes(what: str, x: FloatArray, y: FloatArray) -> None:

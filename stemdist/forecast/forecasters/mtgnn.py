@@ -30,6 +30,23 @@ _PART_ROWS = 16_384
 returned to the system after each use, which costs a quarter of the step at N = 1,617."""
 
 
+class _ChannelTimeNorm(nn.Module):
+    """Layer norm over (T, C) whose weight and bias are (C, T), as in the published code.
+
+    The numbers are those of ``torch.nn.LayerNorm((T, C))``; gradient matching compares
+    gradients row by row, and here a row is a channel.
+    """
+
+    def __init__(self, steps: int, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, steps))
+        self.bias = nn.Parameter(torch.zeros(channels, steps))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return (B, N, T, C) for (B, N, T, C)."""
+        return functional.layer_norm(h, h.shape[2:], self.weight.T, self.bias.T)
+
+
 class _Block(nn.Module):
     """Gated convolution over time, skip output, mix-hop propagation, residual, layer norm."""
 
@@ -49,7 +66,7 @@ class _Block(nn.Module):
         self.dropout = FastDropout(dropout)
         self.skip = nn.Linear(steps * conv_channels, skip_channels)
         self.mix_hop = MixHop(conv_channels, residual_channels, hops, retain)
-        self.norm = nn.LayerNorm((steps, residual_channels))
+        self.norm = _ChannelTimeNorm(steps, residual_channels)
 
     def forward(
         self, h: Tensor, along: Product, against: Product, start: nn.Linear | None = None

@@ -63,7 +63,12 @@ class MLPLocationEncoder(LocationEncoder):
 
 
 class AttentionLocationEncoder(LocationEncoder):
-    """One self-attention layer over locations, with residual and layer norm.
+    """STemDist's encoder: one self-attention layer over locations, with residual and layer norm.
+
+    As published: a linear layer with ReLU, single-head attention with an output projection
+    (``torch.nn.MultiheadAttention`` and its initial weights), residual, layer norm, a linear
+    layer to the code, and the (R, R) map with which MTGNN's graph learner reads a code (Wu et
+    al., KDD 2020, section 4.2, the Theta of equations 1 and 2).
 
     Attention runs in blocks of locations, recomputed in the backward pass, so memory grows
     with N, time with N squared, and the codes do not depend on the blocks.
@@ -89,19 +94,21 @@ class AttentionLocationEncoder(LocationEncoder):
         super().__init__(profile_size, code_size)
         self.scores = check_count("scores", scores)
         self.embed = nn.Linear(profile_size, hidden)
-        self.query = nn.Linear(hidden, hidden)
-        # A bias of the keys would shift all scores of a row alike: softmax removes it.
-        self.key = nn.Linear(hidden, hidden, bias=False)
-        self.value = nn.Linear(hidden, hidden)
+        self.read = nn.Linear(hidden, 3 * hidden)  # queries, keys and values
+        self.out = nn.Linear(hidden, hidden)
+        nn.init.xavier_uniform_(self.read.weight)
+        nn.init.zeros_(self.read.bias)
+        nn.init.zeros_(self.out.bias)
         self.norm = nn.LayerNorm(hidden)
         self.head = nn.Linear(hidden, code_size)
+        self.map = nn.Linear(code_size, code_size)
 
     def forward(self, profile: Tensor) -> Tensor:
         """Return codes (N, R) of profiles (N, P)."""
-        h = self.embed(profile)  # (N, H)
-        query, key, value = self.query(h), self.key(h), self.value(h)
-        mixed = attend_in_blocks(query[None], key[None], value[None], self.scores)[0]
-        codes: Tensor = self.head(self.norm(h + mixed))
+        h = torch.relu(self.embed(profile))  # (N, H)
+        query, key, value = self.read(h)[None].chunk(3, dim=-1)  # (1, N, H) each
+        mixed = self.out(attend_in_blocks(query, key, value, self.scores)[0])
+        codes: Tensor = self.map(self.head(self.norm(h + mixed)))
         return codes
 
 
@@ -110,7 +117,7 @@ class LandmarkLocationEncoder(LocationEncoder):
 
     Lee et al., *Set Transformer*, ICML 2019, section 3.1 (induced set attention): M learned
     landmarks attend to all profiles, then every profile attends to the M results. One head and
-    no feed-forward parts, so it is the attention encoder with its N keys summarised by M.
+    no feed-forward parts, so the N keys of an attention layer are summarised by M.
 
     Parameters
     ----------

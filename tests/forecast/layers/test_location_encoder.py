@@ -24,23 +24,65 @@ def test_blocked_attention_equals_unblocked_up_to_the_second_derivative():
         encoder = attention(scores)
         codes = encoder(profile)
         (slope,) = torch.autograd.grad(codes.pow(3).sum(), profile, create_graph=True)
-        second = torch.autograd.grad(slope.square().sum(), [profile, encoder.query.weight])
+        second = torch.autograd.grad(slope.square().sum(), [profile, encoder.read.weight])
         results.append([codes, slope, *second])
     torch.testing.assert_close(*results)
 
 
 def test_attention_by_hand():
+    """STemDist's encoder in plain tensor operations, location by location."""
     encoder = attention(100)
+    weights = dict(encoder.named_parameters())
+    shapes = {name: tuple(one.shape) for name, one in weights.items() if one.dim() > 1}
+    assert shapes == {
+        "embed.weight": (8, 6),
+        "read.weight": (24, 8),
+        "out.weight": (8, 8),
+        "head.weight": (4, 8),
+        "map.weight": (4, 4),
+    }
+
+    def linear(name: str, h: torch.Tensor, rows: slice = slice(None)) -> torch.Tensor:
+        return weights[f"{name}.weight"][rows] @ h + weights[f"{name}.bias"][rows]
+
+    for one in (encoder.read.bias, encoder.out.bias):  # 0 at the start
+        torch.nn.init.normal_(one)
     profile = torch.randn(5, 6, dtype=torch.float64)
-    h = encoder.embed(profile)
+    h = [linear("embed", row).clamp_min(0) for row in profile]
+    queries, keys, values = (
+        [linear("read", one, slice(part, part + 8)) for one in h] for part in (0, 8, 16)
+    )
     rows = []
-    for i in range(5):
-        scores = torch.stack([encoder.query(h[i]) @ encoder.key(h[j]) for j in range(5)]) / 8**0.5
-        share = scores.exp() / scores.exp().sum()
-        mixed = h[i] + sum(share[j] * encoder.value(h[j]) for j in range(5))
+    for query, own in zip(queries, h, strict=True):
+        mixed = own + linear("out", softmax_mean(query, keys, values))
         mixed = (mixed - mixed.mean()) / (mixed.var(correction=0) + 1e-5).sqrt()
-        rows.append(encoder.head(mixed))
+        rows.append(linear("map", linear("head", mixed)))
     torch.testing.assert_close(encoder(profile), torch.stack(rows))
+
+
+def test_attention_is_that_of_torch_with_its_initial_weights():
+    torch.manual_seed(1)
+    reference = torch.nn.MultiheadAttention(8, 1)
+    encoder = AttentionLocationEncoder(6, 4, hidden=8)
+    for own, other in (
+        (encoder.read.weight, reference.in_proj_weight),
+        (encoder.out.weight, reference.out_proj.weight),
+    ):  # uniform distributions of the same width
+        assert own.abs().max().item() == pytest.approx(other.abs().max().item(), rel=0.1)
+    assert not encoder.read.bias.any()
+    assert not encoder.out.bias.any()
+    reference.load_state_dict(
+        {
+            "in_proj_weight": encoder.read.weight,
+            "in_proj_bias": encoder.read.bias,
+            "out_proj.weight": encoder.out.weight,
+            "out_proj.bias": encoder.out.bias,
+        }
+    )
+    profile = torch.randn(5, 6)
+    h = torch.relu(encoder.embed(profile))
+    expected = encoder.map(encoder.head(encoder.norm(h + reference(h, h, h)[0])))
+    torch.testing.assert_close(encoder(profile), expected)
 
 
 def landmark(landmarks: int = 3) -> LandmarkLocationEncoder:

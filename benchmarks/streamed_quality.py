@@ -80,7 +80,9 @@ def main() -> None:
             )
             sampled = sample_material(series, forecast, plan, progress=False)
             for kind, source in (("whole", task), ("sampled", sampled)):
-                rows[kind].append(tested(distill(source, settings), task, seed))
+                made = distill(source, settings)
+                own = ForecastTask.from_series(series, made.settings)  # with its calendar
+                rows[kind].append(tested(made, own, seed))
         means = {kind: float(np.mean(errors)) for kind, errors in rows.items()}
         seeds = {kind: " ".join(f"{error:.4f}" for error in own) for kind, own in rows.items()}
         print(

@@ -69,8 +69,9 @@ def distill(
         are given win over the method's settings.
     effort : str
         How long it may take. quick: real windows with the soft labels of one expert; default:
-        learned windows; thorough: a final round with more families of forecasters, for sets of
-        any size. stemdist has default and thorough (100 iterations as published, instead of 10).
+        learned windows; thorough: more experts, judges and steps, and for small sets a final
+        round with more families of forecasters. stemdist has default and thorough (100 iterations
+        as published, instead of 10).
     output : str, optional
         File to write, .nc or .zarr; by default named after DATA, in the working directory. A
         file of that name is replaced.
@@ -119,7 +120,7 @@ def distill(
         )
         distilled.save(target)
     print_fields(f"distilled {data}", _summary(distilled, target))
-    reached = min(float(row["validation"]) ** 0.5 for row in distilled.record["history"])
+    reached = float(distilled.record["validation_error"]) ** 0.5
     held = real.task if isinstance(real, Material) else real
     print_baselines(held, reached, "what forecasters trained on the set reached")
     given_data, made = quoted(data), quoted(target)
@@ -139,6 +140,7 @@ def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:
     windows = distilled.windows
     return [
         ("written", f"{target} ({bytes_text(_size(target))})"),
+        ("saved", distilled.contents + _nothing_better(record)),
         ("windows", f"{distilled.n_windows} of {record['training_windows']}"),
         ("clusters", f"{distilled.n_clusters} of {n_locations} locations"),
         ("inputs x", f"{distilled.input_shape} (window, lookback, cluster, feature)"),
@@ -148,8 +150,7 @@ def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:
         ("window ratio", f"{share_text(ratios['window_ratio'])} (share of windows x locations)"),
         ("training ratio", f"{share_text(ratios['training_ratio'])} (location-windows per epoch)"),
         ("byte ratio", f"{share_text(ratios['byte_ratio'])} (bytes of the un-windowed series)"),
-        *_errors(record["history"]),
-        *_finalists(record.get("finalists")),
+        *_errors(record),
         ("time", duration_text(float(record["seconds"]))),
         ("peak memory", bytes_text(float(record["peak_memory_bytes"]))),
         *_device_memory(record["peak_device_bytes"]),
@@ -169,35 +170,20 @@ def _experts(experts: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [("experts", said)] if said else []
 
 
-def _errors(history: list[dict[str, float]]) -> list[tuple[str, str]]:
-    """Return by how much each round lowered the validation error of its judges."""
-    first, last = ([row for row in history if row.get("round", 1) == n] for n in (1, 2))
-    start, best = _start_and_best(first)
-    what = "after the first round" if last else "of the result"
-    kept = " (the start: nothing was better)" if len(first) > 1 and best == start else ""
-    lines = [
-        ("validation", f"relative RMSE {start:.4f} of the real windows at the start"),
-        ("", f"relative RMSE {best:.4f} {what}{kept}"),
-    ]
-    if last:
-        start, best = _start_and_best(last)
-        kept = " (left out: it was not better)" if best == start else ""
-        lines.append(("final round", f"{start:.4f} -> {best:.4f} with more families{kept}"))
+def _nothing_better(record: dict[str, Any]) -> str:
+    """Say that a synthesizer worked in vain, where it did."""
+    in_vain = len(record["history"]) > 1 and not record["learned"]
+    return " (the start: nothing learned was better)" if in_vain else ""
+
+
+def _errors(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the validation error of what was saved, and that of the start."""
+    own, check = float(record["validation_error"]) ** 0.5, record.get("finalists")
+    lines = [("validation", f"relative RMSE {own:.4f} of the saved windows")]
+    if record["learned"]:
+        first = check["start"] if check else record["history"][0]["validation"]
+        lines.append(("", f"relative RMSE {float(first) ** 0.5:.4f} of the real windows before"))
     return lines
-
-
-def _finalists(errors: dict[str, float] | None) -> list[tuple[str, str]]:
-    """Say what judges with longer training found, if there was something to compare."""
-    if errors is None:
-        return []
-    start, result = (errors[name] ** 0.5 for name in ("start", "result"))
-    kept = " (the start is kept)" if start < result else ""
-    return [("final check", f"{start:.4f} -> {result:.4f} with longer training{kept}")]
-
-
-def _start_and_best(rows: list[dict[str, float]]) -> tuple[float, float]:
-    errors = [float(row["validation"]) ** 0.5 for row in rows]
-    return errors[0], min(errors)
 
 
 def _size(path: Path) -> int:

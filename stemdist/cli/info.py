@@ -243,7 +243,8 @@ def _print_plan(series: xr.Dataset, settings: TaskSettings, plan: Plan) -> None:
 
     memory = f"about {bytes_text(plan.process_bytes)}"
     if plan.in_memory:
-        print_fields("to distil", [("memory", f"{memory}, the whole series held")])
+        lines = [("memory", f"{memory}, the whole series held"), *_worth(series, settings, plan)]
+        print_fields("to distil", lines)
         return
     held = settings.split.boundaries(series.sizes["time"])["validation"][1]
     n_locations = plan.sample_locations + (plan.settings.clusters or 0)
@@ -261,6 +262,19 @@ def _print_plan(series: xr.Dataset, settings: TaskSettings, plan: Plan) -> None:
             ("time", f"about {_about(sum(seconds.values()))}: {_parts(seconds)}"),
         ],
     )
+
+
+def _worth(series: xr.Dataset, settings: TaskSettings, plan: Plan) -> list[tuple[str, str]]:
+    """Say how long distilling takes, and whether it saves time."""
+    from stemdist.distill.estimate import distilling_seconds, training_seconds
+
+    distilling = distilling_seconds(settings, plan.settings)
+    training = training_seconds(settings, series.sizes["location"])
+    trained = f"an MLP trains on the full data in about {_about(training)}"
+    if training >= distilling:
+        return [("time", f"about {_about(distilling)}; {trained}")]
+    purpose = "to share them, or to search many configurations, not to save one training"
+    return [("time", f"about {_about(distilling)}"), ("worth", f"{trained}: distil {purpose}")]
 
 
 def _parts(seconds: dict[str, float]) -> str:
@@ -325,6 +339,7 @@ def _print_distilled(data: str) -> None:
         f"{data}: a distilled set",
         [
             ("made from", str(record.get("source_name") or "unknown")),
+            ("contents", stored.contents),
             ("inputs x", f"{stored.input_shape} (window, lookback, cluster, feature)"),
             ("targets", f"{stored.variables[0]} ({stored.units}), {stored.y_kind}"),
             ("features", ", ".join(stored.feature_names)),

@@ -26,6 +26,7 @@ from stemdist.data.scaling import Scaler
 from stemdist.data.windows import TensorWindows
 from stemdist.distill.clusters import Clusters
 from stemdist.distill.integrity import DIGEST, check_distilled, digest_of
+from stemdist.distill.labels import LABELS_IN_WORDS
 from stemdist.distill.long_names import LONG_NAMES
 from stemdist.distill.ratios import features_of_clusters
 from stemdist.errors import InputError
@@ -99,6 +100,16 @@ class DistilledSet:
     def n_clusters(self) -> int:
         """Number of clusters K."""
         return self.windows.n_locations
+
+    @property
+    def contents(self) -> str:
+        """What the windows and their targets are, in words.
+
+        A synthesizer that finds nothing better returns the real windows it started from.
+        """
+        learned = self.record.get("learned")
+        kind = {True: "learned windows", False: "real windows"}.get(learned, "windows")
+        return f"{kind} with {LABELS_IN_WORDS.get(self.y_kind, self.y_kind + ' targets')}"
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -228,6 +239,7 @@ class DistilledSet:
             history=f"{made} from {source}" if source else made,
             stemdist_format=FORMAT,
             made_by="stemdist distill",
+            contents=self.contents,
             y_kind=self.y_kind,
             y_pointwise=int(self.windows.pointwise),
             variables=json.dumps(self.variables),

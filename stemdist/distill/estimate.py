@@ -1,4 +1,4 @@
-"""How long a distillation from a sample will take, from a few small measurements.
+"""How long distilling and training will take, from a few small measurements.
 
 Shapes: T steps, N locations, K clusters.
 """
@@ -19,11 +19,14 @@ from stemdist.data.chunks import merged_chunks, time_edges
 from stemdist.data.survey import survey
 from stemdist.data.windows import TensorWindows
 from stemdist.distill.budget import Plan
-from stemdist.forecast import TaskSettings, fit_windows
+from stemdist.distill.settings import DistillSettings
+from stemdist.forecast import TaskSettings, TrainingSettings, fit_windows
 from stemdist.graph import LocationClustering
 from stemdist.graph.edges import make_graph
 
 UPDATES = 20
+PLACES = 64
+"""Locations with which an update is timed at most."""
 ROWS = 2000
 LEARNING = 2.0
 """Time of everything that learns, in trainings of the experts."""
@@ -58,7 +61,7 @@ def estimated_seconds(series: xr.Dataset, forecast: TaskSettings, plan: Plan) ->
         "statistics": held * step,
         "clusters": _clustering_seconds(n_locations, n_clusters, plan.sketch_width),
         "sample": min(held, plan.sample_steps(n_sample)) * step,
-        "learning": LEARNING * _training_seconds(forecast, plan),
+        "learning": distilling_seconds(forecast, plan.settings),
     }
 
 
@@ -88,11 +91,37 @@ def _clustering_seconds(n_locations: int, n_clusters: int, width: int) -> float:
     return seconds * n_locations * n_clusters / (rows * few)
 
 
-def _training_seconds(forecast: TaskSettings, plan: Plan) -> float:
-    """Train each family of experts for a few updates on random windows."""
-    training = plan.settings.expert_training
+def distilling_seconds(forecast: TaskSettings, settings: DistillSettings) -> float:
+    """Return about how long experts train and windows are learned, for a series held in memory."""
+    places = min(settings.expert_training.locations_per_update or PLACES, PLACES)
+    brief = replace(settings.expert_training, updates=UPDATES)
+    once = sum(_fitting_seconds(family, forecast, brief, places) for family in settings.experts)
+    each = settings.expert_seeds + settings.extra_experts / max(1, len(settings.experts))
+    return LEARNING * once * each * settings.expert_training.updates / UPDATES
+
+
+def training_seconds(forecast: TaskSettings, n_locations: int, family: str = "mlp") -> float:
+    """Return about how long one training of a forecaster on the full data takes.
+
+    Parameters
+    ----------
+    forecast : TaskSettings
+        What is forecast from what.
+    n_locations : int
+        N, all of which an update has.
+    family : str
+        Registered name of the forecaster.
+    """
+    training, places = TrainingSettings(), min(n_locations, PLACES)
+    seconds = _fitting_seconds(family, forecast, replace(training, updates=UPDATES), places)
+    return seconds * training.updates / UPDATES * n_locations / places
+
+
+def _fitting_seconds(
+    family: str, forecast: TaskSettings, training: TrainingSettings, places: int
+) -> float:
+    """Train a forecaster on random windows of so many locations."""
     n_features = 2 * forecast.n_targets + 4
-    places = min(training.locations_per_update or 256, 256)
     shape = (4 * training.batch_windows, forecast.lookback, places, n_features)
     rows = forecast.horizon * forecast.n_targets
     windows = TensorWindows(
@@ -104,9 +133,4 @@ def _training_seconds(forecast: TaskSettings, plan: Plan) -> float:
     )
     nowhere = torch.zeros(2, 0, dtype=torch.int64)
     graph = make_graph(edge_index=nowhere, edge_weight=torch.zeros(0), num_nodes=places)
-    brief = replace(training, updates=UPDATES)
-    work = (partial(fit_windows, family, windows, graph, brief) for family in plan.settings.experts)
-    once = sum(map(_timed, work))
-    settings = plan.settings
-    each = settings.expert_seeds + settings.extra_experts / max(1, len(settings.experts))
-    return once * each * training.updates / UPDATES
+    return _timed(partial(fit_windows, family, windows, graph, training))

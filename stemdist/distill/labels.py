@@ -76,6 +76,15 @@ class RelabelledWindows(WrappedWindows):
         return gather_cells(self.answers.flatten(0, 1), rows, locations)  # (B, R, k)
 
 
+LABELS_IN_WORDS = {
+    "observed": "observed targets",
+    "incremental": "targets between observed ones and soft labels",
+    "mixed": "targets halfway between observed ones and soft labels",
+    "expert": "soft labels",
+}
+"""What the targets are, by kind of label."""
+
+
 def expert_share(labels: str) -> float:
     """Return the share of soft labels for a kind of label, or raise with the choices."""
     if labels not in EXPERT_SHARE:

@@ -91,6 +91,13 @@ METHODS: dict[str, dict[str, Any]] = {
 """Fields of :class:`~stemdist.distill.DistillSettings` that differ from its defaults."""
 
 
+_THOROUGH = {
+    "final_surrogates": ("gru", "patchtst"),
+    "synthetic_samples": 1024,
+    "patience": 3,
+}
+"""Options of kernel ridge regression that take several times as long (decision 035)."""
+
 EFFORTS: dict[str, dict[str, dict[str, Any]]] = {
     # Real windows with the soft labels of one expert that is trained briefly.
     "quick": {
@@ -103,11 +110,16 @@ EFFORTS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "default": {name: {} for name in METHODS},
-    # The final round, with the expensive families, for sets of any size; the iterations of a
-    # published method that are shortened otherwise.
+    # More experts, judges and samples, more patience, and for small sets a final round with the
+    # expensive families; the iterations of a published method that are shortened otherwise.
     "thorough": {
-        "default": {"synthesizer_options": {"final_samples": 2**31}},
-        "frepo": {"synthesizer_options": {"final_samples": 2**31}},
+        "default": {
+            "experts": ("mlp", "linear", "decomposition-mlp"),
+            "expert_training": {"locations_per_update": 96},
+            "judge_seeds": 6,
+            "synthesizer_options": _THOROUGH,
+        },
+        "frepo": {"synthesizer_options": _THOROUGH},
         "stemdist": {"synthesizer_options": {"iterations": 100}},
     },
 }

@@ -289,8 +289,23 @@ def distill(
         variables=tuple(map(str, task.series.data_vars)),
         units=task.units,
         record=_record(material, start, synthesizer, windows, cost)
-        | {"finalists": finalists, "range": dict(bounds)},
+        | {
+            "finalists": finalists,
+            "learned": not torch.equal(windows.x, first.x.cpu())
+            or not torch.equal(windows.y, first.y.cpu()),
+            "validation_error": _own_error(synthesizer, finalists),
+            "range": dict(bounds),
+        },
     )
+
+
+def _own_error(synthesizer: Synthesizer, finalists: dict[str, float] | None) -> float:
+    """Return the relative squared validation error of the windows that are saved.
+
+    The better one of the final check was saved; without a check, the iterate that was best with
+    the judges of its round.
+    """
+    return synthesizer.best_ if finalists is None else min(finalists.values())
 
 
 def _record(

@@ -35,12 +35,16 @@ from stemdist.types import (
     WindowSelection,
 )
 
+FEWEST_CLUSTERS = 6
+"""Clusters that a share of the locations stands for at least, where there are as many locations:
+one of ten or twelve stations does not show how the others differ (decision 035)."""
+
 OF_EXPERTS = ("experts", "expert_seeds", "extra_experts", "expert_training")
 """Fields that determine the experts."""
 
 
 def _expert_training() -> TrainingSettings:
-    return TrainingSettings(updates=1200, locations_per_update=96)
+    return TrainingSettings(updates=1200, locations_per_update=32)
 
 
 def _judging() -> TrainingSettings:
@@ -59,8 +63,8 @@ class DistillSettings:
     time_ratio : float
         Share of the training windows to keep, above 0 and at most 1.
     space_ratio : float
-        Share of the locations to keep, above 0 and at most 1. Of a series larger than the
-        budget of memory, as many windows and locations as fit are kept.
+        Share of the locations to keep, above 0 and at most 1, but at least six of them. Of a
+        series larger than the budget of memory, as many windows and locations as fit are kept.
     windows : int, optional
         Number of windows to keep, instead of a share of them.
     clusters : int, optional
@@ -119,7 +123,7 @@ class DistillSettings:
     representative: Representative = "medoid"
     selection: WindowSelection = "kmeans"
     labels: Labels = "expert"
-    experts: tuple[ForecasterName, ...] = ("mlp", "linear", "decomposition-mlp")
+    experts: tuple[ForecasterName, ...] = ("mlp", "decomposition-mlp")
     expert_seeds: int = 1
     extra_experts: int = 1
     expert_training: TrainingSettings = field(default_factory=_expert_training)
@@ -129,7 +133,7 @@ class DistillSettings:
     parametrisation_options: Mapping[str, Any] = field(default_factory=dict)
     judges: tuple[ForecasterName, ...] = ("mlp",)
     judging: TrainingSettings = field(default_factory=_judging)
-    judge_seeds: int = 6
+    judge_seeds: int = 4
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -273,6 +277,8 @@ class DistillSettings:
     def sizes(self, train_windows: int, n_locations: int) -> tuple[int, int]:
         """Return M_S and K for so many training windows and locations.
 
+        A share of the windows is at least one of them, a share of the locations at least six.
+
         Raises
         ------
         InputError
@@ -282,15 +288,17 @@ class DistillSettings:
         --------
         >>> DistillSettings(clusters=30).sizes(1000, 200)
         (100, 30)
+        >>> DistillSettings().sizes(1000, 12)
+        (100, 6)
         """
         found = []
-        for name, ratio, total in (
-            ("windows", self.time_ratio, train_windows),
-            ("clusters", self.space_ratio, n_locations),
+        for name, ratio, total, fewest in (
+            ("windows", self.time_ratio, train_windows, 1),
+            ("clusters", self.space_ratio, n_locations, FEWEST_CLUSTERS),
         ):
             asked = getattr(self, name)
             if asked is not None and asked > total:
                 what = "training windows" if name == "windows" else "locations"
                 raise InputError(f"{name} is {asked}, but there are only {total} {what}")
-            found.append(asked or max(1, round(ratio * total)))
+            found.append(asked or max(round(ratio * total), min(fewest, total)))
         return found[0], found[1]

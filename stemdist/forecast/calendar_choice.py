@@ -1,6 +1,6 @@
 """Which calendar features a series deserves: the rules, and a quick check on validation data.
 
-Shapes: P = L_in * F inputs of a row.
+Shapes: P = L_in * F inputs of a row, T steps, N locations, n calendar columns.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 _ROWS = 40_000
 _RIDGE = 1e-3
 _GAIN = 0.001  # share of the squared error that a feature must save
+_GAIN_OF_MEANS = 0.02  # the same where means tell it, which are noisier
+_FEWEST_SEEN = 2  # steps of a slot, on average, from which its mean is taken
+_PLACES = 256  # locations at which means are compared
 
 
 def calendar_candidates(
@@ -50,11 +53,14 @@ def calendar_candidates(
 def chosen_calendar(
     settings: TaskSettings, train: SeriesWindows, validation: SeriesWindows | None
 ) -> TaskSettings:
-    """Return settings with those calendar features that lower the error of a linear forecast.
+    """Return settings with those calendar features that lower the error of a simple forecast.
 
     The exact linear forecaster of every choice comes from one pass over evenly spaced training
     windows, and its error from one over validation windows (see
-    :class:`~stemdist.forecast.closed_form.Moments`).
+    :class:`~stemdist.forecast.closed_form.Moments`). What the calendar does may differ between
+    locations, or depend on two of its features together, as mornings of working days do: a
+    linear forecast cannot tell, and mean values of each location can. A feature is kept, too, if
+    it makes these a better forecast.
 
     Parameters
     ----------
@@ -73,8 +79,11 @@ def chosen_calendar(
         error = _error(learned, tested, _kept(columns, (*chosen, name)))
         if error < (1 - _GAIN) * best:
             chosen, best = (*chosen, name), error
+    for name in settings.calendar:
+        if name not in chosen and _means_gain(settings, (train, validation), chosen, name):
+            chosen = tuple(each for each in settings.calendar if each in (*chosen, name))
     log.info(
-        "calendar features: %s (of %s; chosen by a linear forecast of the validation part)",
+        "calendar features: %s (of %s; chosen by simple forecasts of the validation part)",
         ", ".join(chosen) or "none",
         ", ".join(settings.calendar),
     )
@@ -86,6 +95,58 @@ def calendar_columns(settings: TaskSettings, kept: tuple[str, ...]) -> list[int]
     names = settings.calendar_names
     wanted = set(calendar_names(kept, settings.calendar_harmonics))
     return [column for column, name in enumerate(names) if name in wanted]
+
+
+def _means_gain(
+    settings: TaskSettings,
+    parts: tuple[SeriesWindows, SeriesWindows],
+    chosen: tuple[str, ...],
+    name: str,
+) -> bool:
+    """Say whether means by location and calendar slot forecast better with one more feature."""
+    without, with_it = (
+        _error_of_means(*parts, calendar_columns(settings, names))
+        for names in (chosen, (*chosen, name))
+    )
+    return with_it < (1 - _GAIN_OF_MEANS) * without
+
+
+def _error_of_means(train: SeriesWindows, validation: SeriesWindows, columns: list[int]) -> float:
+    """Return the mean squared error on validation steps of training means by location and slot.
+
+    A slot is a combination of values of the calendar columns. Where slots are too many to be seen
+    often enough, the error is infinite.
+    """
+    slots = torch.zeros(len(train.values), dtype=torch.int64)
+    if columns:
+        rounded = train.calendar[:, columns].mul(1e4).round()
+        _, slots = rounded.unique(dim=0, return_inverse=True)
+    n_slots = int(slots.max()) + 1
+    learned, tested = (_target_steps(part) for part in (train, validation))
+    if n_slots * _FEWEST_SEEN > len(learned):
+        return float("inf")
+    places = evenly_spaced(train.n_locations, _PLACES)
+    totals, counts = torch.zeros(2, n_slots, len(places), dtype=torch.float64)
+    values, seen = _first_target(train, learned, places)
+    totals.index_add_(0, slots[learned], values * seen)
+    counts.index_add_(0, slots[learned], seen)
+    overall = totals.sum(0) / counts.sum(0).clamp_min(1)
+    means = torch.where(counts > 0, totals / counts.clamp_min(1), overall)
+    values, seen = _first_target(validation, tested, places)
+    errors = (values - means[slots[tested]]) ** 2 * seen
+    return float(errors.sum() / seen.sum().clamp_min(1))
+
+
+def _target_steps(windows: SeriesWindows) -> Tensor:
+    """Return the steps of the series that are targets of some window, ascending."""
+    first = windows.starts[:, None] + windows.lookback
+    return (first + torch.arange(windows.horizon)).unique()
+
+
+def _first_target(windows: SeriesWindows, steps: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values and whether they were observed, (steps, places) in double precision."""
+    rows = steps[:, None]
+    return windows.values[rows, places, 0].double(), windows.observed[rows, places, 0].double()
 
 
 def _moments(windows: SeriesWindows) -> Moments:

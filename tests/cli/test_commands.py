@@ -136,7 +136,9 @@ def test_warnings_are_single_lines(run: Run, monkeypatch: pytest.MonkeyPatch) ->
         assert run("catalogue list --quiet").err == ""
 
 
-def test_a_last_round_is_told_and_options_may_hold_commas(run: Run, made: Path) -> None:
+def test_the_error_of_what_is_saved_is_told_and_options_may_hold_commas(
+    run: Run, made: Path
+) -> None:
     shutil.copy(made / "w.nc", "w.nc")
     settings = QUICK_DISTILL.replace("--synthesizer selection", "")
     options = "surrogates=mlp,linear,final_surrogates=gru,iterations=1,final_iterations=2"
@@ -147,11 +149,14 @@ def test_a_last_round_is_told_and_options_may_hold_commas(run: Run, made: Path) 
     assert record["settings"]["synthesizer_options"]["final_surrogates"] == "gru"
     last = [row["validation"] ** 0.5 for row in record["history"] if row["round"] == 2]
     assert len(last) == 1 + 2  # the start, and two iterations
-    assert f"final round     {last[0]:.4f} -> {min(last):.4f} with more families" in outcome.out
-    assert "after the first round" in outcome.out
-    start, result = (error**0.5 for error in record["finalists"].values())
-    assert f"final check     {start:.4f} -> {result:.4f} with longer training" in outcome.out
-    assert ("(the start is kept)" in outcome.out) == (start < result)
+    own = record["validation_error"] ** 0.5
+    assert f"relative RMSE {own:.4f} of the saved windows" in outcome.out
+    found = record["finalists"]
+    assert own == pytest.approx(min(found.values()) ** 0.5 if found else min(last))
+    kind = "learned windows" if record["learned"] else "real windows"
+    assert f"saved           {kind} with soft labels" in outcome.out
+    assert ("nothing learned was better" in outcome.out) == (not record["learned"])
+    assert f"contents        {kind} with soft labels" in run("info w.distilled.nc").out
 
 
 QUICKER = "iterations=3,steps=3,networks=2,final_surrogates=gru,final_iterations=1"

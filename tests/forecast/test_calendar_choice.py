@@ -10,8 +10,14 @@ import xarray as xr
 
 from stemdist.data import canonical_series
 from stemdist.data.calendar import fitting_calendar
+from stemdist.data.windows import SeriesWindows
 from stemdist.forecast import ForecastTask, TaskSettings, predict_windows
-from stemdist.forecast.calendar_choice import _columns, _kept, chosen_calendar
+from stemdist.forecast.calendar_choice import (
+    _columns,
+    _error_of_means,
+    _kept,
+    chosen_calendar,
+)
 from stemdist.forecast.closed_form import fit_linear, moments_of
 
 HOURS = 24 * 7 * 10
@@ -99,3 +105,36 @@ def test_leaving_a_feature_out_is_never_having_had_it():
 def test_without_validation_all_candidates_stay():
     task = ForecastTask.from_series(hourly(rush), settings(calendar=("time_of_day",)))
     assert chosen_calendar(task.settings, task.train, None).calendar == ("time_of_day",)
+
+
+def test_what_only_means_can_tell_is_kept():
+    """At noon half of the places are busy on working days only, the other half on the others."""
+    time = pd.date_range("2024-01-01", periods=HOURS, freq="h")
+    free = np.asarray(time.day_of_week) >= 5
+    noon = np.asarray(time.hour == 12).astype(float)
+    sides = np.stack([noon * free, noon * ~free], axis=1)
+    noise = np.random.default_rng(0).normal(0, 0.1, size=(HOURS, 4))
+    values = 3.0 * np.concatenate([sides, sides], axis=1) + noise
+    series = canonical_series(xr.Dataset({"v": (("time", "station"), values)}, {"time": time}))
+    task = ForecastTask.from_series(series, settings(calendar=("auto",)))
+    assert task.settings.calendar == ("time_of_day", "day_of_week")
+
+
+def test_means_of_slots_by_hand():
+    values = torch.tensor([1.0, 5.0] * 6).view(12, 1, 1)
+    part = SeriesWindows(
+        values=values,
+        observed=torch.ones(12, 1, 1, dtype=torch.bool),
+        calendar=torch.tensor([0.0, 1.0] * 6)[:, None],
+        static=torch.zeros(1, 0),
+        starts=torch.arange(6),
+        lookback=1,
+        horizon=2,
+    )
+    later = part.take(torch.tensor([4, 5]))  # targets at the steps 5, 6 and 7: 5, 1 and 5
+    assert _error_of_means(part, later, [0]) == 0.0
+    # of the targets at steps 1 to 7 four are 5 and three are 1: the mean is 23 / 7
+    expected = (2 * (5 - 23 / 7) ** 2 + (1 - 23 / 7) ** 2) / 3
+    assert _error_of_means(part, later, []) == pytest.approx(expected)
+    few = part.take(torch.tensor([0]))  # two steps cannot show two slots twice
+    assert _error_of_means(few, later, [0]) == float("inf")

@@ -69,7 +69,7 @@ class KernelRidge(Synthesizer):
     Where the windows are so few that they learn their calendar, they start from their closed form
     (:class:`~stemdist.distill.synthesizers.moments.ClosedForm`), if validation prefers it.
 
-    Expensive families take part for small sets only, in a final round that starts from the best
+    Expensive families may take part, for small sets, in a final round that starts from the best
     windows with a fresh pool of all families. All families are judges of that round; its result
     is kept only if they find it better.
 
@@ -126,7 +126,7 @@ class KernelRidge(Synthesizer):
         iterations: int = 32,
         steps: int = 200,
         surrogates: Sequence[str] | str = ("mlp", "linear"),
-        final_surrogates: Sequence[str] | str = ("gru", "patchtst"),
+        final_surrogates: Sequence[str] | str = (),
         closed_form: bool = True,
         final_iterations: int = 6,
         final_samples: int = 256,
@@ -138,11 +138,11 @@ class KernelRidge(Synthesizer):
         surrogate_learning_rate: float = 1e-2,
         batch_windows: int = 32,
         batch_locations: int = 32,
-        synthetic_samples: int = 1024,
+        synthetic_samples: int = 512,
         relabel: float = 0.0,
         average: float = 0.998,
         final_average: float = 0.9995,
-        patience: int | None = 3,
+        patience: int | None = 1,
         tolerance: float = 0.005,
     ) -> None:
         self.iterations = iterations

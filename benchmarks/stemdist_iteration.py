@@ -35,6 +35,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,9 +47,11 @@ from isolated_process import Alone, hardware, prepare
 from torch import Tensor
 
 import stemdist
+from stemdist.data.windows import materialise
 from stemdist.distill import DistillationProblem, DistillSettings, starting_point
 from stemdist.distill.parametrisation import encode
 from stemdist.distill.pipeline import problem_of
+from stemdist.distill.selection import random_windows
 from stemdist.distill.synthesizer import SyntheticState
 from stemdist.distill.synthesizers import gradient_matching
 from stemdist.evaluate import BenchmarkSettings, benchmark
@@ -95,6 +98,8 @@ def problem_of_the_case(data: str) -> DistillationProblem:
 def our_steps(data: str, steps: int, seed: int) -> Record:
     """Return the record of the first steps of our side, in this process."""
     problem = problem_of_the_case(data)
+    chosen = random_windows(problem.real, len(problem.start), seed)  # as the public code draws
+    problem = replace(problem, start=materialise(problem.real, chosen))
     options = DistillSettings.of("stemdist").synthesizer_options
     matching = gradient_matching.GradientMatching(**{**options, "steps": steps})
     parametrisation = encode(problem)

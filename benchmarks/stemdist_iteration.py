@@ -1,17 +1,20 @@
-"""Time one outer iteration of STemDist against the formulation of the published code.
+"""Cost of an outer iteration of gradient matching, beside the public STemDist code.
 
-Run ``python benchmarks/stemdist_iteration.py`` (a minute or two) with ``STEMDIST_DATA`` naming
-the folder that holds ``era5-2mt-2019-03-uk.nc``; without it simulated weather of the same size
-takes its place. The case is every second point of ERA5-UK: 425 locations in 42 clusters and 42
-windows (10 % x 10 %), 12 steps in and out, batches of 64, MTGNN with the attention encoder.
+    python benchmarks/stemdist_iteration.py --data los-loop --public ../STemDist
 
-The reference computes the same formulas as the published code does: dense mix-hop
-propagation in both directions, eight separate convolutions per layer, a deep copy of the
-surrogate for every gradient, gradients of all parameters with their graphs, and the subset cut
-out of the windows for every update. Its first matching distance is compared with ours (dropout
-off) before anything is timed. A few of the 20 matching steps are timed, each side in a separate
-process, in turns; the figures are the median processor seconds of a step times 20. Our side keeps
-freed memory, as the command line does; the reference returns it, unless ``--same-memory`` is given.
+times some of the 20 matching steps of an outer iteration, each with the training that follows, in
+a process of its own (a minute or two), with ``STEMDIST_DATA`` naming the folder of the data;
+without ``era5-2mt-2019-03-uk.nc`` simulated weather of the same size takes its place. The cases are
+every second point of ERA5-UK (425 locations in 42 clusters, 42 windows) and Los-loop (207 locations
+in 21 clusters, 119 windows): 10 % x 10 %, 12 steps in and out, batches of 64, MTGNN with the
+attention encoder.
+
+``--public PATH``, or the environment variable ``STEMDIST_PUBLIC``, names a clone of
+https://github.com/kbrother/STemDist. Its own training loop then runs in turns with ours on the same
+clustered windows (``public_stemdist.py``), and two things are printed of each side: processor
+seconds of an outer iteration (the median of a step, times 20), and the mean distance of the first
+steps over seeds, which is to agree within the spread of seeds. Our side keeps freed memory, as the
+command line does.
 
 ``--quality`` distils 10 outer iterations instead, with three seeds, and compares MTGNNs trained on
 the results (480 updates of a quarter of the clusters, validated every 20 and at a constant rate of
@@ -26,37 +29,40 @@ Shapes: M_S synthetic windows, L_in lookback, L_out horizon, K clusters, k clust
 from __future__ import annotations
 
 import argparse
-import copy
+import json
 import os
+import statistics
+import subprocess
 import sys
-from functools import cached_property, partial
+import time
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 import xarray as xr
-from isolated_process import Alone, hardware, peak_gib, prepare, timed
-from mtgnn_step import reference_forward
-from torch import Tensor, nn
+from isolated_process import Alone, hardware, prepare
+from torch import Tensor
 
 import stemdist
+from stemdist.data.windows import materialise
 from stemdist.distill import DistillationProblem, DistillSettings, starting_point
 from stemdist.distill.parametrisation import encode
 from stemdist.distill.pipeline import problem_of
+from stemdist.distill.selection import random_windows
 from stemdist.distill.synthesizer import SyntheticState
-from stemdist.distill.synthesizers.gradient_matching import (
-    GradientMatching,
-    gradient_distance,
-)
-from stemdist.distill.synthesizers.subsets import ClusterSubset
+from stemdist.distill.synthesizers import gradient_matching
 from stemdist.evaluate import BenchmarkSettings, benchmark
 from stemdist.evaluate.comparison.evaluation import interval
-from stemdist.forecast import ForecastTask, TaskSettings, make_forecaster, shape_of
+from stemdist.forecast import ForecastTask, TaskSettings
 
-STEPS, PUBLISHED = 20, "90-110"
+STEPS, SUBSETS = 20, 4
 FILE = "era5-2mt-2019-03-uk.nc"
 TASK = TaskSettings(neighbour_context=False)
-SIDES = ("ours", "reference")
+Record = list[tuple[float, float]]
+"""Processor seconds and distance of every subset."""
 QUALITY = {  # clusters of an update, and errors of one run of the published code
     "era5-uk": (11, "random 0.759 test / 0.680 validation, published code 0.760 / 0.671"),
     "los-loop": (5, "random 0.573 test / 0.607 validation, published code 0.563 / 0.598"),
@@ -81,180 +87,102 @@ def los_loop() -> xr.Dataset:
     return stemdist.open_series(folder / "los_speed.csv", recipe="los-loop")
 
 
-def problem_of_the_case() -> DistillationProblem:
+def problem_of_the_case(data: str) -> DistillationProblem:
     """Return the clustered task with its random windows to start from."""
     settings = DistillSettings.of("stemdist")
-    task = ForecastTask.from_series(series_of_the_case(), TASK)
-    start = starting_point(task, settings)
-    return problem_of(task, settings, start)
+    series = los_loop() if data == "los-loop" else series_of_the_case()
+    task = ForecastTask.from_series(series, TASK)
+    return problem_of(task, settings, starting_point(task, settings))
 
 
-class Side:
-    """The common parts of both formulations: data, surrogate, optimizers and random numbers."""
+def our_steps(data: str, steps: int, seed: int) -> Record:
+    """Return the record of the first steps of our side, in this process."""
+    problem = problem_of_the_case(data)
+    chosen = random_windows(problem.real, len(problem.start), seed)  # as the public code draws
+    problem = replace(problem, start=materialise(problem.real, chosen))
+    options = DistillSettings.of("stemdist").synthesizer_options
+    matching = gradient_matching.GradientMatching(**{**options, "steps": steps})
+    parametrisation = encode(problem)
+    optimizer = matching.optimizer(parametrisation.tensors)
+    measure, seen = gradient_matching.gradient_distance, []
 
-    def __init__(self) -> None:
-        self.problem = problem_of_the_case()
-        options = DistillSettings.of("stemdist").synthesizer_options
-        self.matching = GradientMatching(**options)
-        torch.manual_seed(0)
-        self.surrogate = make_forecaster(
-            self.matching.surrogate,
-            **shape_of(self.problem.start),
-            **self.matching.surrogate_options,
-        )
-        self.optimizer = torch.optim.Adam(
-            self.surrogate.parameters(), lr=self.matching.surrogate_learning_rate, fused=True
-        )
-        parametrisation = encode(self.problem)
-        optimizer = self.matching.optimizer(parametrisation.tensors)
-        self.synthetic = SyntheticState(parametrisation, optimizer)
-        self.generator = torch.Generator().manual_seed(0)
+    def recorded(real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
+        began, distance = time.process_time(), measure(real, synthetic)
+        seen.append((began, float(distance.detach())))
+        return distance
 
-    def distance(self) -> float:
-        """Return the distance of the first part, without dropout."""
-        self.surrogate.eval()
-        value = self.match(self.parts()[0])
-        self.surrogate.train()
-        return value
-
-    def match_all(self, parts: list[ClusterSubset]) -> None:
-        """Make one matching step: every part once."""
-        for part in parts:
-            self.match(part)
-
-    def parts(self) -> list[ClusterSubset]:
-        """Split the clusters at random."""
-        return self.matching._subsets(self.problem, self.generator)
-
-    def match(self, part: ClusterSubset) -> float:
-        """Move the windows at the clusters of a part."""
-        return self.matching._match(
-            self.problem, self.synthetic, self.surrogate, part, self.generator
-        )
-
-    def train(self, parts: list[ClusterSubset]) -> None:
-        """Train the surrogate on the windows, part by part."""
-        self.matching._train(
-            self.problem, self.synthetic, self.surrogate, self.optimizer, parts, self.generator
-        )
+    gradient_matching.gradient_distance = recorded
+    try:
+        state = SyntheticState(parametrisation, optimizer)
+        matching.improve(problem, state, torch.Generator().manual_seed(seed))
+    finally:
+        gradient_matching.gradient_distance = measure
+    return seen
 
 
-class ReferenceSide(Side):
-    """The formulation of the published code."""
-
-    @cached_property
-    def plain_optimizer(self) -> torch.optim.Optimizer:
-        """Adam as published: one parameter after the other."""
-        return torch.optim.Adam(
-            self.surrogate.parameters(), lr=self.matching.surrogate_learning_rate, foreach=False
-        )
-
-    def match(self, part: ClusterSubset) -> float:
-        """Move the windows at the clusters of a part."""
-        problem, here = self.problem, part.index
-        index = torch.randint(
-            len(problem.real), (self.matching.batch_windows,), generator=self.generator
-        )
-        batch, profile = problem.real.batch(index, here), problem.real.profile[here]
-        wanted = self.gradients(copy.deepcopy(self.surrogate), batch, profile, part.weight)
-        x, y = self.synthetic.windows()
-        batch = (x[:, :, here], y[:, :, here], problem.start.mask[:, :, here])
-        profile = batch[0].mean(0).transpose(0, 1).flatten(1)
-        found = self.gradients(copy.deepcopy(self.surrogate), batch, profile, part.weight)
-        distance = gradient_distance([g.detach() for g in wanted], found)
-        self.synthetic.step(torch.autograd.grad(distance, self.synthetic.tensors))
-        return float(distance.detach())
-
-    def gradients(
-        self,
-        surrogate: nn.Module,
-        batch: tuple[Tensor, Tensor, Tensor],
-        profile: Tensor,
-        weight: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """Return the gradients of all parameters, with their graph."""
-        return torch.autograd.grad(
-            self.loss(surrogate, batch, profile, weight),
-            list(surrogate.parameters()),
-            create_graph=True,
-            materialize_grads=True,
-        )
-
-    def loss(
-        self,
-        surrogate: nn.Module,
-        batch: tuple[Tensor, Tensor, Tensor],
-        profile: Tensor,
-        weight: Tensor,
-    ) -> Tensor:
-        """Return the weighted squared error."""
-        x, y, mask = batch
-        share = mask * weight
-        errors = (reference_forward(surrogate, x, profile) - y) ** 2
-        return (errors * share).sum() / share.sum()
-
-    def train(self, parts: list[ClusterSubset]) -> None:
-        """Train the surrogate on the windows, part by part."""
-        x, y = (tensor.detach() for tensor in self.synthetic.windows())
-        mask = self.problem.start.mask
-        for part in parts:
-            for index in self.matching._batches(len(x), self.generator):
-                batch = tuple(whole[index][:, :, part.index] for whole in (x, y, mask))
-                profile = x[:, :, part.index].mean(0).transpose(0, 1).flatten(1)
-                self.plain_optimizer.zero_grad()
-                self.loss(self.surrogate, batch, profile, part.weight).backward()
-                self.plain_optimizer.step()
+def write_case(problem: DistillationProblem, path: Path) -> None:
+    """Write the clustered windows as ``public_stemdist.py`` reads them."""
+    x, y, _ = problem.real.batch(torch.arange(len(problem.real)), None)
+    scaler, settings = problem.task.scaler, DistillSettings.of("stemdist")
+    matching = gradient_matching.GradientMatching(**settings.synthesizer_options)
+    mean, scale = float(scaler.mean[0]), float(scaler.scale[0])
+    np.savez(
+        path,
+        x=x.numpy(),
+        y=y.numpy() * scale + mean,
+        mean=mean,
+        scale=scale,
+        sizes=problem.start.weight.numpy(),
+        batch_windows=matching.batch_windows,
+        time_ratio=settings.time_ratio,
+        learning_rate=matching.learning_rate,
+        surrogate_learning_rate=matching.surrogate_learning_rate,
+    )
 
 
-_here: dict[str, Side] = {}  # the one side of a process
+def public_steps(checkout: str, case: Path, steps: int, seed: int, threads: int) -> Record:
+    """Return the record of the first steps of the public code, in a process without our package."""
+    script = Path(__file__).with_name("public_stemdist.py")
+    words = [sys.executable, script, Path(checkout).resolve(), case, steps, seed, threads]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"the public code failed:\n{done.stderr[-2000:]}")
+    return [(seconds, distance) for seconds, distance in json.loads(done.stdout)]
 
 
-def begin(side: str) -> float:
-    """Set up a side in this process and return its first distance."""
-    _here["side"] = ReferenceSide() if side == "reference" else Side()
-    return _here["side"].distance()
+def compare(data: str, checkout: str | None, steps: int, seeds: int, threads: int) -> None:
+    """Run both sides in turns and print seconds of an outer iteration and first distances."""
+    records: dict[str, list[Record]] = {"ours": []}
+    with TemporaryDirectory() as folder, Alone(threads, keep_memory=True) as ours:
+        case = Path(folder, "case.npz")
+        if checkout:
+            records["public"] = []
+            write_case(problem_of_the_case(data), case)
+        for seed in range(seeds):
+            records["ours"].append(ours(our_steps, data, steps, seed))
+            if checkout:
+                records["public"].append(public_steps(checkout, case, steps, seed, threads))
+    total = {side: report(side, of_side) for side, of_side in records.items()}
+    if checkout:
+        print(f"ratio {total['public'] / total['ours']:.2f}")
+    else:
+        print("the public code was not run: --public PATH or STEMDIST_PUBLIC names a clone of it")
 
 
-def timed_step() -> list[tuple[float, float]]:
-    """Return the seconds and the processor seconds of matching and of training, one step."""
-    side = _here["side"]
-    parts = side.parts()
-    return [timed(partial(work, parts)) for work in (side.match_all, side.train)]
-
-
-def compare(steps: int, threads: int, same_memory: bool) -> None:
-    """Time both sides in turns and print the seconds of an outer iteration."""
-    with (
-        Alone(threads, keep_memory=True) as ours,  # as our command line does
-        Alone(threads, keep_memory=same_memory) as reference,
-    ):
-        sides = dict(zip(SIDES, (ours, reference), strict=True))
-        distances = {name: side(begin, name) for name, side in sides.items()}
-        difference = abs(distances["ours"] / distances["reference"] - 1)
-        if difference > 1e-4:
-            sys.exit(f"the two formulations differ: first distances {distances}")
-        taken: dict[str, list[Tensor]] = {name: [] for name in SIDES}
-        for _ in range(steps + 1):
-            for name, side in sides.items():
-                taken[name].append(torch.tensor(side(timed_step)))
-        peak = {name: side(peak_gib) for name, side in sides.items()}
-    print(f"first distance {distances['ours']:.4f}, difference {difference:.0e}")
-    print(f"{steps} of {STEPS} steps timed per side and scaled; processor seconds")
-    print("           matching  training  iteration  fastest by the clock  peak GiB")
-    total = {}
-    for name in SIDES:
-        rows = torch.stack(taken[name][1:])  # (steps, 2, 2): the first step warms up
-        # Training after the last step changes nothing, and ours leaves it out.
-        counts = torch.tensor([STEPS, STEPS - (name == "ours")])
-        match, train = (rows.median(0).values[:, 1] * counts).tolist()
-        clock = float((rows.min(0).values[:, 0] * counts).sum())
-        total[name] = match + train
-        print(
-            f"{name:10} {match:8.1f} {train:9.1f} {total[name]:10.1f} {clock:21.1f} "
-            f"{peak[name]:9.2f}"
-        )
-    print(f"ratio {total['reference'] / total['ours']:.2f}")
-    print(f"the published code itself: {PUBLISHED} s on one quiet core")
+def report(side: str, records: list[Record]) -> float:
+    """Print the figures of a side and return the processor seconds of an outer iteration."""
+    taken, rows = [], []
+    for record in records:
+        began = [seconds for seconds, _ in record[::SUBSETS]]
+        taken += [end - begin for begin, end in pairwise(began)]
+        distances = torch.tensor([distance for _, distance in record])
+        rows.append(distances.view(-1, SUBSETS).mean(1).tolist())
+    seconds = statistics.median(taken) * STEPS
+    print(f"{side}: {seconds:.1f} processor seconds per outer iteration ({len(taken)} steps timed)")
+    for step, values in enumerate(zip(*rows, strict=True), 1):
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        print(f"  step {step}: mean distance {statistics.mean(values):6.1f} +- {spread:.1f}")
+    return seconds
 
 
 def quality(data: str, settings: BenchmarkSettings, results: str) -> None:
@@ -303,16 +231,14 @@ def as_published(data: str, iterations: int, seeds: int, trainings: int) -> Benc
 def main() -> None:
     """Read the command line and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=2, help="timed steps of 20; default 2")
+    parser.add_argument("--public", default=os.environ.get("STEMDIST_PUBLIC"), help="a clone")
+    parser.add_argument("--steps", type=int, default=3, help="first steps of 20, >= 2; default 3")
     parser.add_argument("--threads", type=int, default=1, help="default 1")
-    parser.add_argument(
-        "--same-memory", action="store_true", help="glibc: the reference keeps freed memory, too"
-    )
+    parser.add_argument("--data", choices=sorted(QUALITY), default="era5-uk")
+    parser.add_argument("--seeds", type=int, default=3, help="runs or distillations; default 3")
     parser.add_argument("--quality", action="store_true", help="errors instead of seconds")
     parser.add_argument("--iterations", type=int, default=10, help="of --quality; default 10")
-    parser.add_argument("--data", choices=sorted(QUALITY), default="era5-uk", help="of --quality")
-    parser.add_argument("--seeds", type=int, default=3, help="distillations; default 3")
-    parser.add_argument("--trainings", type=int, default=3, help="on each set; default 3")
+    parser.add_argument("--trainings", type=int, default=3, help="of --quality, on each set")
     parser.add_argument("--results", help="folder in which --quality keeps what is finished")
     options = parser.parse_args()
     print(hardware(options.threads))
@@ -322,7 +248,9 @@ def main() -> None:
         with TemporaryDirectory() as folder:
             quality(options.data, settings, options.results or folder)
     else:
-        compare(options.steps, options.threads, options.same_memory)
+        if options.steps < 2:
+            parser.error("--steps must be at least 2: a step is timed up to the next one")
+        compare(options.data, options.public, options.steps, options.seeds, options.threads)
 
 
 if __name__ == "__main__":

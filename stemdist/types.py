@@ -30,7 +30,7 @@ GraphName = Literal["auto", "grid", "knn", "distance", "correlation", "adjacency
 
 Clustering = Literal["kmeans", "minibatch", "ward", "random"]
 Representative = Literal["medoid", "mean"]
-WindowSelection = Literal["kmeans", "k-center", "herding", "contiguous", "random"]
+WindowSelection = Literal["kmeans", "k-center", "herding", "craig", "contiguous", "random"]
 Labels = Literal["expert", "observed", "mixed", "incremental"]
 Effort = Literal["quick", "default", "thorough"]
 DistillMethod = Literal[
@@ -40,6 +40,7 @@ DistillMethod = Literal[
     "kmeans",
     "k-center",
     "herding",
+    "craig",
     "condtsf",
     "mtt",
     "tesla",

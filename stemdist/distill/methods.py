@@ -38,6 +38,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "kmeans": {**_CORESET, "selection": "kmeans"},
     "k-center": {**_CORESET, "selection": "k-center"},
     "herding": {**_CORESET, "selection": "herding"},
+    "craig": {**_CORESET, "selection": "craig"},
     # Ding et al., NeurIPS 2024: trajectory matching of a short series, whose targets move a
     # little towards the soft labels in every iteration.
     "condtsf": {

@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from stemdist.data.windows import SeriesWindows, WindowSource
+from stemdist.distill.craig import craig_windows
 from stemdist.errors import unknown_name
 
 SKETCH_COLUMNS = 256
@@ -197,6 +198,7 @@ def _sketch(source: WindowSource, seed: int) -> np.ndarray:
 
 SELECTIONS: dict[str, Callable[[WindowSource, int, int], Tensor]] = {
     "contiguous": contiguous_windows,
+    "craig": craig_windows,
     "herding": herding_windows,
     "k-center": k_center_windows,
     "kmeans": kmeans_windows,

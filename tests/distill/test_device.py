@@ -20,7 +20,7 @@ OPTIONS = {
     "kmeans": {},
 }
 LIKE = dict.fromkeys(("condtsf", "tesla", "datm", "timedc"), "mtt")
-LIKE |= dict.fromkeys(("random", "k-center", "herding"), "kmeans") | {"default": "frepo"}
+LIKE |= dict.fromkeys(("random", "k-center", "herding", "craig"), "kmeans") | {"default": "frepo"}
 
 
 def settings_of(method: str, **changes) -> DistillSettings:

@@ -279,7 +279,7 @@ def test_every_method_has_valid_settings(method):
     )
 
 
-@pytest.mark.parametrize("method", ["random", "kmeans", "k-center", "herding"])
+@pytest.mark.parametrize("method", ["random", "kmeans", "k-center", "herding", "craig"])
 def test_coresets_are_real_windows(task, method):
     settings = DistillSettings.of(method, judging=TrainingSettings(updates=5), judge_seeds=1)
     distilled = distill(task, settings)

@@ -19,7 +19,7 @@ from stemdist.forecast.layers.inception import KERNELS, DilatedInception
 from stemdist.forecast.layers.learned_graph import alike_together, as_edges, learned_adjacency
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.mix_hop import MixHop
-from stemdist.forecast.layers.products import Product, check_adjacency, formulation
+from stemdist.forecast.layers.products import SPARSE_FROM, Product, check_adjacency, formulation
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -228,12 +228,16 @@ class MTGNNForecaster(Forecaster):
         source, target = self.codes(profile)
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return self._forecast(x, *self.learned_graph(source, target))
-        order = alike_together(source, target)
-        along, against = self.learned_graph(source[order], target[order])
+        order = back = None
+        if len(profile) >= SPARSE_FROM:
+            order = alike_together(source, target)
+            back = torch.argsort(order)
+            source, target, x = source[order], target[order], x[:, :, order]
+        along, against = self.learned_graph(source, target)
         at_once = max(1, _PART_ROWS // len(profile))
-        parts = torch.split(x, at_once)
-        forecasts = [self._forecast(part[:, :, order], along, against) for part in parts]
-        return torch.cat(forecasts)[:, :, torch.argsort(order)]
+        parts = [self._forecast(part, along, against) for part in torch.split(x, at_once)]
+        forecast = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return forecast if back is None else forecast[:, :, back]
 
     def _forecast(self, x: Tensor, along: Product, against: Product) -> Tensor:
         x = x.transpose(1, 2)  # (B, N, L_in, F)

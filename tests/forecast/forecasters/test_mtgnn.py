@@ -9,7 +9,7 @@ from stemdist.forecast.forecasters.mtgnn import MTGNNForecaster
 from stemdist.forecast.layers.dropout import FastDropout
 from stemdist.forecast.layers.inception import KERNELS, DilatedInception
 from stemdist.forecast.layers.learned_graph import learned_adjacency
-from stemdist.forecast.layers.mix_hop import MixHop
+from stemdist.forecast.layers.mix_hop import FEW_LOCATIONS, MixHop
 from stemdist.forecast.layers.products import PRODUCTS, SPARSE_FROM
 
 
@@ -28,10 +28,11 @@ def test_joined_inception_equals_eight_convolutions():
     assert [weight.shape[-1] for weight in layer.weights] == list(KERNELS)
 
 
+@pytest.mark.parametrize("n", [FEW_LOCATIONS, FEW_LOCATIONS + 1])
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=list(PRODUCTS))
-def test_mix_hop_by_hand(product):
+def test_mix_hop_by_hand(product, n):
     torch.manual_seed(0)
-    n, k, retain = 7, 3, 0.2
+    k, retain = 3, 0.2
     e1, e2 = torch.randn(2, n, 4, dtype=torch.float64)
     score = e1 @ e2.T - e2 @ e1.T
     mask = torch.zeros(n, n).scatter_(1, score.topk(k, dim=1).indices, 1.0)

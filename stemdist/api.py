@@ -108,7 +108,7 @@ def distill_series(
     >>> raw = simulate("weather-sim", days=8, n_lat=5, n_lon=6)
     >>> tiny = distill_series(raw, labels="observed", synthesizer="selection", space_ratio=0.1)
     >>> tiny.windows.y.shape
-    torch.Size([9, 12, 3])
+    torch.Size([9, 12, 6])
     """
     task, own = _sorted(options, TaskOptions, DistillSettings)
     series = _canonical(series, task)

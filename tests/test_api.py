@@ -19,7 +19,7 @@ QUICK = {
     "horizon": 3,
     "labels": "observed",
     "synthesizer": "selection",
-    "space_ratio": 0.3,
+    "clusters": 4,
     "judge_seeds": 1,
 }
 COMPARISON = {

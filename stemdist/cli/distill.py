@@ -69,9 +69,8 @@ def distill(
         are given win over the method's settings.
     effort : str
         How long it may take. quick: real windows with the soft labels of one expert; default:
-        learned windows; thorough: more experts, judges and steps, and for small sets a final
-        round with more families of forecasters. stemdist has default and thorough (100 iterations
-        as published, instead of 10).
+        learned windows; thorough: more experts and steps, for small sets a final round with more
+        families. stemdist has default and thorough (100 iterations as published, instead of 10).
     output : str, optional
         File to write, .nc or .zarr; by default named after DATA, in the working directory. A
         file of that name is replaced.

@@ -256,7 +256,7 @@ def distill(
     >>> quick = DistillSettings(
     ...     labels="observed", synthesizer="selection", judging=TrainingSettings(updates=5))
     >>> distill(ForecastTask.from_series(series), quick).windows.x.shape
-    torch.Size([9, 12, 3, 2])
+    torch.Size([9, 12, 6, 2])
     """
     device = check_device(device)
     with measure(device) as cost:

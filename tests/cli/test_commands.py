@@ -142,7 +142,7 @@ def test_the_error_of_what_is_saved_is_told_and_options_may_hold_commas(
     shutil.copy(made / "w.nc", "w.nc")
     settings = QUICK_DISTILL.replace("--synthesizer selection", "")
     options = "surrogates=mlp,linear,final_surrogates=gru,iterations=1,final_iterations=2"
-    options += ",steps=2,networks=2"
+    options += ",steps=2,networks=2,patience=3"
     outcome = run(f"distill w.nc {settings} --synthesizer-options {options}")
     assert outcome.status == 0
     record = DistilledSet.load("w.distilled.nc").record
@@ -156,10 +156,10 @@ def test_the_error_of_what_is_saved_is_told_and_options_may_hold_commas(
     kind = "learned windows" if record["learned"] else "real windows"
     assert f"saved           {kind} with soft labels" in outcome.out
     assert ("nothing learned was better" in outcome.out) == (not record["learned"])
-    assert f"contents        {kind} with soft labels" in run("info w.distilled.nc").out
+    assert f"contents   {kind} with soft labels" in run("info w.distilled.nc").out
 
 
-QUICKER = "iterations=3,steps=3,networks=2,final_surrogates=gru,final_iterations=1"
+QUICKER = "iterations=3,patience=3,steps=3,networks=2,final_surrogates=gru,final_iterations=1"
 
 
 def test_an_interrupted_run_continues(
@@ -218,7 +218,7 @@ def test_a_full_disk_leaves_nothing_behind(line: str, run: Run, made: Path) -> N
 
 def test_distill_prints_shapes_ratios_errors_and_next_steps(run: Run, made: Path) -> None:
     shutil.copy(made / "w.nc", "w.nc")
-    outcome = run(f"distill w.nc {QUICK_DISTILL} --time-ratio 0.5 --space-ratio 0.25")
+    outcome = run(f"distill w.nc {QUICK_DISTILL} --time-ratio 0.5 --clusters 3")
     for text in (
         "33 of 66",
         "3 of 12 locations",

@@ -34,7 +34,7 @@ def quick() -> DistillSettings:
     """Settings that take a second."""
     return DistillSettings(
         time_ratio=0.1,
-        space_ratio=0.3,
+        clusters=4,
         expert_training=TrainingSettings(updates=30, validate_every=15),
         expert_seeds=1,
         extra_experts=0,
@@ -42,6 +42,8 @@ def quick() -> DistillSettings:
         judge_seeds=1,
         synthesizer_options={
             "iterations": 2,
+            "patience": 3,
+            "final_surrogates": ("gru", "patchtst"),
             "final_iterations": 2,
             "steps": 2,
             "updates": 1,

@@ -70,7 +70,12 @@ def test_targets_of_experts_who_see_all_locations_are_not_pointwise(task, quick)
 
 def test_ratio_of_one_keeps_everything(task, quick):
     settings = replace(
-        quick, time_ratio=1.0, space_ratio=1.0, synthesizer="selection", synthesizer_options={}
+        quick,
+        time_ratio=1.0,
+        space_ratio=1.0,
+        clusters=None,
+        synthesizer="selection",
+        synthesizer_options={},
     )
     distilled = distill(task, settings)
     assert distilled.n_windows == len(task.train)

@@ -19,7 +19,14 @@ from stemdist.forecast.hidden_states import penultimate_features
 
 LINEAR = {"surrogates": "linear", "final_surrogates": ""}
 MLP = {"surrogates": "mlp", "final_surrogates": ""}
-SMALL = {"iterations": 3, "steps": 3, "networks": 2, "longest": 3, "batch_windows": 8}
+SMALL = {
+    "iterations": 3,
+    "patience": 3,
+    "steps": 3,
+    "networks": 2,
+    "longest": 3,
+    "batch_windows": 8,
+}
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +262,11 @@ def test_large_sets_have_no_last_round(labelled, beyond, rounds):
 def few(make_problem) -> DistillationProblem:
     """Two windows, no more than the dimensions of the calendar, which they learn."""
     problem = make_problem(
-        labels="expert", time_ratio=0.01, space_ratio=1.0, judging=TrainingSettings(updates=40)
+        labels="expert",
+        time_ratio=0.01,
+        space_ratio=1.0,
+        clusters=None,
+        judging=TrainingSettings(updates=40),
     )
     assert problem.n_learned > problem.n_series
     return problem

@@ -40,7 +40,7 @@ def distilled(task, experts_folder):
         return distill(
             task,
             DistillSettings(
-                space_ratio=0.4,
+                clusters=3,
                 experts=("linear",),
                 expert_seeds=1,
                 extra_experts=0,

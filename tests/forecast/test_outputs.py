@@ -220,7 +220,7 @@ def test_quantiles_of_two_targets_stay_with_their_target(series):
 def test_distilled_sets_of_several_targets(series, tmp_path):
     task = task_of(series, targets=("supply", "demand"), future=("price",), calendar="time_of_day")
     quick = DistillSettings(
-        space_ratio=0.5,
+        clusters=3,
         labels="observed",
         synthesizer_options={"iterations": 1, "steps": 1},
         judging=TrainingSettings(updates=5),

@@ -116,7 +116,7 @@ def test_a_set_is_trained_from_the_weights_of_its_seed(task, results, found):
     grid = settings()
     place = jobs.GridTask(data="sim", split="", task=task)
     lab = jobs.JobContext(settings=grid, folder=results, experts=results / "experts")
-    second = lab.made(place.task, grid.distillation("stemdist", "0.1x0.4", seed=1))
+    second = lab.made(place.task, grid.distillation("stemdist", "0.1x0.4", 1, "linear"))
     both = evaluate(second, task, grid.evaluation(("distilled",), seeds=2)).table
     row = found.table[(found.table["method"] == "stemdist") & (found.table["seed"] == 1)]
     expected = both[(both["method"] == "distilled") & (both["seed"] == 1)]
@@ -484,7 +484,7 @@ def test_distillations_of_the_grid():
     assert (options["steps"], options["iterations"], options["surrogate"]) == (9, 1, "mlp")
     assert options["batch_windows"] == 64  # the method's own
     assert long.expert_training.updates == 5
-    assert long.expert_training.locations_per_update == 96  # others stay as they are
+    assert long.expert_training.locations_per_update == 32  # others stay as they are
     assert options["surrogate_options"] == {}  # the method's own, mtgnn, has some
     assert json.loads(json.dumps(grid.to_json()))["distill"]["judging"]["updates"] == 3
     judging = grid.evaluation(("distilled",), first_seed=4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,13 +170,13 @@ def _experts(experts: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [("experts", said)] if said else []
 
 
-def _nothing_better(record: dict[str, Any]) -> str:
+def _nothing_better(record: Mapping[str, Any]) -> str:
     """Say that a synthesizer worked in vain, where it did."""
     in_vain = len(record["history"]) > 1 and not record["learned"]
     return " (the start: nothing learned was better)" if in_vain else ""
 
 
-def _errors(record: dict[str, Any]) -> list[tuple[str, str]]:
+def _errors(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the validation error of what was saved, and that of the start."""
     own, check = float(record["validation_error"]) ** 0.5, record.get("finalists")
     lines = [("validation", f"relative RMSE {own:.4f} of the saved windows")]

@@ -108,7 +108,7 @@ class DistilledSet:
         A synthesizer that finds nothing better returns the real windows it started from.
         """
         learned = self.record.get("learned")
-        kind = {True: "learned windows", False: "real windows"}.get(learned, "windows")
+        kind = "windows" if learned is None else f"{'learned' if learned else 'real'} windows"
         return f"{kind} with {LABELS_IN_WORDS.get(self.y_kind, self.y_kind + ' targets')}"
 
     @property

@@ -120,7 +120,7 @@ def _error_of_means(train: SeriesWindows, validation: SeriesWindows, columns: li
     slots = torch.zeros(len(train.values), dtype=torch.int64)
     if columns:
         rounded = train.calendar[:, columns].mul(1e4).round()
-        _, slots = rounded.unique(dim=0, return_inverse=True)
+        _, slots = torch.unique(rounded, dim=0, return_inverse=True)
     n_slots = int(slots.max()) + 1
     learned, tested = (_target_steps(part) for part in (train, validation))
     if n_slots * _FEWEST_SEEN > len(learned):
@@ -140,7 +140,8 @@ def _error_of_means(train: SeriesWindows, validation: SeriesWindows, columns: li
 def _target_steps(windows: SeriesWindows) -> Tensor:
     """Return the steps of the series that are targets of some window, ascending."""
     first = windows.starts[:, None] + windows.lookback
-    return (first + torch.arange(windows.horizon)).unique()
+    steps: Tensor = torch.unique(first + torch.arange(windows.horizon))
+    return steps
 
 
 def _first_target(windows: SeriesWindows, steps: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:

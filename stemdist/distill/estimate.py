@@ -93,11 +93,11 @@ def _clustering_seconds(n_locations: int, n_clusters: int, width: int) -> float:
 
 def distilling_seconds(forecast: TaskSettings, settings: DistillSettings) -> float:
     """Return about how long experts train and windows are learned, for a series held in memory."""
-    places = min(settings.expert_training.locations_per_update or PLACES, PLACES)
-    brief = replace(settings.expert_training, updates=UPDATES)
-    once = sum(_fitting_seconds(family, forecast, brief, places) for family in settings.experts)
+    training = settings.expert_training
+    places = training.locations_per_update or PLACES
+    once = sum(_fitting_seconds(family, forecast, training, places) for family in settings.experts)
     each = settings.expert_seeds + settings.extra_experts / max(1, len(settings.experts))
-    return LEARNING * once * each * settings.expert_training.updates / UPDATES
+    return LEARNING * once * each
 
 
 def training_seconds(forecast: TaskSettings, n_locations: int, family: str = "mlp") -> float:
@@ -112,15 +112,14 @@ def training_seconds(forecast: TaskSettings, n_locations: int, family: str = "ml
     family : str
         Registered name of the forecaster.
     """
-    training, places = TrainingSettings(), min(n_locations, PLACES)
-    seconds = _fitting_seconds(family, forecast, replace(training, updates=UPDATES), places)
-    return seconds * training.updates / UPDATES * n_locations / places
+    return _fitting_seconds(family, forecast, TrainingSettings(), n_locations)
 
 
 def _fitting_seconds(
-    family: str, forecast: TaskSettings, training: TrainingSettings, places: int
+    family: str, forecast: TaskSettings, training: TrainingSettings, n_locations: int
 ) -> float:
-    """Train a forecaster on random windows of so many locations."""
+    """Return the time of a training, from a few updates on random windows of some locations."""
+    places = min(n_locations, PLACES)
     n_features = 2 * forecast.n_targets + 4
     shape = (4 * training.batch_windows, forecast.lookback, places, n_features)
     rows = forecast.horizon * forecast.n_targets
@@ -133,4 +132,6 @@ def _fitting_seconds(
     )
     nowhere = torch.zeros(2, 0, dtype=torch.int64)
     graph = make_graph(edge_index=nowhere, edge_weight=torch.zeros(0), num_nodes=places)
-    return _timed(partial(fit_windows, family, windows, graph, training))
+    brief = replace(training, updates=UPDATES)
+    seconds = _timed(partial(fit_windows, family, windows, graph, brief))
+    return seconds * training.updates / UPDATES * n_locations / places

@@ -9,6 +9,7 @@ import itertools
 import logging
 from dataclasses import replace
 
+import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 from stemdist.data.calendar import AUTO, calendar_names, fitting_calendar
 from stemdist.data.time_axis import step_seconds
 from stemdist.data.windows import SeriesWindows, evenly_spaced
+from stemdist.forecast.baselines import Climatology
 from stemdist.forecast.closed_form import Moments, moments_of
 from stemdist.forecast.task_settings import TaskSettings
 
@@ -79,9 +81,12 @@ def chosen_calendar(
         error = _error(learned, tested, _kept(columns, (*chosen, name)))
         if error < (1 - _GAIN) * best:
             chosen, best = (*chosen, name), error
-    for name in settings.calendar:
-        if name not in chosen and _means_gain(settings, (train, validation), chosen, name):
-            chosen = tuple(each for each in settings.calendar if each in (*chosen, name))
+    best = _error_of_means(train, validation, calendar_columns(settings, chosen))
+    for name in (each for each in settings.calendar if each not in chosen):
+        error = _error_of_means(train, validation, calendar_columns(settings, (*chosen, name)))
+        if error < (1 - _GAIN_OF_MEANS) * best:
+            chosen, best = (*chosen, name), error
+    chosen = tuple(name for name in settings.calendar if name in chosen)
     log.info(
         "calendar features: %s (of %s; chosen by simple forecasts of the validation part)",
         ", ".join(chosen) or "none",
@@ -97,44 +102,25 @@ def calendar_columns(settings: TaskSettings, kept: tuple[str, ...]) -> list[int]
     return [column for column, name in enumerate(names) if name in wanted]
 
 
-def _means_gain(
-    settings: TaskSettings,
-    parts: tuple[SeriesWindows, SeriesWindows],
-    chosen: tuple[str, ...],
-    name: str,
-) -> bool:
-    """Say whether means by location and calendar slot forecast better with one more feature."""
-    without, with_it = (
-        _error_of_means(*parts, calendar_columns(settings, names))
-        for names in (chosen, (*chosen, name))
-    )
-    return with_it < (1 - _GAIN_OF_MEANS) * without
-
-
 def _error_of_means(train: SeriesWindows, validation: SeriesWindows, columns: list[int]) -> float:
     """Return the mean squared error on validation steps of training means by location and slot.
 
     A slot is a combination of values of the calendar columns. Where slots are too many to be seen
-    often enough, the error is infinite.
+    often enough, the error is infinite. Both parts are windows of one series.
     """
     slots = torch.zeros(len(train.values), dtype=torch.int64)
     if columns:
         rounded = train.calendar[:, columns].mul(1e4).round()
         _, slots = torch.unique(rounded, dim=0, return_inverse=True)
-    n_slots = int(slots.max()) + 1
     learned, tested = (_target_steps(part) for part in (train, validation))
-    if n_slots * _FEWEST_SEEN > len(learned):
+    if (int(slots.max()) + 1) * _FEWEST_SEEN > len(learned):
         return float("inf")
-    places = evenly_spaced(train.n_locations, _PLACES)
-    totals, counts = torch.zeros(2, n_slots, len(places), dtype=torch.float64)
-    values, seen = _first_target(train, learned, places)
-    totals.index_add_(0, slots[learned], values * seen)
-    counts.index_add_(0, slots[learned], seen)
-    overall = totals.sum(0) / counts.sum(0).clamp_min(1)
-    means = torch.where(counts > 0, totals / counts.clamp_min(1), overall)
-    values, seen = _first_target(validation, tested, places)
-    errors = (values - means[slots[tested]]) ** 2 * seen
-    return float(errors.sum() / seen.sum().clamp_min(1))
+    steps, end = torch.cat([learned, tested]), len(learned)
+    cells = steps[:, None], evenly_spaced(train.n_locations, _PLACES)
+    values, seen = train.values[..., 0][cells].numpy(), train.observed[..., 0][cells].numpy()
+    means = Climatology.fit(values, seen, slots=slots[steps].numpy(), end=end)
+    errors = (values[end:] - means.at(np.arange(end, len(steps)))) ** 2
+    return float((errors * seen[end:]).sum() / max(seen[end:].sum(), 1))
 
 
 def _target_steps(windows: SeriesWindows) -> Tensor:
@@ -142,12 +128,6 @@ def _target_steps(windows: SeriesWindows) -> Tensor:
     first = windows.starts[:, None] + windows.lookback
     steps: Tensor = torch.unique(first + torch.arange(windows.horizon))
     return steps
-
-
-def _first_target(windows: SeriesWindows, steps: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Return values and whether they were observed, (steps, places) in double precision."""
-    rows = steps[:, None]
-    return windows.values[rows, places, 0].double(), windows.observed[rows, places, 0].double()
 
 
 def _moments(windows: SeriesWindows) -> Moments:

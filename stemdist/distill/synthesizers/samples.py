@@ -75,8 +75,8 @@ def check_rates(rates: Mapping[str, float], relabel: float) -> None:
 def names_of(given: Sequence[str] | str | None) -> tuple[str, ...]:
     """Return names given as a sequence, or as one string separated by commas; None has none.
 
-    >>> names_of("mlp,linear"), names_of(["mlp"]), names_of("")
-    (('mlp', 'linear'), ('mlp',), ())
+    >>> names_of("mlp,linear"), names_of(["mlp"]), names_of(""), names_of(None)
+    (('mlp', 'linear'), ('mlp',), (), ())
     """
     names = given.split(",") if isinstance(given, str) else given or ()
     return tuple(name.strip() for name in names if name.strip())

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from stemdist.errors import unknown_name
+
 EQUAL, CONVERGED = "equal", "converged"
 BUDGETS = {EQUAL: (EQUAL,), CONVERGED: (CONVERGED,), "both": (EQUAL, CONVERGED)}
 """Budgets of trainings that a choice of ``budget`` compares, the one of the headline last."""
@@ -38,6 +40,27 @@ def at_budget(table: pd.DataFrame, budget: str) -> pd.DataFrame:
     [2.0, 3.0]
     """
     return table[table["budget"].isin(["", budget])] if "budget" in table else table
+
+
+class AtBudgets:
+    """Results whose ``table`` has rows of one or several budgets."""
+
+    table: pd.DataFrame
+
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """The budgets of training: ``equal`` updates, ``converged``, or both."""
+        return budgets_in(self.table)
+
+    @property
+    def headline(self) -> str:
+        """The budget of the statistics: ``converged`` where there is one."""
+        return self.budgets[-1]
+
+    def _check_budget(self, budget: str) -> None:
+        """Raise :class:`InputError` if no forecaster was trained with a budget."""
+        if budget not in self.budgets:
+            raise unknown_name("budget", budget, self.budgets)
 
 
 def updates_text(settings: Mapping[str, Any]) -> str:

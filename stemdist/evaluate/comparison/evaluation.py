@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from stemdist.errors import unknown_name
-from stemdist.evaluate.comparison.budgets import FULL_TEXT, at_budget, budgets_in
+from stemdist.evaluate.comparison.budgets import FULL_TEXT, AtBudgets, at_budget
 from stemdist.evaluate.comparison.quality import break_even, gap_closed
 from stemdist.evaluate.comparison.statistics import (
     Key,
@@ -29,7 +29,7 @@ _TABLES = ("table", "search", "by_target", "by_horizon", "by_stratum", "by_locat
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(AtBudgets):
     """Result of :func:`~stemdist.evaluate.evaluate`; printing it shows the headline table.
 
     Attributes
@@ -61,16 +61,6 @@ class Evaluation:
     by_location: pd.DataFrame
     facts: dict[str, Any]
 
-    @property
-    def budgets(self) -> tuple[str, ...]:
-        """The budgets of training: ``equal`` updates, ``converged``, or both."""
-        return budgets_in(self.table)
-
-    @property
-    def headline(self) -> str:
-        """The budget of the statistics: ``converged`` where there is one."""
-        return self.budgets[-1]
-
     def at(self, budget: str) -> Evaluation:
         """Return the comparison at one budget.
 
@@ -79,8 +69,7 @@ class Evaluation:
         InputError
             If forecasters were not trained with it.
         """
-        if budget not in self.budgets:
-            raise unknown_name("budget", budget, self.budgets)
+        self._check_budget(budget)
         tables: dict[str, Any] = {n: at_budget(getattr(self, n), budget) for n in _TABLES}
         return replace(self, **tables)
 

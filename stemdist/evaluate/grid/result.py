@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from stemdist.errors import InputError, unknown_name
-from stemdist.evaluate.comparison.budgets import at_budget, budgets_in
+from stemdist.evaluate.comparison.budgets import AtBudgets, at_budget
 from stemdist.evaluate.comparison.quality import break_even, gap_closed, label_robust_score
 from stemdist.evaluate.comparison.statistics import interval, paired_p_value
 from stemdist.evaluate.comparison.training_data import REFERENCES
@@ -35,7 +35,7 @@ CELL = [*PLACE, "ratio", "forecaster", "training_seed"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark:
+class Benchmark(AtBudgets):
     """Result of :func:`~stemdist.evaluate.grid.benchmark`; printing it shows all tables.
 
     Methods are named as in ``REFERENCES`` (with the surrogate in brackets where there are several),
@@ -65,20 +65,9 @@ class Benchmark:
         """Whether there are errors on full data, to which an excess is relative."""
         return REFERENCES.get("full").title in set(self.table["method"])
 
-    @property
-    def budgets(self) -> tuple[str, ...]:
-        """The budgets of training: ``equal`` updates, ``converged``, or both."""
-        return budgets_in(self.table)
-
-    @property
-    def headline(self) -> str:
-        """The budget of the statistics: ``converged`` where there is one."""
-        return self.budgets[-1]
-
     def at(self, budget: str) -> Benchmark:
         """Return the benchmark at one budget."""
-        if budget not in self.budgets:
-            raise unknown_name("budget", budget, self.budgets)
+        self._check_budget(budget)
         return replace(self, table=at_budget(self.table, budget))
 
     def excess(

@@ -32,6 +32,7 @@ PARTS: Parts = {
     "random-windows": ("random windows", {"selection": "random"}),
     "k-center-windows": ("k-center windows", {"selection": "k-center"}),
     "herded-windows": ("windows by herding", {"selection": "herding"}),
+    "shared-times": ("the same times at all clusters", {"window_times": "shared"}),
     "one-expert": ("one MLP as expert", {"experts": ("mlp",), "extra_experts": 0}),
     "mixed": ("targets half observed", {"labels": "mixed"}),
     "observed": ("observed targets", {"labels": "observed"}),

@@ -31,10 +31,12 @@ GraphName = Literal["auto", "grid", "knn", "distance", "correlation", "adjacency
 Clustering = Literal["kmeans", "minibatch", "ward", "random"]
 Representative = Literal["medoid", "mean"]
 WindowSelection = Literal["kmeans", "k-center", "herding", "craig", "contiguous", "random"]
+WindowTimes = Literal["auto", "own", "shared"]
 Labels = Literal["expert", "observed", "mixed", "incremental"]
 Effort = Literal["quick", "default", "thorough"]
 DistillMethod = Literal[
     "default",
+    "granular",
     "stemdist",
     "random",
     "kmeans",

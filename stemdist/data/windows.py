@@ -400,6 +400,39 @@ def materialise(
     )
 
 
+def materialise_own(source: WindowSource, index: Tensor) -> TensorWindows:
+    """Copy windows whose times differ between locations out of any source.
+
+    Parameters
+    ----------
+    source : WindowSource
+        Windows over N locations.
+    index : Tensor
+        (M', N) window numbers, a column for each location.
+
+    Examples
+    --------
+    >>> x = torch.arange(6.0).view(3, 1, 2, 1)
+    >>> y = torch.zeros(3, 1, 2)
+    >>> windows = TensorWindows(x=x, y=y, mask=y, weight=torch.ones(2))
+    >>> materialise_own(windows, torch.tensor([[2, 0]])).x.flatten().tolist()
+    [4.0, 1.0]
+    """
+    batches = [
+        source.batch(own, torch.tensor([location])) for location, own in enumerate(index.unbind(1))
+    ]
+    x, y, mask = (torch.cat(parts, dim=2) for parts in zip(*batches, strict=True))
+    return TensorWindows(
+        x=x,
+        y=y,
+        mask=mask,
+        weight=source.location_weight,
+        targets=source.n_targets,
+        given_profile=source.profile,
+        pointwise=source.pointwise,
+    )
+
+
 def evenly_spaced(n_windows: int, at_most: int) -> Tensor:
     """Return at most ``at_most`` evenly spaced window numbers."""
     return torch.linspace(0, n_windows - 1, min(at_most, n_windows)).round().long()

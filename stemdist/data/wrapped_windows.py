@@ -77,6 +77,55 @@ class WrappedWindows(WindowSource):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OneLocation(WrappedWindows):
+    """Windows of another source at one of its locations.
+
+    Parameters
+    ----------
+    source : WindowSource
+        The wrapped source.
+    location : int
+        Its number, from 0 to N - 1.
+
+    Examples
+    --------
+    >>> from stemdist.data.windows import TensorWindows
+    >>> x, y = torch.ones(3, 2, 4, 1), torch.ones(3, 1, 4)
+    >>> windows = TensorWindows(x=x, y=y, mask=y, weight=torch.ones(4))
+    >>> OneLocation(source=windows, location=2).inputs(torch.tensor([0])).shape
+    torch.Size([1, 2, 1, 1])
+    """
+
+    location: int
+
+    @property
+    def n_locations(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def location_weight(self) -> Tensor:
+        """(1,) weight in losses."""
+        return self.source.location_weight[self._place]
+
+    def inputs(self, index: Tensor, locations: Tensor | None = None) -> Tensor:
+        """Return only the inputs of the windows ``index``."""
+        return self.source.inputs(index, self._place)
+
+    def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
+        """Return inputs, targets and mask of the windows ``index``."""
+        return self.source.batch(index, self._place)
+
+    def mean_window(self) -> Tensor:
+        """Return the mean input window, (1, L_in, F)."""
+        return self.source.mean_window()[self._place]
+
+    @property
+    def _place(self) -> Tensor:
+        return torch.tensor([self.location])
+
+
+@dataclass(frozen=True, kw_only=True)
 class MovedWindows(WrappedWindows):
     """Windows of another source, each batch of which is moved to a device when it is read.
 

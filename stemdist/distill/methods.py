@@ -14,12 +14,16 @@ _CORESET = {"labels": "observed", "synthesizer": "selection"}
 _PATHS = {
     "representative": "mean",
     "selection": "random",
+    "window_times": "shared",
     "labels": "observed",
     "synthesizer": "trajectory-matching",
 }
 
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},
+    # The start and labels of the default; paths of networks that are trained on one subset of the
+    # clusters at a time are matched (granular refinement).
+    "granular": {"synthesizer": "trajectory-matching", "synthesizer_options": {"subsets": 4}},
     # Kwon et al., ICDE 2026, section 4: granular gradient matching from clustered real windows.
     "stemdist": {
         "representative": "mean",

@@ -40,10 +40,13 @@ class Parametrisation(ABC):
         The learned tensors; leaves that require gradients.
     selection : str or None
         Selection of windows that it needs; None for any.
+    own_times : bool
+        Whether each cluster may have windows of its own times.
     """
 
     tensors: list[Tensor]
     selection: ClassVar[str | None] = None
+    own_times: ClassVar[bool] = False
 
     @classmethod  # noqa: B027
     def check_options(cls, **options: Any) -> None:
@@ -77,6 +80,8 @@ class FreeWindows(Parametrisation):
     problem : DistillationProblem
         Its start is copied.
     """
+
+    own_times: ClassVar[bool] = True
 
     def __init__(self, problem: DistillationProblem) -> None:
         self._within = problem.within

@@ -5,7 +5,7 @@ Shapes: M training windows, M_S synthetic windows, N locations, K clusters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -17,7 +17,13 @@ from torch import Tensor
 
 from stemdist.data.conventions.attributes import attribution_of
 from stemdist.data.origin import origin_of
-from stemdist.data.windows import TensorWindows, WindowSource, evenly_spaced, materialise
+from stemdist.data.windows import (
+    TensorWindows,
+    WindowSource,
+    evenly_spaced,
+    materialise,
+    materialise_own,
+)
 from stemdist.distill.clusters import (
     Clusters,
     cluster_graph,
@@ -37,7 +43,7 @@ from stemdist.distill.material import Material
 from stemdist.distill.parametrisation import encode
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.ratios import compression_ratios
-from stemdist.distill.selection import select_windows
+from stemdist.distill.selection import select_own_windows, select_windows
 from stemdist.distill.settings import DistillSettings
 from stemdist.distill.source_range import SourceRange, missing_inputs
 from stemdist.distill.synthesizer import Synthesizer, make_synthesizer
@@ -73,6 +79,8 @@ class StartingPoint:
         Kind of labels.
     missing : Tensor
         (M_S, L_in, K, F_s) bool, series inputs that the source does not have.
+    own_times : bool
+        Whether the windows of the clusters differ in time.
     """
 
     windows: TensorWindows
@@ -82,6 +90,12 @@ class StartingPoint:
     graph: Data
     labels: str
     missing: Tensor
+    own_times: bool = False
+
+    @property
+    def n_calendars(self) -> int:
+        """How many windows may have a calendar of their own."""
+        return len(self.windows) * (self.windows.n_locations if self.own_times else 1)
 
     @property
     def answer(self) -> Callable[[WindowSource], Tensor] | None:
@@ -142,16 +156,20 @@ def starting_point(
     task, settings, clusters = material.task, material.settings, material.held
     n_windows, _ = settings.sizes(len(task.train), len(material.locations))
     real: WindowSource = cluster_windows(task.train, clusters)
-    chosen = select_windows(real, n_windows, settings.selection, settings.seed)
     share, experts = expert_share(settings.labels), []
     if settings.labels != "observed":
         experts = experts_of(task, settings, cache=cache, device=device, progress=progress)
+    own_times = has_own_times(settings, experts)
+    select = select_own_windows if own_times else select_windows
+    chosen = select(real, n_windows, settings.selection, settings.seed)
+    own = materialise_own(real, chosen) if own_times else None
     if share > 0:
         answer = partial(answers_of, experts, task, clusters, real)
         few = len(real) * real.rows * real.n_locations <= KEPT_ANSWERS
         answers = answer(torch.arange(len(real))) if few else answer
         real = relabelled(real, answers, experts, share)
-    windows = materialise(real, chosen)
+        own = None if own is None else _labelled(own, experts, task.graph, share)
+    windows = materialise(real, chosen) if own is None else own
     return StartingPoint(
         windows=windows,
         real=real,
@@ -160,7 +178,24 @@ def starting_point(
         graph=cluster_graph(material.locations.graph, material.clusters),
         labels=settings.labels,
         missing=missing_inputs(task, clusters, chosen),
+        own_times=own_times,
     )
+
+
+def _labelled(
+    windows: TensorWindows, experts: Sequence[Expert], graph: Data, share: float
+) -> TensorWindows:
+    """Return windows with targets moved towards the soft labels of their own inputs."""
+    labels = mean_answer(experts, windows, graph=graph)
+    return materialise(relabelled(windows, labels, experts, share), torch.arange(len(windows)))
+
+
+def has_own_times(settings: DistillSettings, experts: Sequence[Expert]) -> bool:
+    """Say whether each cluster has windows of its own, which is chosen by the labels."""
+    if settings.window_times != "auto":
+        return settings.window_times == "own"
+    independent = settings.labels == "expert" and all_pointwise(experts)
+    return independent and settings.can_have_own_times
 
 
 def problem_of(
@@ -179,7 +214,7 @@ def problem_of(
         judging=settings.judging,
         judge_seeds=settings.judge_seeds,
         n_series=task.n_series_features,
-        n_learned=n_learned(task, len(start.windows)),
+        n_learned=n_learned(task, start.n_calendars),
         answer=start.answer,
         parametrisation=settings.parametrisation,
         parametrisation_options=settings.parametrisation_options,
@@ -187,12 +222,12 @@ def problem_of(
     )
 
 
-def n_learned(task: ForecastTask, n_windows: int) -> int:
+def n_learned(task: ForecastTask, n_calendars: int) -> int:
     """Return how many leading features are learned: the series, and maybe the calendar.
 
-    The calendar of a window is equal at all clusters. Where the windows are no more than the
-    rank of the calendar features, labels cannot determine the effect of the calendar, and
-    each cluster learns one of its own. Static features stay what they are.
+    Where the calendars of all windows are no more than the rank of the calendar features, labels
+    cannot determine the effect of the calendar, and each cluster learns one of its own. Static
+    features stay what they are.
     """
     n_series = task.n_series_features
     n_varying = len(task.feature_names) - len(task.settings.static)
@@ -202,7 +237,7 @@ def n_learned(task: ForecastTask, n_windows: int) -> int:
     one = task.train.inputs(index, torch.zeros(1, dtype=torch.int64))
     calendars = one[..., n_series:n_varying].flatten(1)
     rank = int(torch.linalg.matrix_rank(calendars - calendars.mean(0), rtol=1e-3))
-    return n_series if n_windows > rank else n_varying
+    return n_series if n_calendars > rank else n_varying
 
 
 def distill(

@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from stemdist.data.windows import SeriesWindows, WindowSource
+from stemdist.data.wrapped_windows import OneLocation
 from stemdist.distill.craig import craig_windows
 from stemdist.errors import unknown_name
 
@@ -24,6 +25,8 @@ BLOCK_WINDOWS = 1024
 BLOCK_NUMBERS = 2**24
 LLOYD_LIMIT = 5_000_000
 """M x M_S above which k-means runs on two levels."""
+OWN_PAIRS = 50_000_000
+"""Pairs of a window and a group at all K clusters, where each has windows of its own."""
 
 
 def random_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
@@ -49,6 +52,27 @@ def kmeans_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
         rest = rest[~torch.isin(rest, chosen)][: n_windows - len(chosen)]
         chosen = torch.cat([chosen, rest]).sort().values
     return chosen
+
+
+def grouped_windows(source: WindowSource, n_windows: int, n_groups: int, seed: int) -> Tensor:
+    """Return (M_S,) windows that cover the inputs, from fewer k-means groups than windows.
+
+    Each group gives a share of the windows in proportion to its size, the one nearest to its
+    centroid and random others; with as many groups as windows this is :func:`kmeans_windows`.
+    """
+    if n_groups >= n_windows:
+        return kmeans_windows(source, n_windows, seed)
+    sketch = _sketch(source, seed)
+    labels, centroids = _kmeans(sketch, n_groups, seed)
+    order = torch.randperm(len(source), generator=torch.Generator().manual_seed(seed)).numpy()
+    _, groups, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    chosen = []
+    for group, share in enumerate(_shares(sizes, n_windows)):
+        members = order[groups[order] == group]
+        nearest = ((sketch[members] - centroids[labels[members[0]]]) ** 2).sum(1).argmin()
+        members[[0, nearest]] = members[[nearest, 0]]
+        chosen.append(members[:share])
+    return torch.from_numpy(np.sort(np.concatenate(chosen)))
 
 
 def k_center_windows(source: WindowSource, n_windows: int, seed: int) -> Tensor:
@@ -206,8 +230,39 @@ SELECTIONS: dict[str, Callable[[WindowSource, int, int], Tensor]] = {
 }
 
 
+OWN_SELECTIONS: dict[str, Callable[[WindowSource, int, int, int], Tensor]] = {
+    "kmeans": grouped_windows,
+    "random": lambda source, n_windows, n_groups, seed: random_windows(source, n_windows, seed),
+}
+"""Selections that can choose windows of its own for each cluster."""
+
+
 def select_windows(source: WindowSource, n_windows: int, method: str, seed: int) -> Tensor:
     """Return (M_S,) window numbers chosen by a named method, in order of time."""
     if method not in SELECTIONS:
         raise unknown_name("window selection", method, SELECTIONS)
     return SELECTIONS[method](source, n_windows, seed)
+
+
+def select_own_windows(source: WindowSource, n_windows: int, method: str, seed: int) -> Tensor:
+    """Return window numbers (M_S, K): each cluster has windows of its own, in random order.
+
+    The same number of windows then covers up to K times as many times, and the situations of each
+    cluster rather than those of all of them together.
+
+    Raises
+    ------
+    InputError
+        If the method cannot choose windows for each cluster.
+    """
+    if method not in OWN_SELECTIONS:
+        raise unknown_name("window selection of each cluster", method, OWN_SELECTIONS)
+    choose, count = OWN_SELECTIONS[method], source.n_locations
+    n_groups = max(1, min(n_windows, OWN_PAIRS // (len(source) * count)))
+    generator = torch.Generator().manual_seed(seed)
+    columns = []
+    for cluster in range(count):
+        one = OneLocation(source=source, location=cluster)
+        chosen = choose(one, n_windows, n_groups, seed * count + cluster)
+        columns.append(chosen[torch.randperm(n_windows, generator=generator)])
+    return torch.stack(columns, dim=1)

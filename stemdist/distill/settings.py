@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import xarray as xr
 
@@ -33,6 +33,7 @@ from stemdist.types import (
     Representative,
     SynthesizerName,
     WindowSelection,
+    WindowTimes,
 )
 
 FEWEST_CLUSTERS = 6
@@ -75,6 +76,11 @@ class DistillSettings:
         Series that represents a cluster: its most central real location, or the mean of all.
     selection : str
         How the real windows to start from are chosen.
+    window_times : str
+        Whether the windows of all clusters have the same times (``shared``), or each cluster has
+        ``own`` windows, so that few of them cover many times. Own ones suit targets that follow
+        from each location's own inputs: ``auto`` chooses them for soft labels of experts that
+        forecast locations one by one.
     labels : str
         Where targets come from; incremental ones are observed at first and move towards the soft
         labels by the synthesizer's ``relabel`` share in every iteration.
@@ -122,6 +128,7 @@ class DistillSettings:
     clustering: Clustering = "kmeans"
     representative: Representative = "medoid"
     selection: WindowSelection = "kmeans"
+    window_times: WindowTimes = "auto"
     labels: Labels = "expert"
     experts: tuple[ForecasterName, ...] = ("mlp", "decomposition-mlp")
     expert_seeds: int = 1
@@ -158,6 +165,8 @@ class DistillSettings:
         expert_share(self.labels)
         if self.selection not in SELECTIONS:
             raise unknown_name("window selection", self.selection, SELECTIONS)
+        if self.window_times not in get_args(WindowTimes):
+            raise unknown_name("window times", self.window_times, get_args(WindowTimes))
         for name in ("experts", "judges"):
             several = f"{name[:-1]}_seeds trains a forecaster several times"
             families = check_distinct(name, getattr(self, name), hint=several)
@@ -179,12 +188,27 @@ class DistillSettings:
         ).check_parameters()
         make_synthesizer(self.synthesizer, **self.synthesizer_options)
         parametrisation_type(self.parametrisation, self.parametrisation_options)
+        if self.window_times == "own" and not self.can_have_own_times:
+            raise InputError(
+                f"window_times is 'own', which the selection {self.selection!r} or the "
+                f"parametrisation {self.parametrisation!r} cannot have: choose the selection "
+                "kmeans or random and the parametrisation tensor, or window_times='shared'"
+            )
         needed = PARAMETRISATIONS.get(self.parametrisation).selection
         if needed not in (None, self.selection):
             raise InputError(
                 f"selection is {self.selection!r}: the parametrisation {self.parametrisation!r} "
                 f"needs selection={needed!r}"
             )
+
+    @property
+    def can_have_own_times(self) -> bool:
+        """Whether each cluster can have windows of its own."""
+        from stemdist.distill.parametrisation import PARAMETRISATIONS
+        from stemdist.distill.selection import OWN_SELECTIONS
+
+        free = PARAMETRISATIONS.get(self.parametrisation).own_times
+        return free and self.selection in OWN_SELECTIONS
 
     def _check_judging(self) -> None:
         """Refuse what changes nothing: judges make all their updates without validation."""
@@ -272,7 +296,8 @@ class DistillSettings:
             name: TrainingSettings(**content[name]) for name in ("expert_training", "judging")
         }
         tuples = {name: tuple(content[name]) for name in ("experts", "judges")}
-        return cls(**{**content, **nested, **tuples})
+        earlier = {"window_times": "shared"}  # of sets made before there was a choice
+        return cls(**{**earlier, **content, **nested, **tuples})
 
     def sizes(self, train_windows: int, n_locations: int) -> tuple[int, int]:
         """Return M_S and K for so many training windows and locations.

@@ -114,24 +114,27 @@ def missing_inputs(task: ForecastTask, clusters: Clusters, chosen: Tensor) -> Te
     clusters : Clusters
         A cluster mean is missing where all of its locations are.
     chosen : Tensor
-        (M_S,) numbers of training windows.
+        (M_S,) numbers of training windows, or (M_S, K) where each cluster has its own.
 
     Returns
     -------
     Tensor
         (M_S, L_in, K, F_s) bool. Neighbour means are made, not missing.
     """
-    steps = task.train.starts[chosen, None] + torch.arange(task.train.lookback)  # (M_S, L_in)
+    lags = torch.arange(task.train.lookback)[:, None]
+    places = torch.arange(len(clusters.medoids))
+    starts = chosen[:, None].expand(-1, len(places)) if chosen.dim() == 1 else chosen
+    steps = task.train.starts[starts][:, None] + lags  # (M_S, L_in, K)
     sources, last = task.feature_sources, task.series.sizes["time"] - 1
-    missing = torch.zeros(*steps.shape, len(clusters.medoids), len(sources), dtype=torch.bool)
+    missing = torch.zeros(*steps.shape, len(sources), dtype=torch.bool)
     for feature, (name, lead) in enumerate(sources):
         if lead is None:
             continue
-        needed, places = np.unique((steps + lead).clamp(max=last).numpy(), return_inverse=True)
+        needed, rows = np.unique((steps + lead).clamp(max=last).numpy(), return_inverse=True)
         if feature < task.train.n_targets:  # known in memory
             finite = task.train.observed[torch.from_numpy(needed), :, feature]
         else:
             finite = torch.from_numpy(np.isfinite(task.series[name].isel(time=needed).values))
         seen = clusters.reduce(finite) > 0  # (U, K)
-        missing[..., feature] = ~seen[torch.from_numpy(places.reshape(steps.shape))]
+        missing[..., feature] = ~seen[torch.from_numpy(rows.reshape(steps.shape)), places]
     return missing

@@ -9,10 +9,12 @@ from stemdist.distill import selection
 from stemdist.distill.selection import (
     SELECTIONS,
     contiguous_windows,
+    grouped_windows,
     herding_windows,
     k_center_windows,
     kmeans_windows,
     random_windows,
+    select_own_windows,
     select_windows,
 )
 from stemdist.errors import InputError
@@ -187,3 +189,43 @@ def test_unknown_method(task):
 
 def test_random_is_without_replacement(task):
     assert len(set(random_windows(task.train, len(task.train), 0).tolist())) == len(task.train)
+
+
+def test_each_cluster_has_windows_of_its_own_situations():
+    first = torch.arange(4).repeat_interleave(5).float()  # at one location in this order,
+    second = first[torch.arange(20) * 7 % 20]  # at the other in another
+    source = windows(torch.stack([first, second], 1)[:, None, :, None] + 0.01 * noise(20, 3, 2, 1))
+    chosen = select_own_windows(source, 4, "kmeans", seed=0)
+    assert chosen.shape == (4, 2)
+    assert sorted(first[chosen[:, 0]].tolist()) == [0, 1, 2, 3]
+    assert sorted(second[chosen[:, 1]].tolist()) == [0, 1, 2, 3]
+
+
+def test_own_windows_are_drawn_without_repetition_in_an_order_of_their_own(task):
+    chosen = select_own_windows(task.train, 9, "random", seed=0)
+    assert all(len(set(column.tolist())) == 9 for column in chosen.unbind(1))
+    assert not torch.equal(chosen[:, 0], chosen[:, 1])
+    assert not torch.equal(chosen, chosen.sort(0).values)
+    assert torch.equal(chosen, select_own_windows(task.train, 9, "random", seed=0))
+    assert not torch.equal(chosen, select_own_windows(task.train, 9, "random", seed=1))
+
+
+def test_large_data_have_fewer_groups_than_windows(monkeypatch, task):
+    monkeypatch.setattr(selection, "OWN_PAIRS", 3 * len(task.train) * task.n_locations)
+    chosen = select_own_windows(task.train, 9, "kmeans", seed=0)
+    assert chosen.shape == (9, task.n_locations)
+    assert all(len(set(column.tolist())) == 9 for column in chosen.unbind(1))
+
+
+def test_a_group_gives_windows_in_proportion_to_its_size():
+    values = [0.0] * 30 + [100.0] * 10
+    source = numbers(*(value + 0.01 * number for number, value in enumerate(values)))
+    chosen = grouped_windows(source, 8, 2, seed=0)
+    assert (chosen < 30).sum() == 6
+    assert 14 in chosen or 15 in chosen  # nearest to the centroid of the first group
+    assert torch.equal(grouped_windows(source, 8, 8, seed=0), kmeans_windows(source, 8, seed=0))
+
+
+def test_a_selection_that_looks_at_all_clusters_has_no_own_windows(task):
+    with pytest.raises(InputError, match="unknown window selection of each cluster 'herding'"):
+        select_own_windows(task.train, 3, "herding", seed=0)

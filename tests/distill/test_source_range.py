@@ -99,6 +99,15 @@ def test_missing_inputs_are_those_of_the_source(counts):
     np.testing.assert_array_equal(mean[0, :, 0, 0], raw[:6, :3].all(1))
 
 
+def test_missing_inputs_of_own_windows_are_those_of_each_cluster(counts):
+    clusters = Clusters(labels=torch.arange(8) % 2, medoids=torch.tensor([0, 1]))
+    own = missing_inputs(counts, clusters, torch.tensor([[3, 17], [40, 3]]))
+    shared = missing_inputs(counts, clusters, torch.tensor([3, 17, 40]))
+    assert torch.equal(own[:, :, 0], shared[[0, 2], :, 0])
+    assert torch.equal(own[:, :, 1], shared[[1, 0], :, 1])
+    assert own.any()
+
+
 def test_a_range_by_hand():
     within = SourceRange(low=torch.tensor([0.0, -1.0]), high=torch.tensor([1.0, 1.0]), n_targets=2)
     x = torch.tensor([[-3.0, -3.0, -3.0], [3.0, 3.0, 3.0]])  # the third is a calendar feature

@@ -187,8 +187,8 @@ class StartingPointWindows(Reference):
     def identity(self, budget: Budget) -> Any:
         """Return the settings of the distillation."""
         settings = recorded_settings(budget)
-        keep = ("time_ratio", "space_ratio", "clustering", "representative", "selection", "labels")
-        chosen = [getattr(settings, name) for name in keep]
+        keep = ("time_ratio", "space_ratio", "clustering", "representative", "selection")
+        chosen = [getattr(settings, name) for name in (*keep, "window_times", "labels")]
         return hash_of([chosen, settings.seed, settings.of_experts()])
 
     def data(self, budget: Budget) -> TrainingData:

@@ -234,7 +234,7 @@ class BenchmarkSettings:
 
     def starting_point(self, ratio: str) -> DistillSettings:
         """Return the settings of the real windows whose size the references take."""
-        keep = (*OF_EXPERTS, "clustering", "representative", "selection")
+        keep = (*OF_EXPERTS, "clustering", "representative", "selection", "window_times")
         common = {k: v for k, v in self.distill.items() if k in keep}
         needs_experts = set(self.references) - WITHOUT_EXPERTS
         time_ratio, space_ratio = ratio_pair(ratio)

@@ -148,6 +148,17 @@ def duration_text(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
+def about_text(seconds: float) -> str:
+    """Return an estimated time span, with no more digits than it deserves.
+
+    Examples
+    --------
+    >>> about_text(41.7), about_text(245)
+    ('42 s', '4 min')
+    """
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
 def share_text(share: float) -> str:
     """Return a share as per cent.
 

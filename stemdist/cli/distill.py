@@ -11,6 +11,7 @@ from stemdist.cli.arguments import chosen_options, usual_options
 from stemdist.cli.baselines import print_baselines
 from stemdist.cli.console import (
     Console,
+    about_text,
     bytes_text,
     duration_text,
     print_fields,
@@ -34,6 +35,7 @@ from stemdist.types import DistillMethod, Effort
 
 if TYPE_CHECKING:
     from stemdist.distill import DistilledSet
+    from stemdist.forecast import TaskSettings
 
 
 @usual_options(
@@ -110,6 +112,7 @@ def distill(
         real = prepare(series, forecast, settings, memory=memory, progress=console.progress)
         if isinstance(real, ForecastTask):
             real = travelling(real, data, opening, series)
+            _say_how_long(settings, forecast, console)
         distilled = distill_task(
             real,
             settings,
@@ -131,6 +134,15 @@ def distill(
             f"stemdist evaluate {made} --data {given_data} --forecasters linear,mlp --seeds 3",
         ]
     )
+
+
+def _say_how_long(settings: DistillSettings, forecast: TaskSettings, console: Console) -> None:
+    """Say about how long a distillation in memory takes, before it begins."""
+    from stemdist.distill.estimate import can_estimate, distilling_seconds
+
+    if not console.quiet and can_estimate(settings):
+        seconds = about_text(distilling_seconds(forecast, settings))
+        console.note(f"distilling takes about {seconds}, less where its experts are in the cache")
 
 
 def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:

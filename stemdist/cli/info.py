@@ -10,6 +10,7 @@ import xarray as xr
 
 from stemdist.cli.console import (
     Console,
+    about_text,
     bytes_text,
     duration_text,
     print_fields,
@@ -259,7 +260,7 @@ def _print_plan(series: xr.Dataset, settings: TaskSettings, plan: Plan) -> None:
             ("sample", f"about {n_steps} steps at {n_locations} locations, read again"),
             ("result", f"{plan.settings.windows} windows, {plan.settings.clusters} clusters"),
             ("memory", memory),
-            ("time", f"about {_about(sum(seconds.values()))}: {_parts(seconds)}"),
+            ("time", f"about {about_text(sum(seconds.values()))}: {_parts(seconds)}"),
         ],
     )
 
@@ -270,20 +271,15 @@ def _worth(series: xr.Dataset, settings: TaskSettings, plan: Plan) -> list[tuple
 
     distilling = distilling_seconds(settings, plan.settings)
     training = training_seconds(settings, series.sizes["location"])
-    trained = f"an MLP trains on the full data in about {_about(training)}"
+    trained = f"an MLP trains on the full data in about {about_text(training)}"
     if training >= distilling:
-        return [("time", f"about {_about(distilling)}; {trained}")]
+        return [("time", f"about {about_text(distilling)}; {trained}")]
     purpose = "to share them, or to search many configurations, not to save one training"
-    return [("time", f"about {_about(distilling)}"), ("worth", f"{trained}: distil {purpose}")]
+    return [("time", f"about {about_text(distilling)}"), ("worth", f"{trained}: distil {purpose}")]
 
 
 def _parts(seconds: dict[str, float]) -> str:
-    return ", ".join(f"{name} {_about(each)}" for name, each in seconds.items())
-
-
-def _about(seconds: float) -> str:
-    """Return an estimate, with no more digits than it deserves."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    return ", ".join(f"{name} {about_text(each)}" for name, each in seconds.items())
 
 
 def _calendar_text(series: xr.Dataset, settings: TaskSettings) -> str:

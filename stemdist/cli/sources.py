@@ -168,7 +168,7 @@ def series_for(fitted: FittedForecaster, source: str, opening: OpenOptions) -> x
 
 def is_distilled(source: str) -> bool:
     """Say whether ``source`` is a distilled set, from its attributes only."""
-    from stemdist.distill.distilled import FORMAT
+    from stemdist.distill.dataset import FORMAT
 
     path = Path(source)
     if not path.exists() or path.suffix not in (".nc", ".zarr"):

@@ -28,8 +28,8 @@ UPDATES = 20
 PLACES = 64
 """Locations with which an update is timed at most."""
 ROWS = 2000
-LEARNING = 2.0
-"""Time of everything that learns, in trainings of the experts."""
+LEARNING = {"kernel-ridge": 2.0, "selection": 1.1}
+"""Time of everything that learns, in trainings of the experts, by synthesizer."""
 
 
 def estimated_seconds(series: xr.Dataset, forecast: TaskSettings, plan: Plan) -> dict[str, float]:
@@ -91,13 +91,21 @@ def _clustering_seconds(n_locations: int, n_clusters: int, width: int) -> float:
     return seconds * n_locations * n_clusters / (rows * few)
 
 
+def can_estimate(settings: DistillSettings) -> bool:
+    """Say whether experts determine how long a distillation takes; published methods vary."""
+    return settings.labels == "expert" and settings.synthesizer in LEARNING
+
+
 def distilling_seconds(forecast: TaskSettings, settings: DistillSettings) -> float:
-    """Return about how long experts train and windows are learned, for a series held in memory."""
+    """Return about how long experts train and windows are learned, for a series held in memory.
+
+    Experts that are in the cache take no time, and the estimate does not know of them.
+    """
     training = settings.expert_training
     places = training.locations_per_update or PLACES
     once = sum(_fitting_seconds(family, forecast, training, places) for family in settings.experts)
     each = settings.expert_seeds + settings.extra_experts / max(1, len(settings.experts))
-    return LEARNING * once * each
+    return LEARNING.get(settings.synthesizer, LEARNING["kernel-ridge"]) * once * each
 
 
 def training_seconds(forecast: TaskSettings, n_locations: int, family: str = "mlp") -> float:

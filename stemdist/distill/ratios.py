@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
 from stemdist.data.windows import TensorWindows
+from stemdist.distill.inputs import split_inputs
 from stemdist.forecast import TaskSettings
-
-
-def features_of_clusters(windows: TensorWindows, settings: TaskSettings) -> int:
-    """Return the number of leading features that differ between clusters and time steps.
-
-    Static features do not. Calendar features are equal at all clusters unless a synthesizer has
-    learned them.
-    """
-    n_varying = windows.n_features - len(settings.static)
-    n_series = n_varying - len(settings.calendar_names)
-    calendar = windows.x[..., n_series:n_varying]
-    return n_series if torch.equal(calendar, calendar[:, :, :1].expand_as(calendar)) else n_varying
 
 
 def stored_bytes(
@@ -34,12 +21,10 @@ def stored_bytes(
     n_numbers : int, optional
         Numbers that encode learned features and targets; by default all of them.
     """
-    m, k = len(distilled), distilled.n_locations
-    n_own = features_of_clusters(distilled, settings)
-    if n_numbers is None:
-        n_numbers = m * k * (distilled.lookback * n_own + distilled.rows)
-    shared = (m * distilled.lookback + k) * (distilled.n_features - n_own)
-    return 4 * (n_numbers + shared)
+    stored = split_inputs(distilled.x, settings)
+    own = stored.own.numel()
+    learned = own + distilled.y.numel() if n_numbers is None else n_numbers
+    return 4 * (learned + stored.n_numbers - own)
 
 
 def compression_ratios(

@@ -53,7 +53,10 @@ def test_readable_with_xarray_alone(distilled, task, tmp_path):
         assert dict(plain["x"].sizes) == {"window": 14, "lookback": 6, "cluster": 4, "feature": 2}
         assert plain["y"].attrs["units"] == "degC"
         assert 10 < float(plain["x"].isel(feature=0).mean()) < 30  # physical units
-        assert plain["calendar"].dims == ("window", "lookback", "calendar_feature")
+        assert plain["calendar"].dims == ("calendar_row", "lookback", "calendar_feature")
+        assert plain.sizes["calendar_row"] <= 24  # hours
+        hours = plain["calendar"].values[plain["calendar_of"].values]  # (M_S, K, L_in, 2)
+        np.testing.assert_allclose((hours**2).sum(-1), 1, rtol=1e-5)
         assert float(plain["cluster_weight"].sum()) == task.n_locations
 
 
@@ -100,19 +103,20 @@ def test_missing_targets_stay_missing(task, quick, tmp_path):
 
 
 def test_ratios_by_hand(distilled):
-    # 14 of 136 windows, 4 of 12 locations; floats: 14 * 4 * (6 * 2 + 3) of x and y, and
-    # 14 * 6 * 2 + 4 * 2 of the calendar; the series has 144 steps at 12 locations
+    # 14 of 136 windows, 4 of 12 locations; numbers: 14 * 4 * (6 * 2 + 3) of x and y, 6 * 2 of each
+    # different calendar, and which of them each of 14 * 4 has; the series: 144 steps, 12 locations
+    hours = distilled.windows.x[:, 0, :, 2:].flatten(0, 1).unique(dim=0)
     ratios = distilled.record["ratios"]
     assert ratios["window_ratio"] == pytest.approx(14 / 136 * 4 / 12)
     assert ratios["training_ratio"] == pytest.approx(14 * 4 / (136 * 12))
-    assert ratios["byte_ratio"] == pytest.approx((14 * 4 * 15 + 14 * 6 * 2 + 4 * 2) / (144 * 12))
-    own_calendars = replace(distilled.windows, x=distilled.windows.x + torch.arange(4.0)[:, None])
+    assert ratios["byte_ratio"] == pytest.approx((14 * 4 * 16 + len(hours) * 12) / (144 * 12))
+    own_calendars = replace(distilled.windows, x=distilled.windows.x + torch.rand(14, 6, 4, 1))
     with_more = compression_ratios(own_calendars, distilled.settings, 136, 12, 4 * 144 * 12)
     assert with_more["byte_ratio"] > ratios["byte_ratio"]
 
 
 def test_learned_calendars_are_stored_by_cluster(distilled, tmp_path):
-    x = distilled.windows.x + torch.arange(4.0)[:, None] / 10  # of 4 clusters
+    x = distilled.windows.x + torch.rand(14, 6, 4, 1) / 10
     learned = replace(distilled, windows=replace(distilled.windows, x=x))
     path = learned.save(tmp_path / "learned.nc")
     with xr.open_dataset(path) as stored:

@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 
 from stemdist.data import Scaler, TensorWindows
 from stemdist.distill import DistilledSet
-from stemdist.distill.distilled import with_shared_features
+from stemdist.distill.inputs import StoredInputs, join_inputs
 from stemdist.errors import InputError
 from stemdist.forecast import Locations, TaskSettings
 
@@ -342,7 +342,7 @@ def test_how_clusters_are_represented(by_hand):
 def test_shared_features_come_last():
     x = torch.tensor([[[[1.0], [2.0]], [[3.0], [4.0]]]])  # (1, 2, 2, 1)
     calendar, static = torch.tensor([[[5.0], [6.0]]]), torch.tensor([[7.0, 8.0], [9.0, 0.0]])
-    assert with_shared_features(x, calendar, static).tolist() == [
+    assert join_inputs(StoredInputs(x, calendar, None, static)).tolist() == [
         [
             [[1.0, 5.0, 7.0, 8.0], [2.0, 5.0, 9.0, 0.0]],
             [[3.0, 6.0, 7.0, 8.0], [4.0, 6.0, 9.0, 0.0]],

@@ -103,14 +103,14 @@ def plot_distilled(distilled: DistilledSet) -> Figure:
     ...     DistillSettings(synthesizer="selection", expert_training=few, judging=few),
     ... )
     >>> [axes.get_title() for axes in plot_distilled(made).axes[:3]]
-    ['Locations by cluster', 'Synthetic windows', 'Size']
+    ['Locations by cluster', 'Real windows', 'Size']
     """
     figure = new_figure(16, 5)
     places, windows, sizes = figure.subplots(1, 3, width_ratios=(1.2, 1.25, 1))
     colours = highlights(distilled)
     draw_locations(places, distilled, colours)
     draw_windows(windows, distilled, distilled.windows, colours)
-    windows.set_title("Synthetic windows")
+    windows.set_title(distilled.window_kind.capitalize())
     _draw_sizes(sizes, distilled)
     record = distilled.record
     n_windows = "1 window" if distilled.n_windows == 1 else f"{distilled.n_windows:,} windows"

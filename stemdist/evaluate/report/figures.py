@@ -198,7 +198,7 @@ def plot_location_values(
 
 
 def plot_windows(distilled: DistilledSet, real: WindowSource) -> list[Figure]:
-    """Draw synthetic and real windows at the largest clusters, on equal axes.
+    """Draw windows of a set and of the data at the largest clusters, on equal axes.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def plot_windows(distilled: DistilledSet, real: WindowSource) -> list[Figure]:
 
 
 def plot_spectra(spectra: pd.DataFrame) -> Figure:
-    """Draw mean power against period, synthetic and real.
+    """Draw mean power against period, of the set and of the training part.
 
     Parameters
     ----------
@@ -226,8 +226,9 @@ def plot_spectra(spectra: pd.DataFrame) -> Figure:
         As :func:`~stemdist.evaluate.comparison.fidelity.spectra` returns it.
     """
     figure, axes = _panel()
-    for name, colour, marker in (("real", "black", "s"), ("synthetic", SERIES[4], "o")):
-        axes.plot(spectra.index, spectra[name], color=colour, marker=marker, ms=4, label=name)
+    drawn = (("real", "training part", "black", "s"), ("synthetic", "set", SERIES[4], "o"))
+    for name, label, colour, marker in drawn:
+        axes.plot(spectra.index, spectra[name], color=colour, marker=marker, ms=4, label=label)
     axes.set(xscale="log", xlabel="period (steps)", ylabel="mean power (dB, scaled units)")
     axes.invert_xaxis()
     ticks = sorted({float(f"{p:.2g}") for p in np.geomspace(2, spectra.index.max(), 6)})

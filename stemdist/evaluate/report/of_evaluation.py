@@ -287,10 +287,11 @@ def _break_even(evaluation: Evaluation) -> list[Image]:
 
 def _windows(distilled: DistilledSet, task: ForecastTask | None) -> Section:
     if task is None:
-        text = "Without the real data, synthetic windows are not compared with real ones."
-        return Section(title="Synthetic and real windows", parts=[Paragraph(text=text)])
+        text = "Without the real data, the windows of the set are not compared with them."
+        return Section(title="Windows of the set", parts=[Paragraph(text=text)])
+    kind = distilled.window_kind.capitalize()
     drawn = figures.plot_windows(distilled, real_windows(distilled, task))
-    texts = ("Synthetic windows", "Real training windows")
+    texts = (f"{kind} of the set", "Training windows")
     images = [
         Image(
             figure=figure,
@@ -303,15 +304,16 @@ def _windows(distilled: DistilledSet, task: ForecastTask | None) -> Section:
     images.append(
         Image(
             figure=figures.plot_spectra(spectra(distilled, task)),
-            alt="Curves: mean power along time against period for synthetic and real windows.",
+            alt="Curves: mean power along time against period for the set and the training part.",
             caption="Mean power spectra along time of windows (inputs and targets joined).",
         )
     )
     scores = fidelity(distilled, task)
     rows = [["score", "value", "what", "best"]]
     rows += [[name, looks_like(value), *LOOKS[name]] for name, value in scores.items()]
-    table = Table(caption="Fidelity of the synthetic windows", rows=rows, sentences=("what",))
+    table = Table(caption="Fidelity of the set", rows=rows, sentences=("what",))
     note = Paragraph(
-        text="These scores are descriptive: a set need not look real to train good forecasters."
+        text=f"The set has {distilled.contents}. These scores are descriptive: a set need not look "
+        "real to train good forecasters."
     )
-    return Section(title="Synthetic and real windows", parts=[Images(figures=images), table, note])
+    return Section(title="Windows of the set", parts=[Images(figures=images), table, note])

@@ -191,8 +191,8 @@ def test_figures_of_every_part(page):
         ("Map of the locations", 1),
         ("Map of the rmse (km h-1)", 1),
         ("Map of the difference of rmse (km h-1)", 1),
-        ("synthetic windows at", 1),
-        ("real training windows at", 1),
+        ("windows of the set at", 1),
+        ("training windows at", 1),
         ("mean power along time", 1),
     ):
         assert sum(part in alt for alt in alts) == count

@@ -47,9 +47,9 @@ class EvaluationSettings:
     updates : int
         Optimizer updates of every training at equal updates.
     converged_updates : tuple of int
-        Updates that converged forecasters try, in ascending order, each with a complete schedule:
-        more are tried while the last lowered the validation error by 0.5 %, and the best by
-        validation counts.
+        Updates that converged forecasters try, in ascending order, each with a complete schedule,
+        the longer ones with the learning rate that was best before: more are tried while the last
+        lowered the validation error by 0.5 %, and the best by validation counts.
     batch_windows : int
         Windows per update (all of them, where a method has fewer).
     locations_per_update : int, optional

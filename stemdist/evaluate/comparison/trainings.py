@@ -56,23 +56,28 @@ class Trainings:
         return [row for _, row in search], self._test([*search, *others], chosen)
 
     def _search(self, budget: str) -> tuple[list[Trained], dict[Cell, Tuning]]:
-        """Train the first seed over the grid, longer while it helps, and choose by validation."""
+        """Train the first seed over the grid, longer while it helps, and choose by validation.
+
+        Longer trainings have the learning rate and the shuffle that were best before.
+        """
         settings = self.run_folder.settings
         names = product(settings.references, settings.forecasters)
         cells = [Cell(budget, method, forecaster) for method, forecaster in names]
-        grids = {family: self._grid(family) for family in settings.forecasters}
+        grids = {cell: self._grid(cell.forecaster) for cell in cells}
         tried: list[Trained] = []
         best: dict[Cell, Trained] = {}
         for updates in settings.tried_updates(budget):
             found = self._train(
                 self._run(cell, settings.first_seed, Tuning(rate, shuffle, updates))
                 for cell in cells
-                for rate, shuffle in grids[cell.forecaster]
+                for rate, shuffle in grids[cell]
             )
             tried += found
             latest = lowest_of_each(found)
             cells = [cell for cell in cells if helps(best.get(cell), latest[cell])]
             best = lowest_of_each([*best.values(), *latest.values()])
+            tunings = {cell: run.tuning for cell, (run, _) in best.items()}
+            grids = {cell: [(each.learning_rate, each.shuffle)] for cell, each in tunings.items()}
         return tried, {cell: run.tuning for cell, (run, _) in best.items()}
 
     def _grid(self, family: str) -> list[tuple[float, str]]:

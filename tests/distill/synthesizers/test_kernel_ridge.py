@@ -264,6 +264,7 @@ def few(make_problem) -> DistillationProblem:
     problem = make_problem(
         labels="expert",
         time_ratio=0.01,
+        window_times="shared",
         space_ratio=1.0,
         clusters=None,
         judging=TrainingSettings(updates=40),

@@ -63,6 +63,9 @@ def test_longer_trainings_are_tried_while_they_help(both):
     for cell, rows in both.search.query("budget == 'converged'").groupby(CELL):
         best = rows.groupby("updates")[column].min()
         assert tuple(best.index) == TRIED[: len(best)]
+        rates = rows.groupby("updates")["learning_rate"].nunique()
+        assert rates.iloc[0] == 2
+        assert set(rates.iloc[1:]) <= {1}  # the best one so far
         lowest = best.cummin()
         gains = [lowest[a] * 0.995 >= best[b] for a, b in zip(TRIED, best.index[1:], strict=False)]
         assert all(gains[:-1])

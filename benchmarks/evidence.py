@@ -8,7 +8,7 @@ Run with ``STEMDIST_DATA`` naming the folder with the data::
 Forecasters train for 600 updates of 32 windows (equal), and for 600, 2,000 and 5,000 as long as
 validation improves (converged), at 32 random locations in every update; the validation part chooses
 the learning rate and the number of updates. Printed are the excess over full data by data set and
-ratio, verdicts, and the seconds of distilling; ``table.md`` in the output folder has the same. A
+ratio, verdicts, and the seconds of distilling; ``results.md`` in the output folder has the same. A
 killed run resumes when it is started again; a larger one reuses finished results.
 """
 
@@ -25,6 +25,7 @@ from headline_table import joined
 
 import stemdist
 from stemdist.evaluate import Benchmark, BenchmarkSettings, benchmark
+from stemdist.evaluate.comparison.budgets import updates_text
 from stemdist.files import atomic_path
 from stemdist.forecast import ForecastTask, settings_for
 from stemdist.profiling import keep_freed_memory
@@ -43,7 +44,26 @@ DATA: dict[str, tuple[str, dict[str, Any]]] = {
 }
 BUILT_IN = ("traffic-sim", "weather-sim")
 METHODS = ("default", "start")
-VARIANTS: dict[str, dict[str, Any]] = {"start": {"method": "kmeans", "labels": "expert"}}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "start": {"method": "kmeans", "labels": "expert"},
+    "random-own": {"method": "random", "labels": "expert"},
+}
+UNTOUCHED = ("paris", "beijing", "sst")
+GROUPS = {
+    "looked at": tuple(name for name in (*DATA, *BUILT_IN) if name not in UNTOUCHED),
+    "never looked at": UNTOUCHED,
+}
+"""Data sets by whether they were looked at while the recipe was changed."""
+TITLES = {"equal": "for equal updates", "converged": "until they have converged"}
+RANDOM = "random windows + expert labels"
+INTRODUCTION = """# Results on real data
+
+Made by `python benchmarks/evidence.py`. Forecasters are trained for {updates}, at 32 random
+locations in an update; the validation part chooses the learning rate and the number of updates.
+Numbers are the mean excess of the relative RMSE on the test part over the converged full data, in
+per cent; negative is better. `!` marks what is worse than a baseline without training. `start` are
+the real windows with soft labels from which `default` begins.
+"""
 
 
 def task_of(name: str) -> ForecastTask:
@@ -81,27 +101,68 @@ def run(chosen: argparse.Namespace) -> Benchmark:
     return joined(parts)
 
 
-def markdown(found: Benchmark) -> str:
-    """Return a table of excess in per cent: a row for each data set, a column for each ratio."""
-    parts = []
-    for budget in found.budgets:
-        excess = found.excess(by=("data",), budget=budget).reset_index()
-        excess["cell"] = [_cell(*row) for row in excess[["mean", "half_width"]].to_numpy()]
-        wide = excess.pivot_table(
-            index="data", columns=["ratio", "method"], values="cell", aggfunc="first", sort=False
-        )
-        names = [f"{ratio} {method}" for ratio, method in wide.columns]
-        parts.append(f"| {budget} | " + " | ".join(names) + " |")
-        parts.append("|---" * (1 + len(names)) + "|")
-        for data, cells in zip(wide.index, wide.to_numpy(), strict=True):
-            parts.append(f"| {data} | " + " | ".join(map(str, cells)) + " |")
-        parts.append("")
-    return "\n".join(parts)
+def page(found: Benchmark) -> str:
+    """Return the results as a page: excess in per cent over the converged full data."""
+    head = INTRODUCTION.format(updates=updates_text(found.facts["settings"]))
+    parts = [head, *(_table(found, budget) for budget in reversed(found.budgets))]
+    verdicts = "\n".join(f"- {text}" for text in found.verdicts())
+    return "\n".join([*parts, "## In words", "", verdicts, ""])
 
 
-def _cell(mean: float, half_width: float) -> str:
-    spread = "" if pd.isna(half_width) else f" ± {100 * half_width:.1f}"
-    return f"{100 * mean:+.1f}{spread}"
+def _table(found: Benchmark, budget: str) -> str:
+    """Return a row for each data set, group by group, with the means of the groups."""
+    excess = found.excess(by=("data",), budget=budget).reset_index()
+    names = dict.fromkeys(zip(excess["ratio"], excess["method"], strict=True))
+    columns = sorted(names, key=lambda name: (name[0] != "", -float(name[0].split("x")[0] or 1)))
+    lines = [
+        f"## Trained {TITLES[budget]}",
+        "",
+        _row("data", [_heading(*each) for each in columns]),
+    ]
+    lines.append("|---" * (1 + len(columns)) + "|")
+    for title, group in GROUPS.items():
+        own = excess[excess["data"].isin(group)]
+        for data in own["data"].unique():
+            rows = own[own["data"] == data].set_index(["ratio", "method"])
+            lines.append(
+                _row(data, [_cell(rows.loc[each]) for each in columns if each in rows.index])
+            )
+        mean = 100 * own.groupby(["ratio", "method"])["mean"].mean()
+        worst = 100 * own.groupby(["ratio", "method"])["mean"].max()
+        for what, values in ((f"mean, {title}", mean), (f"worst, {title}", worst)):
+            lines.append(
+                _row(f"**{what}**", [f"**{values.get(each, 0):+.1f}**" for each in columns])
+            )
+    return "\n".join([*lines, "", _wins(excess), ""])
+
+
+def _row(name: str, cells: list[str]) -> str:
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _heading(ratio: str, method: str) -> str:
+    shares = " x ".join(f"{100 * float(share):g} %" for share in ratio.split("x") if share)
+    return f"{shares} {method}".strip()
+
+
+def _cell(row: pd.Series) -> str:
+    """Return an excess with its interval; ! marks what a baseline without training beats."""
+    spread = "" if pd.isna(row["half_width"]) else f" ± {100 * row['half_width']:.1f}"
+    return f"{100 * row['mean']:+.1f}{spread}" + (" !" if row["over_untrained"] > 1 else "")
+
+
+def _wins(excess: pd.DataFrame) -> str:
+    """Say on how many data sets the default is better than random windows with its labels."""
+    wide = excess.pivot_table(index=["ratio", "data"], columns="method", values="mean")
+    if RANDOM not in wide or "default" not in wide:
+        return ""
+    gain = (wide[RANDOM] - wide["default"]).dropna()
+    said = [
+        f"{_heading(ratio, '')}: better on {(own > 0).sum()} of {len(own)}, "
+        f"by {100 * own.mean():.1f} points on the mean"
+        for ratio, own in gain.groupby(level="ratio", sort=False)
+    ]
+    return f"`default` against {RANDOM}: " + "; ".join(reversed(said)) + "."
 
 
 def parser() -> argparse.ArgumentParser:
@@ -126,10 +187,10 @@ def main() -> None:
     keep_freed_memory()
     found = run(chosen)
     found.write(Path(chosen.output))
-    table = markdown(found)
-    with atomic_path(Path(chosen.output) / "table.md") as path:
-        path.write_text(table, encoding="utf-8")
-    print(table)
+    text = page(found)
+    with atomic_path(Path(chosen.output) / "results.md") as path:
+        path.write_text(text, encoding="utf-8")
+    print(text)
     print(found.costs())
 
 

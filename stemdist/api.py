@@ -60,6 +60,7 @@ def distill_series(
     method: DistillMethod = "default",
     effort: Effort = "default",
     memory: int | str | None = None,
+    time_limit: str | float | None = None,
     work: str | Path | None = None,
     device: str = "cpu",
     progress: bool | None = None,
@@ -82,6 +83,8 @@ def distill_series(
         Bytes that the process may use, or a text such as ``"4GiB"``; most of what is free by
         default. A series that does not fit is streamed and sampled; see
         :func:`~stemdist.distill.prepare`.
+    time_limit : str or float, optional
+        As for :func:`~stemdist.distill.distill`.
     work : str or Path, optional
         Folder in which state is kept, so that a run that was stopped continues exactly.
     device : str
@@ -116,7 +119,8 @@ def distill_series(
     prepared = prepare(
         series, settings_for(series, task), settings, memory=memory, progress=progress
     )
-    return distill(prepared, settings, work=work, device=device, progress=progress)
+    how: dict[str, Any] = {"time_limit": time_limit, "device": device, "progress": progress}
+    return distill(prepared, settings, work=work, **how)
 
 
 def train(

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 
 @usual_options(
-    "method effort output device memory time_ratio space_ratio windows clusters experts labels",
-    "seed recipe variables select null_value start step_minutes lookback horizon calendar graph",
+    "method effort output device memory time time_ratio space_ratio windows clusters",
+    "experts labels seed recipe variables select null_value start step_minutes lookback horizon",
+    "calendar graph",
 )
 def distill(
     data: str,
@@ -50,6 +51,7 @@ def distill(
     output: str | None = None,
     device: str = "cpu",
     memory: str | None = None,
+    time: str | None = None,
     scheduler: str | None = None,
     settings: DistillSettings,
     opening: OpenOptions,
@@ -82,6 +84,9 @@ def distill(
     memory : str, optional
         What the process may use in all, e.g. 4GiB; by default nine tenths of what is free. Data
         that do not fit are read in blocks, and a sample of them is distilled.
+    time : str, optional
+        How long windows are learned, e.g. 5min: no further iteration begins afterwards. Experts
+        and the final check take their time in any case.
     scheduler : str, optional
         A dask cluster on which data are read and jobs run: its address, tcp://host:8786, or
         processes for all cores of this machine. Workers must be able to read DATA.
@@ -118,6 +123,7 @@ def distill(
             settings,
             work=state,
             experts=expert_folder(),
+            time_limit=time,
             device=device,
             progress=console.progress,
         )
@@ -184,8 +190,9 @@ def _experts(experts: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 def _nothing_better(record: Mapping[str, Any]) -> str:
     """Say that a synthesizer worked in vain, where it did."""
-    in_vain = len(record["history"]) > 1 and not record["learned"]
-    return " (the start: nothing learned was better)" if in_vain else ""
+    if record["learned"] or len(record["history"]) == 1:
+        return " (no time was left to learn)" if record["out_of_time"] else ""
+    return " (the start: nothing learned was better)"
 
 
 def _errors(record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -6,6 +6,9 @@ Shapes: M_S windows, L_in lookback, R target rows, K clusters, N locations, F fe
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +21,13 @@ from stemdist.data.scaling import Scaler
 from stemdist.data.windows import TensorWindows
 from stemdist.distill.inputs import StoredInputs, join_inputs, split_inputs
 from stemdist.distill.integrity import DIGEST, check_distilled, digest_of
+from stemdist.distill.labels import LABELS_IN_WORDS
 from stemdist.distill.long_names import LONG_NAMES
 from stemdist.forecast import Locations, TaskSettings
 from stemdist.graph.edges import make_graph
 
 if TYPE_CHECKING:
-    from stemdist.distill.distilled import DistilledSet
+    from torch_geometric.data import Data
 
 FORMAT = "stemdist-distilled-1"
 
@@ -31,7 +35,56 @@ FORMAT = "stemdist-distilled-1"
 _POSITIONS = {"x": "location_x", "y": "location_y"}
 
 
-def dataset_of(distilled: DistilledSet) -> xr.Dataset:
+@dataclass(frozen=True, kw_only=True)
+class SetContents:
+    """What a distilled file holds; :class:`~stemdist.distill.DistilledSet` describes the fields."""
+
+    windows: TensorWindows
+    cluster_graph: Data
+    cluster_of_location: Tensor
+    medoids: Tensor
+    y_kind: str
+    locations: Locations
+    settings: TaskSettings
+    scaler: Scaler
+    feature_names: tuple[str, ...]
+    variables: tuple[str, ...]
+    units: str
+    record: Mapping[str, Any]
+    filled: Tensor | None = None
+
+    @property
+    def n_windows(self) -> int:
+        """Number of synthetic windows M_S."""
+        return len(self.windows)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters K."""
+        return self.windows.n_locations
+
+    @property
+    def contents(self) -> str:
+        """What the windows and their targets are, in words."""
+        targets = LABELS_IN_WORDS.get(self.y_kind, f"{self.y_kind} targets")
+        return f"{self.window_kind} with {targets}"
+
+    @property
+    def window_kind(self) -> str:
+        """What the windows are, in words: learned ones, real ones, or unknown.
+
+        A synthesizer that finds nothing better returns the real windows it started from.
+        """
+        learned = self.record.get("learned")
+        return "windows" if learned is None else f"{'learned' if learned else 'real'} windows"
+
+    @cached_property
+    def cluster_sizes(self) -> Tensor:
+        """(K,) number of real locations in each cluster."""
+        return torch.bincount(self.cluster_of_location, minlength=self.n_clusters)
+
+
+def dataset_of(distilled: SetContents) -> xr.Dataset:
     """Return the dataset of a distilled set, in physical units."""
     inputs = _within_range(distilled, distilled.scaler.inverse_features(distilled.windows.x))
     stored = split_inputs(inputs, distilled.settings)
@@ -63,7 +116,7 @@ def dataset_of(distilled: DistilledSet) -> xr.Dataset:
     )
 
 
-def _attributes(distilled: DistilledSet) -> dict[str, Any]:
+def _attributes(distilled: SetContents) -> dict[str, Any]:
     record = distilled.record
     made = f"distilled by stemdist {record.get('stemdist_version', '')}"
     source = record.get("source_name")
@@ -83,7 +136,7 @@ def _attributes(distilled: DistilledSet) -> dict[str, Any]:
     }
 
 
-def _input_variables(distilled: DistilledSet, stored: StoredInputs) -> dict[str, Any]:
+def _input_variables(distilled: SetContents, stored: StoredInputs) -> dict[str, Any]:
     """Return the inputs: each cluster's own, their calendars, and static features."""
     x = stored.own.numpy()
     gaps = np.zeros(x.shape, dtype=bool)  # what the source does not have
@@ -102,7 +155,7 @@ def _input_variables(distilled: DistilledSet, stored: StoredInputs) -> dict[str,
     return variables | ({"x_fill": ("fill", x[gaps])} if gaps.any() else {})
 
 
-def _target_variables(distilled: DistilledSet) -> dict[str, Any]:
+def _target_variables(distilled: SetContents) -> dict[str, Any]:
     """Return ``y`` (M_S, L_out, K), or (M_S, C, L_out, K) where there are several targets."""
     n_targets, mask = distilled.windows.n_targets, distilled.windows.mask
     y = distilled.scaler.inverse_targets(distilled.windows.y, n_targets)
@@ -117,7 +170,7 @@ def _target_variables(distilled: DistilledSet) -> dict[str, Any]:
     return {"y": (dims, each.numpy()), "target": ("target", names)}
 
 
-def _cluster_variables(distilled: DistilledSet) -> dict[str, Any]:
+def _cluster_variables(distilled: SetContents) -> dict[str, Any]:
     source, sink = distilled.cluster_graph.edge_index.numpy()
     clusters = distilled.cluster_of_location.numpy().astype(np.int32)
     return {
@@ -133,7 +186,7 @@ def _cluster_variables(distilled: DistilledSet) -> dict[str, Any]:
     }
 
 
-def _within_range(distilled: DistilledSet, values: Tensor) -> Tensor:
+def _within_range(distilled: SetContents, values: Tensor) -> Tensor:
     """Undo what rounding to physical units did to values (..., F) at the range's ends."""
     ends = list((distilled.record.get("range") or {}).values())[: values.shape[-1]]
     if not ends:
@@ -145,7 +198,7 @@ def _within_range(distilled: DistilledSet, values: Tensor) -> Tensor:
     return torch.cat([torch.where(rounded, inside, series), others], -1)
 
 
-def _cluster_positions(distilled: DistilledSet) -> dict[str, Any]:
+def _cluster_positions(distilled: SetContents) -> dict[str, Any]:
     """Return the mean position of each cluster's locations, where positions are known."""
     found = {}
     counts = distilled.cluster_sizes.numpy()

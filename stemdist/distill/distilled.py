@@ -7,35 +7,30 @@ locations, F features, E cluster edges.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 import xarray as xr
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from stemdist.data.origin import ORIGIN, check_origin
-from stemdist.data.scaling import Scaler
-from stemdist.data.windows import TensorWindows
 from stemdist.distill.clusters import Clusters
-from stemdist.distill.dataset import FORMAT, dataset_of, fields_of
+from stemdist.distill.dataset import FORMAT, SetContents, dataset_of, fields_of
 from stemdist.distill.inputs import split_inputs
-from stemdist.distill.labels import LABELS_IN_WORDS
 from stemdist.errors import InputError
 from stemdist.files import atomic_path, recovered
-from stemdist.forecast import ForecastTask, Locations, TaskSettings, TrainingSet
+from stemdist.forecast import ForecastTask, TrainingSet
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistilledSet:
+class DistilledSet(SetContents):
     """A distilled training set.
 
     Parameters
@@ -68,55 +63,11 @@ class DistilledSet:
         Forecasters train on what they were filled with; a file has NaN there.
     """
 
-    windows: TensorWindows
-    cluster_graph: Data
-    cluster_of_location: Tensor
-    medoids: Tensor
-    y_kind: str
-    locations: Locations
-    settings: TaskSettings
-    scaler: Scaler
-    feature_names: tuple[str, ...]
-    variables: tuple[str, ...]
-    units: str
-    record: Mapping[str, Any]
-    filled: Tensor | None = None
-
-    @property
-    def n_windows(self) -> int:
-        """Number of synthetic windows M_S."""
-        return len(self.windows)
-
-    @property
-    def n_clusters(self) -> int:
-        """Number of clusters K."""
-        return self.windows.n_locations
-
-    @property
-    def contents(self) -> str:
-        """What the windows and their targets are, in words."""
-        targets = LABELS_IN_WORDS.get(self.y_kind, f"{self.y_kind} targets")
-        return f"{self.window_kind} with {targets}"
-
-    @property
-    def window_kind(self) -> str:
-        """What the windows are, in words: learned ones, real ones, or unknown.
-
-        A synthesizer that finds nothing better returns the real windows it started from.
-        """
-        learned = self.record.get("learned")
-        return "windows" if learned is None else f"{'learned' if learned else 'real'} windows"
-
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
         """(M_S, L_in, K, F_own) of ``x`` in a file, where shared features stand apart."""
         m, lookback, k, n_own = split_inputs(self.windows.x, self.settings).own.shape
         return m, lookback, k, n_own
-
-    @cached_property
-    def cluster_sizes(self) -> Tensor:
-        """(K,) number of real locations in each cluster."""
-        return torch.bincount(self.cluster_of_location, minlength=self.n_clusters)
 
     def at(self, places: Tensor) -> DistilledSet:
         """Return the same windows for chosen real locations (n,), all medoids among them."""

@@ -47,6 +47,7 @@ from stemdist.distill.selection import select_own_windows, select_windows
 from stemdist.distill.settings import DistillSettings
 from stemdist.distill.source_range import SourceRange, missing_inputs
 from stemdist.distill.synthesizer import Synthesizer, make_synthesizer
+from stemdist.durations import TimeLimit
 from stemdist.files import hash_of
 from stemdist.forecast import ForecastTask
 from stemdist.forecast.device import check_device
@@ -246,6 +247,7 @@ def distill(
     *,
     work: str | Path | None = None,
     experts: str | Path | None = None,
+    time_limit: str | float | None = None,
     device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> DistilledSet:
@@ -267,6 +269,9 @@ def distill(
     experts : str or Path, optional
         Folder in which trained experts are kept under a hash of data and settings, so that
         another run with the same ones starts at once; ``experts`` in ``work`` by default.
+    time_limit : str or float, optional
+        Seconds, or a text such as ``"5min"``, after which no further iteration begins. Experts and
+        the final check take their time in any case, and the result depends on the machine.
     device : str or torch.device
         Where experts train, windows are learned and judges train; ``"cuda"`` for a GPU. The
         series stays in the memory of the CPU, and batches are moved.
@@ -293,7 +298,7 @@ def distill(
     >>> distill(ForecastTask.from_series(series), quick).windows.x.shape
     torch.Size([9, 12, 6, 2])
     """
-    device = check_device(device)
+    device, limit = check_device(device), TimeLimit.of(time_limit)
     with measure(device) as cost:
         cache = Path(work) / "experts" if experts is None and work is not None else experts
         material = Material.of(source, settings or DistillSettings())
@@ -303,7 +308,8 @@ def distill(
         synthesizer = make_synthesizer(settings.synthesizer, **settings.synthesizer_options)
         key = hash_of([task.content_hash, settings.to_json(), synthesizer.get_params()])
         state = None if work is None else Path(work) / f"{key}.state"
-        synthesizer.fit(problem, seed=settings.seed, state=state, cache=cache, progress=progress)
+        how: dict[str, Any] = {"state": state, "cache": cache, "progress": progress}
+        synthesizer.fit(problem, seed=settings.seed, limit=limit, **how)
         with torch.no_grad():
             first = problem.candidate(*encode(problem).windows())
         windows, finalists = problem.better_of_finalists(first, synthesizer.windows_)
@@ -361,6 +367,7 @@ def _record(
         **origin_of(task.series),
         **facts,
         "history": synthesizer.history_,
+        "out_of_time": synthesizer.out_of_time_,
         "experts": [
             {key: getattr(expert, key) for key in ("family", "weight", "validation_error")}
             for expert in start.experts

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from stemdist.data.windows import TensorWindows
 from stemdist.distill.parametrisation import Parametrisation, encode
 from stemdist.distill.problem import DistillationProblem
+from stemdist.durations import TimeLimit
 from stemdist.errors import InputError, unknown_name
 from stemdist.files import atomic_path
 from stemdist.registry import Registry
@@ -139,6 +140,8 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         Time that runs stopped before this one have spent on it.
     cached_seconds_ : float
         Time that other runs have spent on what this one found in the cache.
+    out_of_time_ : bool
+        Whether it stopped because its time was over.
     """
 
     within_range: ClassVar[bool] = True
@@ -156,6 +159,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     history_: list[dict[str, float]]
     earlier_seconds_: float
     cached_seconds_: float = 0.0
+    out_of_time_: bool = False
 
     @abstractmethod
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
@@ -211,6 +215,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         state: str | Path | None = None,
         cache: str | Path | None = None,
         progress: bool | None = False,
+        limit: TimeLimit | None = None,
     ) -> Synthesizer:
         """Learn synthetic windows.
 
@@ -226,7 +231,10 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             Folder in which expert trajectories and the like are kept for other runs.
         progress : bool, optional
             Show a bar; None shows it on a terminal only.
+        limit : TimeLimit, optional
+            No further iteration begins when it is over.
         """
+        self._limit = limit or TimeLimit()
         how: dict[str, Any] = {"seed": seed, "cache": cache, "progress": progress}
         if not self.within_range:
             problem = replace(problem, within=None)
@@ -234,23 +242,23 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         if before is None:
             self._learn(problem, state=state, **how)
         else:
-            before.fit(problem, seed=seed)
+            before.fit(problem, seed=seed, limit=self._limit)
             self._learn(replace(problem, start=before.windows_), state=state, **how)
         done = len(self.history_) - 1  # after more iterations, another later stage follows
         if before is not None:
             self.history_ = continued(before.history_, self.history_[1:])
-        after = self.later_stage(problem)
+        after = None if self.out_of_time_ else self.later_stage(problem)
         if after is not None:
             last, continued_problem = after
             beside = None if state is None else Path(state).with_suffix(f".after-{done}.state")
-            self._add(last.fit(continued_problem, state=beside, **how))
+            self._add(last.fit(continued_problem, state=beside, limit=self._limit, **how))
         return self
 
     def _add(self, last: Synthesizer) -> None:
         """Take over the result of a later stage, if it is better than its start."""
         if last.best_ < last.history_[0]["validation"]:
             self.windows_ = last.windows_
-        self.best_ = last.best_
+        self.best_, self.out_of_time_ = last.best_, last.out_of_time_
         self.earlier_seconds_ += last.earlier_seconds_
         first = [{**row, "round": 1} for row in self.history_]
         self.history_ = continued(first, [{**row, "round": 2} for row in last.history_])
@@ -266,6 +274,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> None:
         """Improve, judge and keep, iteration by iteration."""
         began, self.earlier_seconds_ = time.perf_counter(), 0.0
+        self.out_of_time_ = False
         parametrisation = encode(problem)
         self.n_numbers_ = parametrisation.n_numbers
         optimizer = self.optimizer(parametrisation.tensors)
@@ -284,7 +293,8 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             leave=False,
         )
         for iteration in bar:
-            if self._out_of_patience():
+            self.out_of_time_ = self._limit.over
+            if self.out_of_time_ or self._out_of_patience():
                 break
             generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
             loss = self.improve(problem, synthetic, generator)

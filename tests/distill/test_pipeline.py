@@ -116,3 +116,22 @@ def test_few_windows_learn_their_calendar(task, quick, windows, learned):
     settings = replace(quick, labels="observed", time_ratio=windows / len(task.train))
     problem = problem_of(task, settings, starting_point(task, settings))
     assert (problem.n_series, problem.n_learned) == (2, learned)
+
+
+def test_no_iteration_begins_after_the_time_limit(task, quick, experts_folder):
+    short = distill(task, quick, experts=experts_folder, time_limit=1e-3)
+    assert [row["iteration"] for row in short.record["history"]] == [0]
+    assert short.record["out_of_time"]
+    start = starting_point(task, quick, cache=experts_folder).windows
+    assert torch.equal(short.windows.y, start.y)
+
+
+def test_a_run_in_time_is_the_same_without_a_limit(task, quick, distilled, experts_folder):
+    again = distill(task, quick, experts=experts_folder, time_limit="1h")
+    assert torch.equal(distilled.windows.x, again.windows.x)
+    assert not again.record["out_of_time"]
+
+
+def test_a_limit_that_is_none(task, quick):
+    with pytest.raises(InputError, match="'soon' is no time span"):
+        distill(task, quick, time_limit="soon")

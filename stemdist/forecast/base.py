@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from stemdist.errors import InputError, check_count, unknown_name
+from stemdist.forecast.search_space import Space
 from stemdist.registry import Registry
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Forecaster(nn.Module, ABC):
     locations can be computed in any blocks."""
     needs_grid: ClassVar[bool] = False
     """True if it works on images, so that locations must be cells of a regular grid."""
+    search_space: ClassVar[Space] = {}
+    """Hyper-parameters that a search tries, and their values, besides those of the training."""
     states: ClassVar[Mapping[str, str]] = {}
     """Hidden states that a student can learn, and the submodule whose output each is; see
     :data:`stemdist.forecast.hidden_states.STATES` for the kinds and their shapes. ``features``

@@ -6,7 +6,7 @@ columns, H state columns, C input columns.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from stemdist.forecast.layers.learned_graph import as_edges, softmax_adjacency
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.products import Product, formulation
 from stemdist.forecast.layers.recurrent import GRU
+from stemdist.forecast.search_space import WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -111,6 +112,8 @@ class AGCRNForecaster(Forecaster):
     >>> forecaster(x, Data(num_nodes=5), profile).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {"hidden": WIDTHS, "layers": Range(1, 2)}
 
     def __init__(
         self,

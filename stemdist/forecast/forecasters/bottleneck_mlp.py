@@ -17,6 +17,7 @@ from stemdist.forecast.base import Forecaster
 from stemdist.forecast.forecasters.mlp import ResidualBlock
 from stemdist.forecast.layers.dropout import check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
+from stemdist.forecast.search_space import DROPOUTS, LAYERS, WIDTHS, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -101,6 +102,8 @@ class BottleneckMLPForecaster(Forecaster):
     >>> forecaster(x, Data(num_nodes=5), profile).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {"hidden": WIDTHS, "depth": LAYERS, "dropout": DROPOUTS}
 
     states: ClassVar[Mapping[str, str]] = {"bottleneck": "bottleneck"}
 

@@ -17,6 +17,7 @@ from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.temporal_conv import TemporalConv
+from stemdist.forecast.search_space import DROPOUTS, NARROW_WIDTHS, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -107,6 +108,8 @@ class CNNForecaster(Forecaster):
     >>> forecaster(x, Data(num_nodes=5), profile).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {"channels": NARROW_WIDTHS, "dropout": DROPOUTS}
 
     states: ClassVar[Mapping[str, str]] = {"tokens": "blocks"}
 

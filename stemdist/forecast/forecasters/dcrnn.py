@@ -6,7 +6,7 @@ columns.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.diffusion import DiffusionConvolution
 from stemdist.forecast.layers.products import Product, check_adjacency, random_walks
 from stemdist.forecast.layers.recurrent import GRU
+from stemdist.forecast.search_space import WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -62,6 +63,8 @@ class DCRNNForecaster(Forecaster):
     >>> forecaster(torch.zeros(4, 12, 5, 2), graph, torch.zeros(5, 24)).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {"hidden": WIDTHS, "walk_steps": Range(1, 3)}
 
     def __init__(
         self,

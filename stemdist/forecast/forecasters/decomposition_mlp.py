@@ -17,6 +17,7 @@ from stemdist.errors import check_count, unknown_name
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.moving_average import check_kernel, moving_average
 from stemdist.forecast.layers.reversible_norm import ReversibleNorm, check_targets, normalised
+from stemdist.forecast.search_space import WIDTHS, Choice, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -68,6 +69,8 @@ class DecompositionMLPForecaster(Forecaster):
     >>> forecaster(x, Data(num_nodes=5), profile).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {"hidden": WIDTHS, "kernel": Choice((5, 13, 25))}
 
     pointwise = True
     states: ClassVar[Mapping[str, str]] = {"features": "features"}

@@ -16,6 +16,7 @@ from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.moving_average import check_kernel, moving_average
 from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
 from stemdist.forecast.layers.window_linear import WindowLinear
+from stemdist.forecast.search_space import Choice, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -53,6 +54,8 @@ class DLinearForecaster(Forecaster):
     >>> forecaster(x, Data(num_nodes=5), profile).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {"kernel": Choice((5, 13, 25))}
 
     pointwise = True
     states: ClassVar[Mapping[str, str]] = {"features": "hidden"}

@@ -6,7 +6,7 @@ of a token.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -17,6 +17,7 @@ from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.products import Product, check_adjacency, symmetric_product
 from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
+from stemdist.forecast.search_space import DROPOUTS, WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -112,6 +113,8 @@ class GraphTransformerForecaster(Forecaster):
     >>> forecaster(x, graph, profile).shape
     torch.Size([4, 3, 3])
     """
+
+    search_space: ClassVar[Space] = {"hidden": WIDTHS, "layers": Range(1, 3), "dropout": DROPOUTS}
 
     def __init__(
         self,

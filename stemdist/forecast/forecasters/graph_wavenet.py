@@ -6,7 +6,7 @@ steps left, C channels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from stemdist.forecast.layers.learned_graph import as_edges, softmax_adjacency
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.products import Product, formulation, random_walks
 from stemdist.forecast.layers.wavenet import WaveNet, doubling_dilations
+from stemdist.forecast.search_space import DROPOUTS, NARROW_WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -90,6 +91,12 @@ class GraphWaveNetForecaster(Forecaster):
     >>> forecaster(torch.zeros(4, 12, 5, 2), graph, torch.zeros(5, 24)).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {
+        "channels": NARROW_WIDTHS,
+        "hops": Range(1, 3),
+        "dropout": DROPOUTS,
+    }
 
     def __init__(
         self,

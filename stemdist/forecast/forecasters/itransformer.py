@@ -6,7 +6,7 @@ of a token.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -16,6 +16,7 @@ from stemdist.forecast.layers.attention import EncoderBlock, check_heads, make_a
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
+from stemdist.forecast.search_space import DROPOUTS, SWITCH, WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -74,6 +75,13 @@ class ITransformerForecaster(Forecaster):
     >>> forecaster(x, Data(num_nodes=5), profile).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {
+        "hidden": WIDTHS,
+        "layers": Range(1, 3),
+        "dropout": DROPOUTS,
+        "reversible": SWITCH,
+    }
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ between the maps.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.reversible_norm import check_targets, target_of_rows
 from stemdist.forecast.layers.window_linear import WindowLinear
+from stemdist.forecast.search_space import Choice, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -56,6 +57,8 @@ class LowRankLinearForecaster(Forecaster):
     >>> forecaster(x, Data(num_nodes=5), profile).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {"rank": Choice((4, 8, 16, 32))}
 
     pointwise = True
 

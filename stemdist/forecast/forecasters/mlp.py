@@ -6,7 +6,7 @@ columns.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
+from stemdist.forecast.search_space import DROPOUTS, LAYERS, WIDTHS, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -75,6 +76,8 @@ class MLPForecaster(Forecaster):
     >>> forecaster(x, Data(num_nodes=5), profile).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {"hidden": WIDTHS, "depth": LAYERS, "dropout": DROPOUTS}
 
     def __init__(
         self,

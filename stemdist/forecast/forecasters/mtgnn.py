@@ -6,7 +6,7 @@ steps left, C channels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from stemdist.forecast.layers.learned_graph import alike_together, as_edges, lea
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.mix_hop import MixHop
 from stemdist.forecast.layers.products import SPARSE_FROM, Product, check_adjacency, formulation
+from stemdist.forecast.search_space import DROPOUTS, LAYERS, NARROW_WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -137,6 +138,13 @@ class MTGNNForecaster(Forecaster):
     >>> forecaster(x, Data(num_nodes=5), profile).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {
+        "layers": LAYERS,
+        "residual_channels": NARROW_WIDTHS,
+        "hops": Range(1, 3),
+        "dropout": DROPOUTS,
+    }
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from stemdist.forecast.layers.attention import EncoderBlock, MultiHeadAttention,
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
+from stemdist.forecast.search_space import DROPOUTS, SWITCH, WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -74,6 +75,13 @@ class PatchTSTForecaster(Forecaster):
     >>> forecaster(x, Data(num_nodes=5), profile).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {
+        "hidden": WIDTHS,
+        "layers": Range(1, 3),
+        "dropout": DROPOUTS,
+        "reversible": SWITCH,
+    }
 
     states: ClassVar[Mapping[str, str]] = {"tokens": "blocks", "features": "blocks"}
 

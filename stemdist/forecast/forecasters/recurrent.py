@@ -7,7 +7,7 @@ columns.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -16,6 +16,7 @@ from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.recurrent import GRU, LSTM, RNN
+from stemdist.forecast.search_space import DROPOUTS, WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -42,6 +43,8 @@ class RecurrentForecaster(Forecaster):
     code_size : int
         Columns of the location code; not used without a location encoder.
     """
+
+    search_space: ClassVar[Space] = {"hidden": WIDTHS, "layers": Range(1, 2), "dropout": DROPOUTS}
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from stemdist.errors import check_count
 from stemdist.forecast.forecasters.grid_forecaster import GridForecaster
 from stemdist.forecast.layers.image_conv import ImageConv
 from stemdist.forecast.layers.residual_conv import ResidualConv
+from stemdist.forecast.search_space import LAYERS, NARROW_WIDTHS, Space
 
 
 class ResNetForecaster(GridForecaster):
@@ -62,6 +63,8 @@ class ResNetForecaster(GridForecaster):
     >>> forecaster(torch.zeros(4, 12, 6, 2), graph, torch.zeros(6, 24)).shape
     torch.Size([4, 3, 6])
     """
+
+    search_space: ClassVar[Space] = {"hidden": NARROW_WIDTHS, "layers": LAYERS}
 
     states: ClassVar[Mapping[str, str]] = {"latent": "encode"}
 

@@ -6,7 +6,7 @@ steps left, C channels, G channels of the graph convolution.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from stemdist.forecast.layers.graph_conv import GraphConv, chebyshev_terms
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.products import Product, symmetric_product
 from stemdist.forecast.layers.temporal_conv import TemporalConv
+from stemdist.forecast.search_space import DROPOUTS, NARROW_WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -133,6 +134,12 @@ class STGCNForecaster(Forecaster):
     >>> forecaster(torch.zeros(4, 12, 5, 2), graph, torch.zeros(5, 24)).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {
+        "channels": NARROW_WIDTHS,
+        "order": Range(1, 3),
+        "dropout": DROPOUTS,
+    }
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ steps left, C channels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.wavenet import WaveNet, doubling_dilations
+from stemdist.forecast.search_space import DROPOUTS, NARROW_WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -128,6 +129,12 @@ class STNormForecaster(Forecaster):
     >>> forecaster(torch.zeros(4, 12, 5, 2), Data(num_nodes=5), torch.zeros(5, 24)).shape
     torch.Size([4, 3, 5])
     """
+
+    search_space: ClassVar[Space] = {
+        "channels": NARROW_WIDTHS,
+        "layers": Range(1, 3),
+        "dropout": DROPOUTS,
+    }
 
     def __init__(
         self,

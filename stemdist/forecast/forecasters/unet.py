@@ -7,6 +7,7 @@ H rows and W columns of the grid.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from stemdist.errors import check_count
 from stemdist.forecast.forecasters.grid_forecaster import GridForecaster
 from stemdist.forecast.layers.image_conv import ImageConv, enlarge
+from stemdist.forecast.search_space import NARROW_WIDTHS, Space
 
 
 class UNetForecaster(GridForecaster):
@@ -59,6 +61,8 @@ class UNetForecaster(GridForecaster):
     >>> forecaster(torch.zeros(4, 12, 6, 2), graph, torch.zeros(6, 24)).shape
     torch.Size([4, 3, 6])
     """
+
+    search_space: ClassVar[Space] = {"channels": NARROW_WIDTHS}
 
     def __init__(
         self,

@@ -125,7 +125,7 @@ def sweep(folder: str | Path, *, again: bool = False) -> None:
     with suppress(OSError):
         for scratch in folder.glob(f".*{PART}"):
             host, owner, _ = scratch.name.removesuffix(PART).rpartition(".")[2].split("-")
-            if host == _HOST and not _alive(int(owner)):
+            if host == _HOST and not alive(int(owner)):
                 for old in scratch.glob("*.replaced"):
                     _finish(folder / old.name.removesuffix(".replaced"), old)
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -138,7 +138,8 @@ def _finish(target: Path, old: Path) -> None:
         (part if part.exists() else old).replace(target)
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """Say whether a process of this machine is there."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

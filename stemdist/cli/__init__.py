@@ -70,6 +70,11 @@ COMMANDS = {
         summary="train a forecaster on a distilled set or on a data file",
         resumes=True,
     ),
+    "tune": Command(
+        target="stemdist.cli.tune:tune",
+        summary="search for a forecaster and its hyper-parameters on a distilled set",
+        resumes=True,
+    ),
     "teach": Command(
         target="stemdist.cli.teach:teach",
         summary="train a small student on the outputs of large teachers",

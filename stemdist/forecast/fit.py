@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,7 @@ def fit_windows(
     objective: Objective | None = None,
     validation: tuple[WindowSource, Data, Tensor] | None = None,
     checkpoint: str | Path | None = None,
+    watch: Callable[[int, float], None] | None = None,
     device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> tuple[Forecaster, TrainingResult]:
@@ -87,7 +88,7 @@ def fit_windows(
     ----------
     name : str
         Registered name of the forecaster.
-    source, graph, training, objective, validation, checkpoint, device, progress
+    source, graph, training, objective, validation, checkpoint, watch, device, progress
         As in :func:`~stemdist.forecast.train_forecaster`.
     options : mapping, optional
         Hyper-parameters of the forecaster.
@@ -106,6 +107,7 @@ def fit_windows(
         objective=objective,
         validation=validation,
         checkpoint=checkpoint,
+        watch=watch,
         device=device,
         progress=progress,
     )
@@ -136,7 +138,8 @@ def fit_forecaster(
     training : TrainingSettings, optional
         Defaults are used without it.
     **how
-        ``options``, ``checkpoint``, ``device`` and ``progress`` of :func:`fit_windows`.
+        ``options``, ``checkpoint``, ``watch``, ``device`` and ``progress`` of
+        :func:`fit_windows`.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -72,6 +72,7 @@ def train_forecaster(
     objective: Objective | None = None,
     validation: tuple[WindowSource, Data, Tensor] | None = None,
     checkpoint: str | Path | None = None,
+    watch: Callable[[int, float], None] | None = None,
     device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> TrainingResult:
@@ -96,6 +97,9 @@ def train_forecaster(
     checkpoint : str or Path, optional
         File in which the state is kept; a run started again with the same arguments continues
         there exactly. The file is left for the caller to remove.
+    watch : callable, optional
+        Is given the number of updates and the validation error after each validation; what it
+        raises ends the training.
     device : str or torch.device
         Where the computation runs.
     progress : bool, optional
@@ -129,6 +133,8 @@ def train_forecaster(
             if run.update % settings.validate_every == 0 or run.update == settings.updates:
                 run.record()
                 run.save(checkpoint)
+                if watch is not None:
+                    watch(run.update, run.rows[-1]["validation_error"])
     return run.finish()
 
 

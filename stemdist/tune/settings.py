@@ -1,0 +1,105 @@
+"""What is searched, and how each configuration is trained: one frozen description."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+from stemdist.errors import InputError, check_count, check_distinct, check_seed, unknown_name
+from stemdist.forecast import FORECASTERS, TrainingSettings
+from stemdist.types import ForecasterName, PrunerName, SamplerName
+
+REPORTS = 10
+"""Validations of a trial, after each of which a pruner may stop it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSettings:
+    """What is searched, and how each configuration is trained.
+
+    Parameters
+    ----------
+    forecasters : tuple of str
+        Families to search; each has its own search space.
+    trials : int
+        Configurations to train, those that were pruned included.
+    updates : int
+        Optimizer updates of a trial.
+    batch_windows : int
+        Windows per update.
+    locations_per_update : int, optional
+        Random locations per update; all by default.
+    validation_windows : int
+        Evenly spaced real validation windows, at all locations, on which trials are scored.
+    sampler : str
+        How the next configuration is chosen: by a tree-structured Parzen estimator, by a Gaussian
+        process, or at random.
+    pruner : str
+        Which trials are stopped early; ``none`` trains all to the end.
+    finalists : int
+        Best configurations that are trained on the full data, where the winner is chosen; 0 for
+        none.
+    final_updates : int
+        Optimizer updates of a finalist, and of the winner.
+    seed : int
+        Random seed of the sampler and of every training.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used.
+
+    Examples
+    --------
+    >>> TuneSettings(forecasters=("mlp",), trials=5).training({"learning_rate": 0.01}).updates
+    600
+    """
+
+    forecasters: tuple[ForecasterName, ...] = ("linear", "mlp", "gru")
+    trials: int = 40
+    updates: int = 600
+    batch_windows: int = 32
+    locations_per_update: int | None = 64
+    validation_windows: int = 128
+    sampler: SamplerName = "tpe"
+    pruner: PrunerName = "none"
+    finalists: int = 0
+    final_updates: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        families = check_distinct("forecasters", self.forecasters)
+        for family in families:
+            FORECASTERS.get(family)
+        object.__setattr__(self, "forecasters", families)
+        for name in ("trials", "updates", "batch_windows", "validation_windows", "final_updates"):
+            check_count(name, getattr(self, name))
+        check_count("finalists", self.finalists, minimum=0)
+        if self.locations_per_update is not None:
+            check_count("locations_per_update", self.locations_per_update)
+        check_seed("seed", self.seed)
+        for name, known in (("sampler", SamplerName), ("pruner", PrunerName)):
+            if getattr(self, name) not in get_args(known):
+                raise unknown_name(name, getattr(self, name), get_args(known))
+        if self.pruner != "none" and self.updates < REPORTS:
+            raise InputError(
+                f"updates is {self.updates}, and the pruner {self.pruner!r} needs {REPORTS} "
+                "validations of a trial: give more updates, or pruner='none'"
+            )
+
+    def training(self, found: dict[str, Any], *, final: bool = False) -> TrainingSettings:
+        """Return how a configuration is trained: in a trial, or on the full data."""
+        updates = self.final_updates if final else self.updates
+        return TrainingSettings(
+            **found,
+            updates=updates,
+            batch_windows=self.batch_windows,
+            locations_per_update=self.locations_per_update,
+            validate_every=max(1, updates // REPORTS),
+            validation_windows=self.validation_windows,
+            seed=self.seed,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON types."""
+        return asdict(self)

@@ -1,0 +1,236 @@
+"""An Optuna study: configurations are asked for, trained on the small set, and scored on real data.
+
+Akiba et al., Optuna: A Next-generation Hyperparameter Optimization Framework, KDD 2019.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stemdist.dependencies import require
+from stemdist.distill import DistilledSet, train_on_distilled
+from stemdist.durations import TimeLimit
+from stemdist.errors import InputError
+from stemdist.files import alive, hash_of
+from stemdist.forecast import ForecastTask
+from stemdist.forecast.search_space import Choice, Parameter
+from stemdist.tune.space import Spaces, space_text, split_configuration
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial, Trial
+
+    from stemdist.tune.settings import TuneSettings
+
+SAMPLERS: dict[str, Callable[[Any, int], Any]] = {
+    "tpe": lambda samplers, seed: samplers.TPESampler(seed=seed),
+    "gp": lambda samplers, seed: samplers.GPSampler(seed=seed),
+    "random": lambda samplers, seed: samplers.RandomSampler(seed=seed),
+}
+PRUNERS: dict[str, Callable[[Any], Any]] = {
+    "none": lambda pruners: pruners.NopPruner(),
+    "median": lambda pruners: pruners.MedianPruner(),
+    "halving": lambda pruners: pruners.SuccessiveHalvingPruner(),
+    "hyperband": lambda pruners: pruners.HyperbandPruner(),
+}
+FORECASTER = "forecaster"
+"""Name of the parameter that chooses the family."""
+PROCESS, IDENTITY, SECONDS = "process", "identity", "seconds"
+_WAIT_SECONDS = 60
+
+
+def default_storage(folder: Path) -> str:
+    """Return the address of the database in a folder."""
+    return f"sqlite:///{(folder / 'study.db').absolute()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What every worker of a search knows; it travels to other processes.
+
+    Parameters
+    ----------
+    distilled : DistilledSet
+        Forecasters are trained on it.
+    task : ForecastTask
+        Its validation part scores them; the test part is not read.
+    settings : TuneSettings
+        What is searched.
+    spaces : mapping
+        Search space of each forecaster.
+    storage : str
+        Address of the database that all workers share.
+    name : str
+        Name of the study in it.
+    device : str
+        Where to train.
+    """
+
+    distilled: DistilledSet
+    task: ForecastTask
+    settings: TuneSettings
+    spaces: Spaces
+    storage: str
+    name: str = "stemdist"
+    device: str = "cpu"
+
+    @property
+    def identity(self) -> str:
+        """A hash of everything that the score of a configuration depends on."""
+        fixed = {k: v for k, v in self.settings.to_json().items() if k not in _NOT_SCORES}
+        content = [self.distilled.content_hash, self.task.content_hash, fixed]
+        return hash_of([*content, space_text(self.spaces)])
+
+    def study(self) -> optuna.Study:
+        """Create the study, or load it.
+
+        Raises
+        ------
+        InputError
+            If the study there was made from other data, settings or search spaces.
+        """
+        library = require("optuna", "tune", "a search")
+        library.logging.set_verbosity(library.logging.WARNING)
+        storage: Any = self.storage
+        if "://" in storage and not storage.startswith("redis"):
+            wait = {"timeout": _WAIT_SECONDS} if storage.startswith("sqlite") else {}
+            storage = library.storages.RDBStorage(storage, engine_kwargs={"connect_args": wait})
+        study: optuna.Study = library.create_study(
+            study_name=self.name,
+            storage=storage,
+            pruner=PRUNERS[self.settings.pruner](library.pruners),
+            load_if_exists=True,
+        )
+        known = study.user_attrs.get(IDENTITY)
+        if known is None:
+            study.set_user_attr(IDENTITY, self.identity)
+        elif known != self.identity:
+            raise InputError(
+                f"the study {self.name!r} in {self.storage!r} was made from other data, settings "
+                "or search spaces: name another output, or repeat what it was made with"
+            )
+        return study
+
+    def work(self, limit: TimeLimit, tell: Callable[[FrozenTrial], None] | None = None) -> None:
+        """Train configurations until there are enough, or the time is over.
+
+        Parameters
+        ----------
+        limit : TimeLimit
+            No further trial begins when it is over.
+        tell : callable, optional
+            Is given every trial that has ended.
+        """
+        optuna = require("optuna", "tune", "a search")
+        study = self.study()
+        take_over(study)
+        while not limit.over and len(begun(study)) < self.settings.trials:
+            # a sampler of its own for each trial: a search that was stopped goes on the same way
+            done = len(ended(study))
+            seed = self.settings.seed * 1_000_003 + done
+            study.sampler = SAMPLERS[self.settings.sampler](optuna.samplers, seed)
+            trial = study.ask()
+            trial.set_user_attr(PROCESS, f"{socket.gethostname()} {os.getpid()}")
+            began = time.perf_counter()
+            try:
+                value, state = self._score(trial), optuna.trial.TrialState.COMPLETE
+            except optuna.TrialPruned:
+                value, state = None, optuna.trial.TrialState.PRUNED
+            trial.set_user_attr(SECONDS, time.perf_counter() - began)
+            kept = study.tell(trial, value, state=state)
+            if tell is not None:
+                tell(kept)
+
+    def _score(self, trial: Trial) -> float:
+        """Train a configuration and return its RMSE on real validation windows, scaled units."""
+        optuna = require("optuna", "tune", "a search")
+        family, found = self._configuration(trial)
+        options, training = split_configuration(found)
+
+        def watch(update: int, error: float) -> None:
+            trial.report(math.sqrt(error), update)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        try:
+            fitted = train_on_distilled(
+                self.distilled,
+                family,
+                self.settings.training(training),
+                validation=self.task,
+                options=options,
+                watch=watch,
+                device=self.device,
+            )
+        except InputError as error:  # its loss is no longer finite, or sizes do not go together
+            trial.set_user_attr("failure", str(error))
+            return math.inf
+        return math.sqrt(fitted.record["validation_error"])
+
+    def _configuration(self, trial: Trial) -> tuple[str, dict[str, Any]]:
+        """Ask for a family and its hyper-parameters."""
+        families = self.settings.forecasters
+        family = trial.suggest_categorical(FORECASTER, families)
+        space = self.spaces[family]
+        found = {k: suggested(trial, f"{family}.{k}", space[k]) for k in space}
+        return str(family), found
+
+
+_NOT_SCORES = ("trials", "sampler", "pruner", "finalists", "final_updates")
+"""Settings that do not change the score of a configuration."""
+
+
+def suggested(trial: Trial, name: str, parameter: Parameter) -> Any:
+    """Ask for a value of one hyper-parameter."""
+    if isinstance(parameter, Choice):
+        return trial.suggest_categorical(name, parameter.values)
+    if parameter.whole:
+        low, high = int(parameter.low), int(parameter.high)
+        return trial.suggest_int(name, low, high, log=parameter.log)
+    return trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log)
+
+
+def configuration_of(params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the family and hyper-parameters of a trial.
+
+    Examples
+    --------
+    >>> configuration_of({"forecaster": "mlp", "mlp.hidden": 16})
+    ('mlp', {'hidden': 16})
+    """
+    family = str(params[FORECASTER])
+    return family, {
+        name.partition(".")[2]: value for name, value in params.items() if name != FORECASTER
+    }
+
+
+def ended(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that were trained, to the end or until they were pruned."""
+    return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
+
+
+def begun(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that were trained or are being trained by some process."""
+    running = [trial for trial in study.trials if trial.state.name == "RUNNING"]
+    return [*ended(study), *running]
+
+
+def take_over(study: optuna.Study) -> None:
+    """Queue the configurations of processes of this machine that are gone."""
+    host = socket.gethostname()
+    for trial in study.trials:
+        where, _, process = str(trial.user_attrs.get(PROCESS, "")).rpartition(" ")
+        if trial.state.name == "RUNNING" and where == host and not alive(int(process)):
+            study.tell(trial.number, state=_failed())
+            study.enqueue_trial(trial.params)
+
+
+def _failed() -> Any:
+    return require("optuna", "tune", "a search").trial.TrialState.FAIL

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import stemdist.accessor as _accessor  # noqa: F401  (registers ds.stemdist)
 
 if TYPE_CHECKING:
-    from stemdist.api import benchmark, distill_series, evaluate_distilled, teach, train
+    from stemdist.api import benchmark, distill_series, evaluate_distilled, teach, train, tune
     from stemdist.data import (
         Split,
         canonical_series,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __version__ = version("stemdist")
 
 _HOMES = {
-    "stemdist.api": ("benchmark", "distill_series", "evaluate_distilled", "teach", "train"),
+    "stemdist.api": ("benchmark", "distill_series", "evaluate_distilled", "teach", "train", "tune"),
     "stemdist.data": (
         "Split",
         "canonical_series",
@@ -119,6 +119,7 @@ __all__ = [
     "teach",
     "to_grid",
     "train",
+    "tune",
 ]
 
 

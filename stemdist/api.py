@@ -42,7 +42,10 @@ from stemdist.options import (
     EvaluateOptions,
     TeachOptions,
     TrainOptions,
+    TuneOptions,
 )
+from stemdist.search import Tuned, TuneSettings
+from stemdist.search import tune as run_search
 from stemdist.students import (
     ForecasterTeacher,
     Places,
@@ -260,6 +263,59 @@ def teach(
         for each in named or settings.teachers
     ]
     return teach_student(given, found, settings, validation=real, places=places, **how)
+
+
+def tune(
+    distilled: DistilledSet,
+    series: xr.Dataset | xr.DataArray,
+    *,
+    folder: str | Path,
+    storage: str | None = None,
+    space: Mapping[str, Any] | None = None,
+    time_limit: str | float | None = None,
+    n_jobs: int = 1,
+    device: str = "cpu",
+    progress: bool | None = None,
+    **options: Unpack[TuneOptions],
+) -> Tuned:
+    """Search for a forecaster and its hyper-parameters on a distilled set.
+
+    Parameters
+    ----------
+    distilled : DistilledSet
+        Trials train on it.
+    series : xarray.Dataset or xarray.DataArray
+        The series it was made from, whose validation part scores trials; the test part is not
+        read.
+    folder : str or Path
+        Where the study is kept; the same call continues a search that was stopped.
+    storage, space, time_limit, n_jobs, device, progress
+        As for :func:`stemdist.search.tune`.
+    **options
+        Fields of :class:`~stemdist.search.TuneSettings`, e.g. ``trials=60``.
+
+    Returns
+    -------
+    Tuned
+        Its ``study`` is an ordinary ``optuna.Study``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from stemdist.data import simulate
+    >>> raw = simulate("weather-sim", days=8, n_lat=3, n_lon=4)
+    >>> tiny = distill_series(raw, labels="observed", synthesizer="selection", space_ratio=0.5)
+    >>> few = {"forecasters": ("linear",), "trials": 2, "updates": 4}
+    >>> found = tune(tiny, raw, folder=tempfile.mkdtemp(), **few)
+    >>> len(found.study.trials), found.configuration["forecaster"]
+    (2, 'linear')
+    """
+    (own,) = _sorted(options, TuneSettings)
+    how: dict[str, Any] = {"storage": storage, "space": space, "time_limit": time_limit}
+    how |= {"n_jobs": n_jobs, "device": device, "progress": progress}
+    return run_search(
+        distilled, _matching(series, distilled), TuneSettings(**own), folder=folder, **how
+    )
 
 
 def evaluate_distilled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ def parse_seconds(text: str | float) -> float:
     >>> parse_seconds("5min"), parse_seconds("1.5 h"), parse_seconds(12)
     (300.0, 5400.0, 12.0)
     """
+    if isinstance(text, int | float) and 0 < text < math.inf:
+        return float(text)
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d)?\s*", str(text), re.IGNORECASE)
     if not found or not float(found[1]) > 0:
         raise InputError(f"{text!r} is no time span: give one such as 90s, 5min or 2h")

@@ -20,13 +20,16 @@ from stemdist.types import (
     Labels,
     Loss,
     ParametrisationName,
+    PrunerName,
     ReferenceName,
     Representative,
+    SamplerName,
     Schedule,
     Shuffle,
     SynthesizerName,
     TeacherCombination,
     WindowSelection,
+    WindowTimes,
 )
 
 
@@ -40,6 +43,7 @@ class DistillOptions(TaskOptions, total=False):
     clustering: Clustering
     representative: Representative
     selection: WindowSelection
+    window_times: WindowTimes
     labels: Labels
     experts: Sequence[ForecasterName]
     expert_seeds: int
@@ -139,3 +143,19 @@ class BenchmarkOptions(_ComparisonOptions, total=False):
     trainings: int
     hold_out: float
     hold_out_pattern: HoldOutPattern
+
+
+class TuneOptions(TypedDict, total=False):
+    """Fields of :class:`~stemdist.search.TuneSettings`."""
+
+    forecasters: Sequence[ForecasterName]
+    trials: int
+    updates: int
+    batch_windows: int
+    locations_per_update: int | None
+    validation_windows: int
+    sampler: SamplerName
+    pruner: PrunerName
+    finalists: int
+    final_updates: int
+    seed: int

@@ -21,7 +21,9 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def usual_options(
-    *names: str, renamed: Mapping[str, str] | None = None
+    *names: str,
+    renamed: Mapping[str, str] | None = None,
+    configured_by: Mapping[str, tuple[str, str]] | None = None,
 ) -> Callable[[Command], Command]:
     """Mark the options of a command that ``--help`` shows; ``--help-all`` shows all.
 
@@ -31,10 +33,14 @@ def usual_options(
         Parameters and fields of groups; several in a text, between spaces.
     renamed : mapping, optional
         Earlier names of options and their present ones, which are understood for one release.
+    configured_by : mapping, optional
+        Options that name a folder of results, the configuration in it that is read as
+        ``--config`` reads one, and their help.
     """
 
     def mark(function: Command) -> Command:
         function.usual, function.renamed = frozenset(" ".join(names).split()), renamed or {}  # type: ignore[attr-defined]
+        function.configured_by = configured_by or {}  # type: ignore[attr-defined]
         return function
 
     return mark

@@ -29,6 +29,7 @@ from stemdist.cli.outputs import (
 from stemdist.cli.sources import is_distilled, series_and_settings, travelling
 from stemdist.data import OpenOptions
 from stemdist.distill import DistillSettings
+from stemdist.durations import parse_seconds
 from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions
 from stemdist.types import DistillMethod, Effort
@@ -113,6 +114,7 @@ def distill(
     settings = DistillSettings.for_series(
         series, method, effort=effort, **chosen_options(settings, given)
     )
+    limit = None if time is None else parse_seconds(time)
     with claimed(target, console) as state:
         real = prepare(series, forecast, settings, memory=memory, progress=console.progress)
         if isinstance(real, ForecastTask):
@@ -123,7 +125,7 @@ def distill(
             settings,
             work=state,
             experts=expert_folder(),
-            time_limit=time,
+            time_limit=limit,
             device=device,
             progress=console.progress,
         )

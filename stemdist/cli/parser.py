@@ -75,6 +75,14 @@ class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
         return text if known or not shown else f"{text} (default: {_value_text(action.default)})"
 
 
+def _configuration_in(folder: str, name: str) -> str:
+    """Return the path of a configuration in a folder of results."""
+    path = Path(folder) / name
+    if not path.is_file():
+        raise InputError(f"there is no {name} in {folder!r}: give the folder of a finished search")
+    return str(path)
+
+
 def _check_text(path: str) -> None:
     """Refuse a configuration that is no text, by its name."""
     try:
@@ -120,6 +128,7 @@ class CommandParser(ArgumentParser):
 
     def __init__(self, function: Callable[..., None], prog: str) -> None:
         self._renamed: Mapping[str, str] = getattr(function, "renamed", {})
+        self._configured_by: Mapping[str, tuple[str, str]] = getattr(function, "configured_by", {})
         self._hidden: set[str] = set()
         self.notes: list[str] = []
         self._usual: Collection[str] | None = getattr(function, "usual", None)
@@ -139,6 +148,8 @@ class CommandParser(ArgumentParser):
         )
         self.add_argument("--help_all", action=_HelpAll, help="show all options and exit")
         self.add_argument("--config", action="config", help="read options from a YAML file")
+        for name, (_, text) in self._configured_by.items():
+            self.add_argument(f"--{name}", type=str, default=SUPPRESS, help=text)
         groups = {name: kind for name, kind in type_hints(function).items() if is_group(kind)}
         settings = [kind for kind in groups.values() if not is_typeddict(kind)]
         taken = {name for kind in settings for name in type_hints(kind)}
@@ -181,7 +192,7 @@ class CommandParser(ArgumentParser):
             return False
         if self._usual is None or not action.option_strings:
             return "." not in action.dest
-        return action.dest in self._usual or action.dest in _ALWAYS_SHOWN
+        return action.dest in {*self._usual, *_ALWAYS_SHOWN, *self._configured_by}
 
     def format_help(self, formatter: Any = None, *, everything: bool = False) -> str:
         """Return the help: of the usual options, or of all."""
@@ -266,12 +277,15 @@ class CommandParser(ArgumentParser):
                 value = value if equals else next(words, "")
                 if not value:
                     raise InputError(f"{typed} needs a value: see {self.prog} --help")
-                if action.dest == "config":
+                dest = action.dest
+                if dest in self._configured_by:
+                    value, dest = _configuration_in(value, self._configured_by[dest][0]), "config"
+                if dest == "config":
                     _check_text(value)
                 if is_list(kind):
-                    lists.setdefault(action.dest, []).append(value)
+                    lists.setdefault(dest, []).append(value)
                 else:
-                    yield f"--{action.dest}={_mapping_text(kind, value)}"
+                    yield f"--{dest}={_mapping_text(kind, value)}"
         for name, values in lists.items():
             kind = next(a for a in self._actions if a.dest == name)._typehint  # type: ignore[attr-defined]
             yield f"--{name}={_list_text(kind, values)}"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     "forecaster output data hyperparameters device updates batch_windows learning_rate",
     "loss quantiles patience seed recipe variables select null_value start step_minutes",
     "lookback horizon split calendar targets graph",
+    configured_by={"from": ("best.yaml", "use the best configuration in the folder of a search")},
 )
 def train(
     training_set: str,
@@ -68,6 +69,7 @@ def train(
       stemdist train uk.distilled.nc --forecaster mtgnn -o mtgnn-uk
       stemdist train uk.distilled.nc --data era5.nc --patience 5 -o mlp-uk
       stemdist train era5.nc --variable t2m --forecaster linear --updates 400 -o full-linear
+      stemdist train era5.nc --from study -o final
 
     Updates are optimizer steps of --batch-windows windows each; losses are in units of the
     target's standard deviation in the training part.

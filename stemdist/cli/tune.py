@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, print_fields, print_next, quoted
+from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import claimed, expert_folder, output_folder, results_in
 from stemdist.cli.sources import is_distilled, matching_task, refuse, series_and_settings
 from stemdist.data import OpenOptions
+from stemdist.durations import parse_seconds
 from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions
-from stemdist.tune import TuneSettings
+from stemdist.search import TuneSettings
 
 if TYPE_CHECKING:
-    from stemdist.cli.option_types import Given
     from stemdist.distill import DistilledSet
     from stemdist.forecast import ForecastTask
-    from stemdist.tune import Tuned
+    from stemdist.search import Tuned
 
 
 @usual_options(
@@ -78,15 +79,16 @@ def tune(
       stemdist tune uk.distilled.nc --data era5.nc --space narrow.yaml --pruner halving --jobs 4
       stemdist train era5.nc --from study -o final
     """
-    from stemdist.tune import read_space, spaces_of
-    from stemdist.tune import tune as run_search
-    from stemdist.tune.space import space_text
+    from stemdist.search import read_space, spaces_of
+    from stemdist.search import tune as run_search
+    from stemdist.search.space import space_text
 
     changes = None if space is None else read_space(space)
     spaces = spaces_of(settings.forecasters, changes)
     if print_space:
         print(space_text(spaces), end="")
         return
+    limit = None if time is None else parse_seconds(time)
     sources = [name for name in (source, data, space) if name]
     folder = output_folder(output, *sources, command="tune", force=console.force)
     with results_in(folder, "tune", console):
@@ -98,7 +100,7 @@ def tune(
             folder=folder,
             storage=storage,
             space=changes,
-            time_limit=time,
+            time_limit=limit,
             n_jobs=jobs,
             device=device,
             progress=console.progress,
@@ -112,7 +114,7 @@ def tune(
 
 
 def _page(found: Tuned, source: str, folder: Path) -> Path:
-    from stemdist.tune.page import write_page
+    from stemdist.search.page import write_page
 
     return write_page(folder / "tune.html", found, f"Search on {source}")
 
@@ -166,9 +168,8 @@ def _distilled_first(
     settings = DistillSettings.for_series(series)
     how: dict[str, Any] = {"experts": expert_folder(), "progress": console.progress}
     with claimed(target, console) as state:
-        made = distill(real, settings, work=state, device=device, **how)
-        made.save(target)
-    return made, real
+        distill(real, settings, work=state, device=device, **how).save(target)
+    return DistilledSet.load(target), real  # as every later run has it
 
 
 def _summary(found: Tuned) -> list[tuple[str, str]]:

@@ -12,10 +12,10 @@ import yaml
 
 from stemdist.dependencies import require
 from stemdist.files import atomic_path
-from stemdist.tune.study import FORECASTER
+from stemdist.search.study import FORECASTER
 
 if TYPE_CHECKING:
-    from stemdist.tune.tuned import Tuned
+    from stemdist.search.tuned import Tuned
 
 SHOWN_TRIALS = 20
 _STYLE = """

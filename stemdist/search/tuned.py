@@ -13,13 +13,14 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from stemdist.distill import DistilledSet
+from stemdist.distill.problem import validating_within_reason
 from stemdist.durations import TimeLimit
 from stemdist.errors import InputError
 from stemdist.files import atomic_path
 from stemdist.forecast import ForecastTask, fit_once
-from stemdist.tune.settings import TuneSettings
-from stemdist.tune.space import spaces_of, split_configuration
-from stemdist.tune.study import SECONDS, Search, configuration_of, default_storage, ended
+from stemdist.search.settings import TuneSettings
+from stemdist.search.space import spaces_of, split_configuration
+from stemdist.search.study import SECONDS, Search, configuration_of, default_storage, ended
 
 if TYPE_CHECKING:
     import optuna
@@ -136,10 +137,9 @@ class Tuned:
         each = sum(one.seconds for one in self.finalists) / len(self.finalists)
         full = each * len(ended(self.study))
         ratio = full / spent
-        compared = f"{ratio:.1f} times" if ratio >= 1 else f"only {ratio:.2f} times"
         return (
-            f"{said} As many trainings on the full data, of {each:.0f} s as the finalists', would "
-            f"have taken {full:.0f} s, {compared} as long."
+            f"{said} As many trainings on the full data, at {each:.1f} s each as of the finalists, "
+            f"would have taken {full:.0f} s: {ratio:.2g} times as long."
         )
 
     def write(self, folder: str | Path) -> list[Path]:
@@ -186,7 +186,7 @@ def tune(
         Address of a database that Optuna knows, for several machines; a file in the folder by
         default.
     space : mapping, optional
-        Changes of the search spaces; see :func:`~stemdist.tune.spaces_of`.
+        Changes of the search spaces; see :func:`~stemdist.search.spaces_of`.
     time_limit : str or float, optional
         Seconds, or a text such as ``"10min"``, after which no further trial begins.
     n_jobs : int
@@ -279,7 +279,7 @@ def _finalists(
         fitted, _ = fit_once(
             search.task,
             family,
-            search.settings.training(training, final=True),
+            validating_within_reason(search.settings.training(training, final=True), search.task),
             cache=folder / "finalists",
             options=options,
             device=search.device,

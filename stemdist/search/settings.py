@@ -9,8 +9,10 @@ from stemdist.errors import InputError, check_count, check_distinct, check_seed,
 from stemdist.forecast import FORECASTERS, TrainingSettings
 from stemdist.types import ForecasterName, PrunerName, SamplerName
 
-REPORTS = 10
-"""Validations of a trial, after each of which a pruner may stop it."""
+REPORTS = {"none": 4}
+"""Validations of a trial, by pruner."""
+MORE_REPORTS = 10
+"""Validations of a trial where a pruner may stop it after each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,8 @@ class TuneSettings:
     locations_per_update : int, optional
         Random locations per update; all by default.
     validation_windows : int
-        Evenly spaced real validation windows, at all locations, on which trials are scored.
+        Evenly spaced real validation windows, at all locations, on which trials are scored; fewer
+        where there are many locations.
     sampler : str
         How the next configuration is chosen: by a tree-structured Parzen estimator, by a Gaussian
         process, or at random.
@@ -59,7 +62,7 @@ class TuneSettings:
     trials: int = 40
     updates: int = 600
     batch_windows: int = 32
-    locations_per_update: int | None = 64
+    locations_per_update: int | None = 32
     validation_windows: int = 128
     sampler: SamplerName = "tpe"
     pruner: PrunerName = "none"
@@ -81,11 +84,16 @@ class TuneSettings:
         for name, known in (("sampler", SamplerName), ("pruner", PrunerName)):
             if getattr(self, name) not in get_args(known):
                 raise unknown_name(name, getattr(self, name), get_args(known))
-        if self.pruner != "none" and self.updates < REPORTS:
+        if self.updates < self.reports:
             raise InputError(
-                f"updates is {self.updates}, and the pruner {self.pruner!r} needs {REPORTS} "
-                "validations of a trial: give more updates, or pruner='none'"
+                f"updates is {self.updates}, and a trial with the pruner {self.pruner!r} is "
+                f"validated {self.reports} times: give more updates"
             )
+
+    @property
+    def reports(self) -> int:
+        """Validations of a trial."""
+        return REPORTS.get(self.pruner, MORE_REPORTS)
 
     def training(self, found: dict[str, Any], *, final: bool = False) -> TrainingSettings:
         """Return how a configuration is trained: in a trial, or on the full data."""
@@ -95,7 +103,7 @@ class TuneSettings:
             updates=updates,
             batch_windows=self.batch_windows,
             locations_per_update=self.locations_per_update,
-            validate_every=max(1, updates // REPORTS),
+            validate_every=max(1, updates // self.reports),
             validation_windows=self.validation_windows,
             seed=self.seed,
         )

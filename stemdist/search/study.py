@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from stemdist.dependencies import require
 from stemdist.distill import DistilledSet, train_on_distilled
+from stemdist.distill.problem import validating_within_reason
 from stemdist.durations import TimeLimit
 from stemdist.errors import InputError
 from stemdist.files import alive, hash_of
 from stemdist.forecast import ForecastTask
 from stemdist.forecast.search_space import Choice, Parameter
-from stemdist.tune.space import Spaces, space_text, split_configuration
+from stemdist.search.space import Spaces, space_text, split_configuration
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial, Trial
 
-    from stemdist.tune.settings import TuneSettings
+    from stemdist.search.settings import TuneSettings
 
 SAMPLERS: dict[str, Callable[[Any, int], Any]] = {
     "tpe": lambda samplers, seed: samplers.TPESampler(seed=seed),
@@ -163,7 +164,7 @@ class Search:
             fitted = train_on_distilled(
                 self.distilled,
                 family,
-                self.settings.training(training),
+                validating_within_reason(self.settings.training(training), self.task),
                 validation=self.task,
                 options=options,
                 watch=watch,

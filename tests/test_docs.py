@@ -66,8 +66,8 @@ def test_commands_parse(page: str, line: str) -> None:
     arguments = words[len(name.split()) :]
     if "--print-config" in arguments:
         arguments.remove("--print-config")  # it prints and exits
-    if "--config" in arguments:
-        place = arguments.index("--config")
+    for option in {"--config", "--from"} & set(arguments):
+        place = arguments.index(option)
         arguments[place : place + 2] = []  # the file is the reader's, and may name the data
         arguments = arguments or ["DATA"]
     parser = parser_of(name)

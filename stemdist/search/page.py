@@ -87,7 +87,7 @@ def _trials(tuned: Tuned) -> str:
 def _text(value: Any) -> str:
     if value is None or value != value:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from stemdist.distill.source_range import SourceRange
 
-LONGER = 4
-"""Multiplier of the training budget in the final check."""
+LONGER, WIDER = 16, 2
+"""Multipliers of the updates, and of the windows in each, in the final check: about as many as until
+forecasters have converged. Learned windows may be better for short trainings alone."""
 
 JUDGED_SERIES = 2**15
 FEWEST_JUDGED_WINDOWS = 8
@@ -192,7 +193,7 @@ class DistillationProblem:
         """Compare the start and a result by fresh judges with longer training (the final check).
 
         Iterates are many and their judges train briefly: the best of them may be best by chance,
-        or only for short trainings.
+        or for short trainings only.
 
         Parameters
         ----------
@@ -209,8 +210,13 @@ class DistillationProblem:
         """
         if torch.equal(start.x, result.x) and torch.equal(start.y, result.y):
             return result, None
-        seed, n_seeds = self.judging.seed + self.judge_seeds, max(1, self.judge_seeds // 2)
-        longer = replace(self.judging, updates=LONGER * self.judging.updates, seed=seed)
+        seed, n_seeds = self.judging.seed + self.judge_seeds, max(1, self.judge_seeds // 4)
+        longer = replace(
+            self.judging,
+            updates=LONGER * self.judging.updates,
+            batch_windows=WIDER * self.judging.batch_windows,
+            seed=seed,
+        )
         errors = {
             "start": self._mean_error(start, longer, n_seeds),
             "result": self._mean_error(result, longer, n_seeds),

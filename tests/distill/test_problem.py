@@ -61,12 +61,12 @@ def test_who_sees_each_location_alone_gets_the_same_windows_and_no_graph_between
 
 @pytest.mark.parametrize("better", ["start", "result"])
 def test_finalists_are_judged_longer_by_others(make_problem, monkeypatch, better):
-    problem = replace(make_problem(), judge_seeds=5)
+    problem = replace(make_problem(), judge_seeds=9)
     result = replace(problem.start, x=problem.start.x + 1)
     trained = []
 
     def fit(family, windows, graph, training, device):
-        trained.append((training.updates, training.seed))
+        trained.append((training.updates, training.batch_windows, training.seed))
         is_result = bool((windows.x != problem.start.x).any())
         return 2.0 - (is_result == (better == "result")), None
 
@@ -75,8 +75,9 @@ def test_finalists_are_judged_longer_by_others(make_problem, monkeypatch, better
     kept, errors = problem.better_of_finalists(problem.start, result)
     assert torch.equal(kept.x, {"start": problem.start, "result": result}[better].x)
     assert errors[better] < errors["result" if better == "start" else "start"]
-    first = problem.judging.seed + 5  # those before it chose the result
-    assert trained == [(4 * problem.judging.updates, first + i) for i in (0, 1)] * 2
+    usual, first = problem.judging, problem.judging.seed + 9  # those before it chose the result
+    longer, wider = 16 * usual.updates, 2 * usual.batch_windows
+    assert trained == [(longer, wider, first + i) for i in (0, 1)] * 2
 
 
 def test_the_start_itself_is_not_judged_again(make_problem, monkeypatch):

@@ -76,29 +76,39 @@ def task_of(name: str) -> ForecastTask:
 
 def run(chosen: argparse.Namespace) -> Benchmark:
     """Run the grid, one data set after another."""
-    settings = BenchmarkSettings(
+    settings = protocol(
+        chosen,
         methods=tuple(chosen.methods.split(",")),
         variants=VARIANTS,
         references=tuple(chosen.references.split(",")),
         ratios=tuple(chosen.ratios.split(",")),
+    )
+    parts = []
+    for name in chosen.data.split(","):
+        found = compared(name, task_of(name), settings, chosen)
+        print("\n".join(found.verdicts()), flush=True)
+        parts.append(found)
+    return joined(parts)
+
+
+def protocol(chosen: argparse.Namespace, **grid: Any) -> BenchmarkSettings:
+    """Return how forecasters are trained and tested, the same for every method, with a grid."""
+    return BenchmarkSettings(
         forecasters=tuple(chosen.forecasters.split(",")),
         seeds=chosen.seeds,
         budget=chosen.budget,
         locations_per_update=32,
         test_windows=500,
+        **grid,
     )
-    parts = []
-    for name in chosen.data.split(","):
-        found = benchmark(
-            {name: task_of(name)},
-            settings,
-            results=Path(chosen.output) / "runs",
-            n_jobs=chosen.jobs,
-            progress=None,
-        )
-        print("\n".join(found.verdicts()), flush=True)
-        parts.append(found)
-    return joined(parts)
+
+
+def compared(
+    name: str, task: ForecastTask, settings: BenchmarkSettings, chosen: argparse.Namespace
+) -> Benchmark:
+    """Run the grid of one data set; the results of all are in one folder."""
+    runs = Path(chosen.output) / "runs"
+    return benchmark({name: task}, settings, results=runs, n_jobs=chosen.jobs, progress=None)
 
 
 def page(found: Benchmark) -> str:

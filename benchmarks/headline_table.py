@@ -27,6 +27,7 @@ import xarray as xr
 
 import stemdist
 from stemdist.evaluate import Benchmark, BenchmarkSettings, benchmark, rolling_tasks
+from stemdist.evaluate.grid.result import KEYS
 from stemdist.forecast import ForecastTask, TaskSettings
 from stemdist.profiling import keep_freed_memory
 
@@ -106,12 +107,13 @@ def run(arguments: argparse.Namespace, variants: dict[str, dict[str, Any]]) -> B
 
 
 def joined(parts: list[Benchmark]) -> Benchmark:
-    """Return several benchmarks as one."""
-    tables = [part.table for part in parts]
+    """Return several benchmarks as one; what several have, such as baselines, once."""
+    rows = pd.concat([part.table for part in parts])
     failures = tuple(failure for part in parts for failure in part.failures)
-    tasks = [task for part in parts for task in part.facts["tasks"]]
-    facts = {**parts[0].facts, "tasks": tasks}
-    return Benchmark(table=pd.concat(tables, ignore_index=True), failures=failures, facts=facts)
+    tasks = {(task["data"], task["split"]): task for part in parts for task in part.facts["tasks"]}
+    facts = {**parts[0].facts, "tasks": list(tasks.values())}
+    table = rows.drop_duplicates(list(KEYS), ignore_index=True)
+    return Benchmark(table=table, failures=failures, facts=facts)
 
 
 def by_data(excess: pd.Series) -> pd.DataFrame:

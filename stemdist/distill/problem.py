@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from stemdist.distill.source_range import SourceRange
 
 LONGER, WIDER = 16, 2
-"""Multipliers of the updates, and of the windows in each, in the final check: about as many as until
-forecasters have converged. Learned windows may be better for short trainings alone."""
+"""Multipliers of the updates, and of the windows in each, in the final check, so that judges have
+about converged. Learned windows may be better for short trainings alone."""
 
 JUDGED_SERIES = 2**15
 FEWEST_JUDGED_WINDOWS = 8

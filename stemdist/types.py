@@ -54,12 +54,14 @@ DistillMethod = Literal[
     "frepo",
     "rat-bptt",
     "dm",
+    "idm",
 ]
 SynthesizerName = (
     Literal[
         "closed-form",
         "distribution-matching",
         "gradient-matching",
+        "improved-distribution-matching",
         "kernel-ridge",
         "network-pool",
         "selection",

@@ -92,6 +92,8 @@ METHODS: dict[str, dict[str, Any]] = {
     },
     # Zhao & Bilen, WACV 2023, of inputs and targets together.
     "dm": {"labels": "observed", "synthesizer": "distribution-matching"},
+    # Zhao et al., CVPR 2023: the same with networks in training, parts of windows and an error.
+    "idm": {"labels": "observed", "synthesizer": "improved-distribution-matching"},
 }
 """Fields of :class:`~stemdist.distill.DistillSettings` that differ from its defaults."""
 

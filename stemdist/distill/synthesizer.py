@@ -34,6 +34,9 @@ SYNTHESIZERS: Registry[type[Synthesizer]] = Registry(
         "closed-form": f"{_HOME}.moments:ClosedForm",
         "distribution-matching": f"{_HOME}.distribution_matching:DistributionMatching",
         "gradient-matching": f"{_HOME}.gradient_matching:GradientMatching",
+        "improved-distribution-matching": (
+            f"{_HOME}.improved_distribution_matching:ImprovedDistributionMatching"
+        ),
         "kernel-ridge": f"{_HOME}.kernel_ridge:KernelRidge",
         "network-pool": f"{_HOME}.network_pool:NetworkPool",
         "selection": "stemdist.distill.synthesizer:Selection",

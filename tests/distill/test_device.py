@@ -14,6 +14,7 @@ OPTIONS = {
     "stemdist": {"steps": 2, "epochs": 1, "surrogate": "mlp", "surrogate_options": {}},
     "mtt": {"steps": 2, "trajectories": 1, "last_start": 1, "inner_steps": 3, "interval": 3},
     "dm": {"steps": 2},
+    "idm": {"steps": 2},
     "rat-bptt": {"steps": 2, "inner_steps": 2, "longest": 3},
     "frepo": {"steps": 2, "final_iterations": 1},
     "moments": {},

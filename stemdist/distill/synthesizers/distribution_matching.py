@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stemdist.data.windows import TensorWindows
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, SyntheticState
 from stemdist.distill.synthesizers.samples import check_rates, random_part, sample_rows
@@ -24,7 +25,11 @@ _BANDWIDTHS = (0.25, 1.0, 4.0)  # in mean squared distances of real samples
 
 
 def mean_distance(
-    real: Tensor, synthetic: Tensor, real_share: Tensor, synthetic_share: Tensor
+    real: Tensor,
+    synthetic: Tensor,
+    real_share: Tensor,
+    synthetic_share: Tensor,
+    least: float = 0.0,
 ) -> Tensor:
     """Return the mean squared difference of the means, in standard deviations of the real ones.
 
@@ -34,6 +39,9 @@ def mean_distance(
         (n, H) features; the numbers of samples may differ.
     real_share, synthetic_share : Tensor
         (n,) weights of the samples, of sum 1.
+    least : float
+        Share of the mean variance of all features as which a smaller variance counts: features
+        that are almost always the same have no unit of their own.
 
     Examples
     --------
@@ -43,6 +51,8 @@ def mean_distance(
     """
     mean = real_share @ real
     variance = real_share @ (real - mean) ** 2
+    if least > 0:
+        variance = torch.maximum(variance, least * variance.mean())
     return ((synthetic_share @ synthetic - mean) ** 2 / variance.clamp_min(1e-12)).mean()
 
 
@@ -136,7 +146,7 @@ class RandomNetwork:
         return functional.linear(h.flatten(1), *self.last)
 
 
-def joined_sequence(x: Tensor, y: Tensor, n_targets: int) -> Tensor:
+def joined_sequence(x: Tensor, y: Tensor, n_targets: int, *, held: bool = False) -> Tensor:
     """Join inputs and targets in time; features that are not targets are 0 in the future.
 
     Parameters
@@ -147,6 +157,8 @@ def joined_sequence(x: Tensor, y: Tensor, n_targets: int) -> Tensor:
         (n, C * L_out) rows of targets.
     n_targets : int
         C.
+    held : bool
+        Whether features that are not targets keep their last value in the future instead.
 
     Returns
     -------
@@ -155,8 +167,56 @@ def joined_sequence(x: Tensor, y: Tensor, n_targets: int) -> Tensor:
     """
     past = x.permute(0, 2, 3, 1).flatten(0, 1)  # (n, F, L_in)
     future = y.view(len(y), n_targets, -1)  # (n, C, L_out)
-    future = functional.pad(future, (0, 0, 0, past.shape[1] - n_targets))
-    return torch.cat([past, future], dim=2)
+    others = past[:, n_targets:, -1:].expand(-1, -1, future.shape[2])
+    others = others if held else torch.zeros_like(others)
+    return torch.cat([past, torch.cat([future, others], dim=1)], dim=2)
+
+
+def paired_sequences(
+    real: TensorWindows,
+    synthetic: TensorWindows,
+    generator: torch.Generator,
+    *,
+    held: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Return the joined sequences of real and synthetic samples, with gaps equally frequent.
+
+    Where targets are missing in a sample, they are 0 in it, and in a random sample of the other
+    set, too.
+
+    Parameters
+    ----------
+    real, synthetic : TensorWindows
+        Of B windows and N locations, which may differ.
+    generator : torch.Generator
+        Draws the samples whose gaps are taken over.
+    held : bool
+        As in :func:`joined_sequence`.
+
+    Returns
+    -------
+    Tensor, Tensor
+        (n, F, T) of each, sample after sample as :func:`sample_rows` gives them.
+    """
+    masks = sample_rows(real.mask), sample_rows(synthetic.mask)  # (n, C * L_out)
+    seen = [
+        mask * other[torch.randint(len(other), (len(mask),), generator=generator)]
+        for mask, other in zip(masks, masks[::-1], strict=True)
+    ]
+    one, two = (
+        joined_sequence(each.x, sample_rows(each.y) * observed, real.n_targets, held=held)
+        for each, observed in zip((real, synthetic), seen, strict=True)
+    )
+    return one, two
+
+
+def sample_shares(weight: Tensor, n_windows: int) -> Tensor:
+    """Return the shares (n,), of sum 1, of samples of locations with weights (N,).
+
+    >>> sample_shares(torch.tensor([1.0, 3.0]), 2).tolist()
+    [0.125, 0.375, 0.125, 0.375]
+    """
+    return (weight / (weight.sum() * n_windows)).repeat(n_windows)
 
 
 class DistributionMatching(Synthesizer):
@@ -247,14 +307,14 @@ class DistributionMatching(Synthesizer):
             len(start), start.n_locations, self.synthetic_samples, generator
         )
         x, y = synthetic.windows()
-        x = problem.inputs(x)[windows][:, :, locations]
-        real_mask = sample_rows(batch.mask)
-        mask = sample_rows(start.mask[windows][:, :, locations])  # (n, C * L_out)
-        real_seen = real_mask * _random_rows(mask, len(real_mask), generator)
-        seen = mask * _random_rows(real_mask, len(mask), generator)
-        real = joined_sequence(batch.x, sample_rows(batch.y) * real_seen, start.n_targets)
-        targets = sample_rows(y[windows][:, :, locations]) * seen
-        made = joined_sequence(x, targets, start.n_targets)
+        known = TensorWindows(
+            x=problem.inputs(x)[windows][:, :, locations],
+            y=y[windows][:, :, locations],
+            mask=start.mask[windows][:, :, locations],
+            weight=start.weight[locations],
+            targets=start.n_targets,
+        )
+        real, made = paired_sequences(batch, known, generator)
         network = RandomNetwork(
             n_features=real.shape[1],
             n_steps=real.shape[2],
@@ -266,15 +326,6 @@ class DistributionMatching(Synthesizer):
         return DISTANCES[self.distance](
             network(real),
             network(made),
-            _shares(batch.weight, len(batch)),
-            _shares(start.weight[locations], len(windows)),
+            sample_shares(batch.weight, len(batch)),
+            sample_shares(known.weight, len(known)),
         )
-
-
-def _random_rows(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    return rows[torch.randint(len(rows), (size,), generator=generator)]
-
-
-def _shares(weight: Tensor, n_windows: int) -> Tensor:
-    """Return the shares (n,) of samples of locations with weights (N,)."""
-    return (weight / (weight.sum() * n_windows)).repeat(n_windows)

@@ -3,60 +3,30 @@
 Nguyen et al., Dataset Distillation with Infinitely Wide Convolutional Networks, NeurIPS 2021 (KIP:
 the objective); Zhou et al., Dataset Distillation using Neural Feature Regression, NeurIPS 2022
 (FRePo: features of networks in training, and the pool), sections 3.1 and 3.2.
-Shapes: B windows, N locations, K clusters, R targets.
+Shapes: B windows, N locations, R targets.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from stemdist.data.windows import TensorWindows, materialise
-from stemdist.distill.clusters import check_on_clusters
 from stemdist.distill.parametrisation import is_free
 from stemdist.distill.problem import DistillationProblem
 from stemdist.distill.synthesizer import Synthesizer, SyntheticState
 from stemdist.distill.synthesizers.moments import ClosedForm
+from stemdist.distill.synthesizers.pool import PoolSynthesizer
 from stemdist.distill.synthesizers.ridge import ridge_answers
-from stemdist.distill.synthesizers.samples import check_rates, names_of, random_part, sample_rows
+from stemdist.distill.synthesizers.samples import check_rates, names_of, sample_rows
 from stemdist.errors import InputError, check_count
-from stemdist.forecast import Forecaster, fresh_forecaster, weighted_mean
+from stemdist.forecast import Forecaster, weighted_mean
 from stemdist.forecast.hidden_states import penultimate_features
-from stemdist.graph import subgraph
-
-if TYPE_CHECKING:
-    from torch_geometric.data import Data
 
 
-@dataclass(eq=False)
-class PoolNetwork:
-    """A network of the pool.
-
-    Parameters
-    ----------
-    forecaster : Forecaster
-        Trained on the synthetic windows, a little after each use.
-    optimizer : torch.optim.Optimizer, optional
-        Its own; None for one whose features are its inputs, so that training changes nothing.
-    lifetime : int
-        Updates after which a fresh one takes its place.
-    age : int
-        Updates it has had.
-    """
-
-    forecaster: Forecaster
-    optimizer: torch.optim.Optimizer | None
-    lifetime: int
-    age: int = 0
-
-
-class KernelRidge(Synthesizer):
+class KernelRidge(PoolSynthesizer):
     """Synthetic windows from which kernel ridge regression forecasts real windows.
 
     Every window of a location is a sample. A step takes a network from a pool, computes the
@@ -169,23 +139,16 @@ class KernelRidge(Synthesizer):
 
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
         """Return Adam over the learned tensors, after checking the parameters."""
-        sizes = ("batch_windows", "batch_locations", "synthetic_samples")
-        counts = ("steps", "final_iterations", "final_samples", "networks", "updates", "longest")
-        for name in (*counts, *sizes):
+        for name in ("final_iterations", "final_samples"):
             check_count(name, getattr(self, name))
-        check_count("iterations", self.iterations, minimum=0)
         if self.patience is not None:
             check_count("patience", self.patience)
         for name in ("average", "final_average", "tolerance"):
             if not 0 <= getattr(self, name) < 1:
                 value = getattr(self, name)
                 raise InputError(f"{name} is {value!r}: it must be at least 0 and below 1")
-        rates = ("ridge", "learning_rate", "surrogate_learning_rate")
-        check_rates({name: getattr(self, name) for name in rates}, self.relabel)
-        if not self._families:
-            raise InputError("surrogates is empty: name at least one forecaster")
-        check_on_clusters("surrogate", self._all_families)
-        return torch.optim.Adam(tensors, lr=self.learning_rate)
+        check_rates({"ridge": self.ridge}, self.relabel)
+        return super().optimizer(tensors)
 
     def earlier_stage(self, problem: DistillationProblem) -> Synthesizer | None:
         """Return the closed form, from which windows that learn their calendar may start."""
@@ -221,59 +184,6 @@ class KernelRidge(Synthesizer):
         )
         return type(self)(**{**self.get_params(), **options}), problem
 
-    def prepare(self, problem: DistillationProblem, *, seed: int, cache: str | Path | None) -> None:
-        """Fill the pool with fresh networks.
-
-        Raises
-        ------
-        InputError
-            If the surrogate does not end in a linear layer.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        self.learning_ = {f for f in self._all_families if _learns(problem, f)}
-        self.pool_ = [self._fresh(problem, place, generator) for place in range(self.networks)]
-
-    def memory(self) -> dict[str, Any]:
-        """Return the networks with the states of their optimizers."""
-        pool = [
-            {
-                "weights": network.forecaster.state_dict(),
-                "optimizer": network.optimizer and network.optimizer.state_dict(),
-                "lifetime": network.lifetime,
-                "age": network.age,
-            }
-            for network in self.pool_
-        ]
-        return {"pool": pool}
-
-    def remember(self, memory: dict[str, Any]) -> None:
-        """Take the networks back."""
-        for network, kept in zip(self.pool_, memory["pool"], strict=True):
-            network.forecaster.load_state_dict(kept["weights"])
-            if network.optimizer is not None:
-                network.optimizer.load_state_dict(kept["optimizer"])
-            network.lifetime, network.age = kept["lifetime"], kept["age"]
-
-    def improve(
-        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
-    ) -> float:
-        """Make ``steps`` steps and return the mean error on the real batches."""
-        losses = []
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-            for _ in range(self.steps):
-                place = int(torch.randint(len(self.pool_), (), generator=generator))
-                network = self.pool_[place]
-                losses.append(self._match(problem, synthetic, network.forecaster, generator))
-                self._train(problem, synthetic, network, generator)
-                if network.age >= network.lifetime or not math.isfinite(losses[-1]):
-                    self.pool_[place] = self._fresh(problem, place, generator)
-        return sum(losses) / len(losses)
-
-    @property
-    def _families(self) -> tuple[str, ...]:
-        return names_of(self.surrogates)
-
     @property
     def _joining(self) -> tuple[str, ...]:
         return names_of(self.final_surrogates)
@@ -281,35 +191,6 @@ class KernelRidge(Synthesizer):
     @property
     def _all_families(self) -> tuple[str, ...]:
         return (*self._families, *self._joining)
-
-    def _fresh(
-        self, problem: DistillationProblem, place: int, generator: torch.Generator
-    ) -> PoolNetwork:
-        """Return an untrained network for a place of the pool, which keeps its family."""
-        seed = int(torch.randint(2**31, (), generator=generator))
-        family = self._families[place % len(self._families)]
-        forecaster = fresh_forecaster(family, problem.start, seed)
-        optimizer = None
-        if family in self.learning_:
-            optimizer = torch.optim.Adam(
-                forecaster.parameters(), lr=self.surrogate_learning_rate, fused=True
-            )
-        lifetime = int(torch.randint(1, self.longest + 1, (), generator=generator))
-        return PoolNetwork(forecaster, optimizer, lifetime)
-
-    def _match(
-        self,
-        problem: DistillationProblem,
-        synthetic: SyntheticState,
-        forecaster: Forecaster,
-        generator: torch.Generator,
-    ) -> float:
-        """Take one step on the learned tensors."""
-        error = self._error(problem, synthetic, forecaster.eval(), generator)
-        gradients = torch.autograd.grad(error, synthetic.tensors, materialize_grads=True)
-        value = float(error.detach())
-        made = synthetic.step(gradients)
-        return value if made or math.isfinite(value) else math.inf
 
     def _error(
         self,
@@ -335,48 +216,3 @@ class KernelRidge(Synthesizer):
         )
         forecast = answers.view(len(batch), batch.n_locations, -1).transpose(1, 2)  # (B, R, N)
         return weighted_mean((forecast - batch.y) ** 2, batch.mask, batch.weight)
-
-    def _part(
-        self, problem: DistillationProblem, synthetic: SyntheticState, generator: torch.Generator
-    ) -> tuple[TensorWindows, Data]:
-        """Return the synthetic windows, or a random part of them, and their graph."""
-        x, y = synthetic.windows()
-        start, graph = problem.start, problem.graph
-        if len(start) * start.n_locations <= self.synthetic_samples:
-            return replace(start, x=problem.inputs(x), y=y, given_profile=start.profile), graph
-        index, part = random_part(len(start), start.n_locations, self.synthetic_samples, generator)
-        # What is learned is cut before the fixed features join it: all of it would be copied.
-        if len(part) == start.n_locations:  # all of them, in their order
-            known, x, y = materialise(start, index), x[index], y[index]
-        else:
-            known = materialise(start, index, part)
-            x, y, graph = x[index][:, :, part], y[index][:, :, part], subgraph(graph, part)
-        return replace(known, x=problem.inputs(x, known), y=y), graph
-
-    def _train(
-        self,
-        problem: DistillationProblem,
-        synthetic: SyntheticState,
-        network: PoolNetwork,
-        generator: torch.Generator,
-    ) -> None:
-        """Train a network on the synthetic windows for ``updates`` updates."""
-        known, graph = self._part(problem, synthetic, generator)
-        network.age += self.updates
-        if network.optimizer is None:
-            return
-        x, y = known.x.detach(), known.y.detach()
-        network.forecaster.train()
-        for _ in range(self.updates):
-            errors = (network.forecaster(x, graph, known.profile) - y) ** 2
-            loss = weighted_mean(errors, known.mask, known.weight)
-            network.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            network.optimizer.step()
-
-
-def _learns(problem: DistillationProblem, family: str) -> bool:
-    """Say whether features of a family have weights, or raise where it has no features."""
-    start = problem.start
-    one = fresh_forecaster(family, start, 0).eval()
-    return penultimate_features(one, start.x[:1], problem.graph, start.profile).requires_grad

@@ -38,10 +38,13 @@ if TYPE_CHECKING:
     from stemdist.distill import DistilledSet
     from stemdist.forecast import TaskSettings
 
+WORTH_SAYING = 10
+"""Seconds from which on it is said beforehand how long distilling takes."""
+
 
 @usual_options(
     "method effort output device memory time time_ratio space_ratio windows clusters",
-    "experts labels seed recipe variables select null_value start step_minutes lookback horizon",
+    "seed recipe variables select null_value start step_minutes lookback horizon",
     "calendar graph",
 )
 def distill(
@@ -148,9 +151,12 @@ def _say_how_long(settings: DistillSettings, forecast: TaskSettings, console: Co
     """Say about how long a distillation in memory takes, before it begins."""
     from stemdist.distill.estimate import can_estimate, distilling_seconds
 
-    if not console.quiet and can_estimate(settings):
-        seconds = about_text(distilling_seconds(forecast, settings))
-        console.note(f"distilling takes about {seconds}, less where its experts are in the cache")
+    if console.quiet or not can_estimate(settings):
+        return
+    seconds = distilling_seconds(forecast, settings)
+    if seconds >= WORTH_SAYING:
+        about = about_text(seconds)
+        console.note(f"distilling takes about {about}, less where its experts are in the cache")
 
 
 def _summary(distilled: DistilledSet, target: Path) -> list[tuple[str, str]]:

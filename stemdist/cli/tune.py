@@ -77,7 +77,6 @@ def tune(
       stemdist tune traffic-sim --trials 40 --time 5min
       stemdist tune uk.distilled.nc --data era5.nc --forecasters mlp,gru,mtgnn --finalists 3
       stemdist tune uk.distilled.nc --data era5.nc --space narrow.yaml --pruner halving --jobs 4
-      stemdist train era5.nc --from study -o final
     """
     from stemdist.search import read_space, spaces_of
     from stemdist.search import tune as run_search

@@ -45,7 +45,11 @@ def test_help_ends_with_examples_that_parse(name: str, run: Run) -> None:
         assert " ".join(line) in " ".join(outcome.out.split())
         words = line[1:]
         assert " ".join(words).startswith(name)
-        values = parser.parse_args(list(parser.canonical(words[len(name.split()) :])))
+        arguments = words[len(name.split()) :]
+        if "--from" in arguments:  # the folder is the reader's
+            place = arguments.index("--from")
+            arguments[place : place + 2] = []
+        values = parser.parse_args(list(parser.canonical(arguments)))
         assert values is not None
 
 
@@ -209,9 +213,10 @@ def test_a_full_disk_leaves_nothing_behind(line: str, run: Run, made: Path) -> N
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert outcome.status == 2
-    assert outcome.err.startswith("stemdist: error: cannot write")
-    assert "free some space" in outcome.err
-    assert outcome.err.count("\n") == 1
+    *notes, error = outcome.err.splitlines()
+    assert error.startswith("stemdist: error: cannot write")
+    assert "free some space" in error
+    assert all("distilling takes about" in note for note in notes)
     assert not Path("out.nc").exists()
     assert not Path("model").exists()
 

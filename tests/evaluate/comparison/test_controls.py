@@ -90,10 +90,11 @@ def test_clustered_expert_contains_the_selected_windows(budget):
     data = REFERENCES.get("clustered-expert")().data(budget)
     x, y, mask = data.source.batch(torch.arange(len(data.source)))
     start = budget.given.windows
-    same = (start.x[:, None] == x[None]).flatten(2).all(2)  # (M_S, M)
-    window, place = same.nonzero(as_tuple=True)
-    assert set(window.tolist()) == set(range(len(start)))
-    assert torch.allclose(y[place], start.y[window], atol=1e-5)
+    same = (start.x[:, None] == x[None]).all(4).all(2)  # (M_S, M, K): each has own windows
+    window, place, cluster = same.nonzero(as_tuple=True)
+    found = set(zip(window.tolist(), cluster.tolist(), strict=True))
+    assert len(found) == len(start) * start.n_locations
+    assert torch.allclose(y[place, :, cluster], start.y[window, :, cluster], atol=1e-5)
     assert mask.all()
     numbers = REFERENCES.get("clustered")().data(budget).stored_numbers + y.numel()
     assert data.stored_numbers == numbers

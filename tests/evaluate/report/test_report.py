@@ -267,7 +267,7 @@ def test_names_from_data_are_only_text(evaluation, distilled, tmp_path, undrawn)
     page = checked(path)
     assert HOSTILE in page.text
     assert not [image for image in page.images if image["src"] == "x"]
-    assert "are not compared with real ones" in page.text
+    assert "the windows of the set are not compared with them" in page.text
 
 
 def test_without_a_set_and_without_positions(evaluation, distilled, tmp_path, undrawn):

@@ -58,7 +58,8 @@ TITLES = {"equal": "for equal updates", "converged": "until they have converged"
 RANDOM = "random windows + expert labels"
 INTRODUCTION = """# Results on real data
 
-Made by `python benchmarks/evidence.py`. Forecasters are trained for {updates}, at 32 random
+Made by `python benchmarks/evidence.py`; distillations of each set: {seeds}. The forecasters
+{forecasters} are trained for {updates}, at 32 random
 locations in an update; the validation part chooses the learning rate and the number of updates.
 Numbers are the mean excess of the relative RMSE on the test part over the converged full data, in
 per cent; negative is better. `!` marks what is worse than a baseline without training. `start` are
@@ -113,7 +114,9 @@ def compared(
 
 def page(found: Benchmark) -> str:
     """Return the results as a page: excess in per cent over the converged full data."""
-    head = INTRODUCTION.format(updates=updates_text(found.facts["settings"]))
+    used = found.facts["settings"]
+    names = ", ".join(used["forecasters"])
+    head = INTRODUCTION.format(updates=updates_text(used), forecasters=names, seeds=used["seeds"])
     parts = [head, *(_table(found, budget) for budget in reversed(found.budgets))]
     verdicts = "\n".join(f"- {text}" for text in found.verdicts())
     return "\n".join([*parts, "## In words", "", verdicts, ""])

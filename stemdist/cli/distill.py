@@ -197,10 +197,13 @@ def _experts(experts: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _nothing_better(record: Mapping[str, Any]) -> str:
-    """Say that a synthesizer worked in vain, where it did."""
-    if record["learned"] or len(record["history"]) == 1:
-        return " (no time was left to learn)" if record["out_of_time"] else ""
-    return " (the start: nothing learned was better)"
+    """Say that a synthesizer worked in vain, where it did, or had too little time."""
+    worked = len(record["history"]) > 1
+    if worked and not record["learned"]:
+        return " (the start: nothing learned was better)"
+    if not record["out_of_time"]:
+        return ""
+    return " (learning ended with the time)" if worked else " (no time was left to learn)"
 
 
 def _errors(record: Mapping[str, Any]) -> list[tuple[str, str]]:

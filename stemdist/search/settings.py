@@ -9,10 +9,8 @@ from stemdist.errors import InputError, check_count, check_distinct, check_seed,
 from stemdist.forecast import FORECASTERS, TrainingSettings
 from stemdist.types import ForecasterName, PrunerName, SamplerName
 
-REPORTS = {"none": 4}
-"""Validations of a trial, by pruner."""
-MORE_REPORTS = 10
-"""Validations of a trial where a pruner may stop it after each."""
+REPORTS, REPORTS_TO_PRUNERS = 4, 10
+"""Validations of a trial, and of one that a pruner may stop after each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +91,7 @@ class TuneSettings:
     @property
     def reports(self) -> int:
         """Validations of a trial."""
-        return REPORTS.get(self.pruner, MORE_REPORTS)
+        return REPORTS if self.pruner == "none" else REPORTS_TO_PRUNERS
 
     def training(self, found: dict[str, Any], *, final: bool = False) -> TrainingSettings:
         """Return how a configuration is trained: in a trial, or on the full data."""

@@ -1,4 +1,4 @@
-"""An Optuna study: configurations are asked for, trained on the small set, and scored on real data.
+"""An Optuna study: it suggests configurations, which are trained on the small set and scored.
 
 Akiba et al., Optuna: A Next-generation Hyperparameter Optimization Framework, KDD 2019.
 """
@@ -97,7 +97,7 @@ class Search:
         InputError
             If the study there was made from other data, settings or search spaces.
         """
-        library = require("optuna", "tune", "a search")
+        library = _optuna()
         library.logging.set_verbosity(library.logging.WARNING)
         storage: Any = self.storage
         if "://" in storage and not storage.startswith("redis"):
@@ -129,7 +129,7 @@ class Search:
         tell : callable, optional
             Is given every trial that has ended.
         """
-        optuna = require("optuna", "tune", "a search")
+        optuna = _optuna()
         study = self.study()
         take_over(study)
         while not limit.over and len(begun(study)) < self.settings.trials:
@@ -151,7 +151,7 @@ class Search:
 
     def _score(self, trial: Trial) -> float:
         """Train a configuration and return its RMSE on real validation windows, scaled units."""
-        optuna = require("optuna", "tune", "a search")
+        optuna = _optuna()
         family, found = self._configuration(trial)
         options, training = split_configuration(found)
 
@@ -176,7 +176,7 @@ class Search:
         return math.sqrt(fitted.record["validation_error"])
 
     def _configuration(self, trial: Trial) -> tuple[str, dict[str, Any]]:
-        """Ask for a family and its hyper-parameters."""
+        """Return the suggested family and its hyper-parameters."""
         families = self.settings.forecasters
         family = trial.suggest_categorical(FORECASTER, families)
         space = self.spaces[family]
@@ -189,7 +189,7 @@ _NOT_SCORES = ("trials", "sampler", "pruner", "finalists", "final_updates")
 
 
 def suggested(trial: Trial, name: str, parameter: Parameter) -> Any:
-    """Ask for a value of one hyper-parameter."""
+    """Return the suggested value of one hyper-parameter."""
     if isinstance(parameter, Choice):
         return trial.suggest_categorical(name, parameter.values)
     if parameter.whole:
@@ -229,9 +229,9 @@ def take_over(study: optuna.Study) -> None:
     for trial in study.trials:
         where, _, process = str(trial.user_attrs.get(PROCESS, "")).rpartition(" ")
         if trial.state.name == "RUNNING" and where == host and not alive(int(process)):
-            study.tell(trial.number, state=_failed())
+            study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
             study.enqueue_trial(trial.params)
 
 
-def _failed() -> Any:
-    return require("optuna", "tune", "a search").trial.TrialState.FAIL
+def _optuna() -> Any:
+    return require("optuna", "tune", "a search")

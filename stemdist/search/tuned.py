@@ -221,7 +221,7 @@ def tune(
         device=device,
     )
     study = search.study()
-    _run(search, limit, n_jobs, progress)
+    _run(search, len(ended(study)), limit, n_jobs, progress)
     if not best_trials(study, 1):
         raise InputError("no trial was trained to its end: give more trials or more time")
     return Tuned(
@@ -241,14 +241,13 @@ def best_trials(study: optuna.Study, count: int) -> list[optuna.trial.FrozenTria
     return list(found.values())[:count]
 
 
-def _run(search: Search, limit: TimeLimit, n_jobs: int, progress: bool | None) -> None:
-    """Train all trials, here or in several processes."""
+def _run(search: Search, done: int, limit: TimeLimit, n_jobs: int, progress: bool | None) -> None:
+    """Train the trials that are left, here or in several processes."""
     if n_jobs > 1:
         left = None if limit.seconds is None else max(0.0, limit.seconds - limit.spent)
         Parallel(n_jobs=n_jobs)(delayed(_worker)(search, left) for _ in range(n_jobs))
         return
     total = search.settings.trials
-    done = len(ended(search.study()))
     disable = None if progress is None else not progress
     with tqdm(
         desc="tune", total=total, initial=done, unit="trial", disable=disable, leave=False

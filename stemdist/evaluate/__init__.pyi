@@ -16,6 +16,8 @@ from .grid.tables import benchmark_text
 from .metrics.errors import ErrorSums, forecast_errors, skill
 from .metrics.targets import TargetSummary, area_weights, persistence_scale
 from .metrics.verification import Verification
+from .ranking.ranking import Ranking, rank
+from .ranking.settings import RankingSettings
 from .report import report_benchmark, report_evaluation
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "ErrorSums",
     "Evaluation",
     "EvaluationSettings",
+    "Ranking",
+    "RankingSettings",
     "Reference",
     "TargetSummary",
     "TrainedErrors",
@@ -49,6 +53,7 @@ __all__ = [
     "plot_benchmark",
     "plot_distilled",
     "plot_evaluation",
+    "rank",
     "report_benchmark",
     "report_evaluation",
     "rolling_tasks",

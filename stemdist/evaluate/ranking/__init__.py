@@ -1,0 +1,1 @@
+"""Whether training on a small set orders configurations as training on the full data does."""

@@ -1,0 +1,90 @@
+"""Configurations drawn from search spaces, without a search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stemdist.errors import check_count
+from stemdist.forecast.search_space import Choice, Parameter
+from stemdist.search.space import spaces_of, split_configuration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """A forecaster with its hyper-parameters and those of its training.
+
+    Parameters
+    ----------
+    forecaster : str
+        Registered name.
+    options : mapping
+        Hyper-parameters of the forecaster.
+    training : mapping
+        Fields of :class:`~stemdist.forecast.TrainingSettings`.
+    """
+
+    forecaster: str
+    options: Mapping[str, Any]
+    training: Mapping[str, Any]
+
+
+def draw_configurations(
+    forecasters: Sequence[str],
+    count: int,
+    *,
+    seed: int = 0,
+    changes: Mapping[str, Any] | None = None,
+) -> tuple[Configuration, ...]:
+    """Draw configurations at random from the search spaces, the same number of each forecaster.
+
+    Parameters
+    ----------
+    forecasters : sequence of str
+        Registered names; where ``count`` is no multiple of their number, the first have one more.
+    count : int
+        Number of configurations.
+    seed : int
+        Random seed.
+    changes : mapping, optional
+        Changes of the search spaces; see :func:`~stemdist.search.spaces_of`.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or a value cannot be used.
+
+    Examples
+    --------
+    >>> drawn = draw_configurations(["linear", "mlp"], 3)
+    >>> [each.forecaster for each in drawn]
+    ['linear', 'mlp', 'linear']
+    >>> sorted(drawn[1].options), sorted(drawn[1].training)
+    (['depth', 'dropout', 'hidden'], ['learning_rate', 'weight_decay'])
+    """
+    check_count("configurations", count)
+    spaces = spaces_of(forecasters, changes)
+    random = np.random.default_rng(seed)
+    drawn = []
+    for place in range(count):
+        family = forecasters[place % len(forecasters)]
+        found = {name: _drawn(parameter, random) for name, parameter in spaces[family].items()}
+        options, training = split_configuration(found)
+        drawn.append(Configuration(forecaster=family, options=options, training=training))
+    return tuple(drawn)
+
+
+def _drawn(parameter: Parameter, random: np.random.Generator) -> Any:
+    if isinstance(parameter, Choice):
+        return parameter.values[random.integers(len(parameter.values))]
+    low, high = parameter.low, parameter.high
+    if parameter.whole and not parameter.log:
+        return int(random.integers(int(low), int(high) + 1))
+    if not parameter.log:
+        return float(random.uniform(low, high))
+    value = math.exp(random.uniform(math.log(low), math.log(high)))
+    return round(value) if parameter.whole else value

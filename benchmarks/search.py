@@ -76,12 +76,13 @@ def made(name: str, task: ForecastTask, ratio: str, folder: Path) -> tuple[Disti
     settings = DistillSettings.for_series(
         task.series, time_ratio=time_ratio, space_ratio=space_ratio
     )
-    seconds = once(
-        folder / "sets" / f"{name}.json", lambda: experts_of(task, settings, cache=experts)
-    )
-    seconds += once(
-        path.with_suffix(".json"), lambda: distill(task, settings, experts=experts).save(path)
-    )
+
+    def finish() -> None:
+        distill(task, settings, experts=experts).save(path)
+
+    first = folder / "sets" / f"{name}.json"
+    seconds = once(first, lambda: experts_of(task, settings, cache=experts))
+    seconds += once(path.with_suffix(".json"), finish)
     return DistilledSet.load(path), seconds
 
 

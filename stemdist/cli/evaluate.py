@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, print_fields
@@ -26,7 +27,7 @@ _OF_TRAINED = {"test_windows", "season_steps"}
 
 @usual_options(
     "data beside output metric jobs device memory scheduler forecasters references seeds budget",
-    "updates",
+    "updates ranking configurations",
     "learning_rates test_windows recipe select null_value start step_minutes",
     renamed={"methods": "references"},
 )
@@ -37,6 +38,8 @@ def evaluate(
     beside: tuple[str, ...] = (),
     output: str | None = None,
     metric: ErrorName = "relative_rmse",
+    ranking: bool = False,
+    configurations: int = 24,
     jobs: int = 1,
     device: str = "cpu",
     memory: str | None = None,
@@ -69,6 +72,11 @@ def evaluate(
         default named after DISTILLED.
     metric : str
         Error to print and draw.
+    ranking : bool
+        Whether to train configurations of FORECASTERS on the full data and on the set as well,
+        and to measure how well their orders agree: what a search on the set relies on.
+    configurations : int
+        How many configurations --ranking trains.
     jobs : int
         Training runs at the same time.
     device : str
@@ -85,14 +93,15 @@ def evaluate(
       stemdist evaluate uk.distilled.nc --data era5.nc --forecasters linear,mlp,mtgnn --seeds 3
       stemdist evaluate traffic-sim.distilled.nc --data traffic-sim --updates 300 -o results
       stemdist evaluate uk.distilled.nc --data era5.nc --budget both
+      stemdist evaluate uk.distilled.nc --data era5.nc --forecasters linear,mlp --ranking
       stemdist evaluate student --data ETTh1.csv --beside teacher
 
     relative_rmse is the root mean squared error in units of the targets' standard deviation.
     The report needs matplotlib and jinja2: pip install "stemdist[report]".
     """
     from stemdist.distill import DistilledSet
+    from stemdist.evaluate import RankingSettings, rank, text_table
     from stemdist.evaluate import evaluate as compare
-    from stemdist.evaluate import text_table
     from stemdist.evaluate.comparison.tables import check_error
     from stemdist.evaluate.report import report_evaluation
     from stemdist.forecast import FittedForecaster
@@ -102,6 +111,8 @@ def evaluate(
     if FittedForecaster.is_saved(distilled):
         unused = {each.name for each in dataclasses.fields(settings)} - _OF_TRAINED
         refuse(given & unused, EvaluationSettings, "the forecasters are trained already")
+        if ranking:
+            raise InputError(f"--ranking is for a distilled set, and {distilled!r} is none")
         folders = [distilled, *beside]
         _evaluate_trained(folders, data, output, metric, device, settings, opening, console)
         return
@@ -117,26 +128,31 @@ def evaluate(
             f"stemdist evaluate needs the real data that {distilled!r} was made from: add "
             f"--data {source}"
         )
+    ranked = None
+    ranked_how = RankingSettings(
+        forecasters=settings.forecasters, configurations=configurations, seed=settings.first_seed
+    )
     asked = output or default_output(distilled, ".evaluation")
     folder = output_folder(asked, distilled, data, command="evaluate", force=console.force)
     task, stored = matching_sample(data, opening, stored, memory, progress=console.progress)
     with results_in(folder, "evaluate", console):
-        evaluation = compare(
-            stored,
-            task,
-            settings,
-            results=folder,
-            experts=expert_folder(),
-            n_jobs=jobs,
-            device=device,
-            progress=console.progress,
-        )
+        how: dict[str, Any] = {
+            "results": folder,
+            "experts": expert_folder(),
+            "n_jobs": jobs,
+            "device": device,
+            "progress": console.progress,
+        }
+        evaluation = compare(stored, task, settings, **how)
         written = write_tables(evaluation, folder)
+        if ranking:
+            ranked = rank(stored, task, ranked_how, **how)
+            written += [(path.suffix[1:], str(path)) for path in ranked.write(folder)]
     print(text_table(evaluation, metric))
-    print()
+    print("" if ranked is None else f"\n{ranked}\n")
     written += write_report(
         lambda path: report_evaluation(
-            path, evaluation, distilled=stored, task=task, column=metric
+            path, evaluation, distilled=stored, task=task, ranking=ranked, column=metric
         ),
         folder,
     )

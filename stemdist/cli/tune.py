@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @usual_options(
-    "data forecasters trials time finalists output space print_space sampler pruner storage jobs",
-    "updates device seed recipe variables select lookback horizon calendar",
+    "data forecasters lookbacks trials time finalists output space print_space sampler pruner",
+    "storage jobs updates device seed recipe variables select lookback horizon calendar",
 )
 def tune(
     source: str,
@@ -174,6 +174,7 @@ def _distilled_first(
 def _summary(found: Tuned) -> list[tuple[str, str]]:
     table, best = found.table, found.configuration
     options = [f"{name}={value}" for name, value in best.get("hyperparameters", {}).items()]
+    options += [f"lookback={best['lookback']}"] if "lookback" in best else []
     options += [f"{name}={best[name]:.3g}" for name in ("learning_rate", "weight_decay")]
     pruned = int((table["state"] == "pruned").sum())
     lines = [

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stemdist.data.windows import Batch, WindowSource
+from stemdist.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +124,59 @@ class OneLocation(WrappedWindows):
     @property
     def _place(self) -> Tensor:
         return torch.tensor([self.location])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatestSteps(WrappedWindows):
+    """Windows of another source that begin later: the same targets from fewer input steps.
+
+    Parameters
+    ----------
+    source : WindowSource
+        The wrapped source.
+    steps : int
+        Input steps to keep, the last ones.
+
+    Raises
+    ------
+    InputError
+        If the source has fewer input steps.
+
+    Examples
+    --------
+    >>> from stemdist.data.windows import TensorWindows
+    >>> x, y = torch.arange(4.0).view(1, 4, 1, 1), torch.ones(1, 1, 1)
+    >>> windows = TensorWindows(x=x, y=y, mask=y, weight=torch.ones(1))
+    >>> LatestSteps(source=windows, steps=2).inputs(torch.tensor([0])).flatten().tolist()
+    [2.0, 3.0]
+    """
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.steps <= self.source.lookback:
+            raise InputError(
+                f"lookback is {self.steps}: the windows have {self.source.lookback} input steps, "
+                "so give a number from 1 to that"
+            )
+
+    @property
+    def lookback(self) -> int:  # type: ignore[override]
+        """Number of input steps that are kept."""
+        return self.steps
+
+    def inputs(self, index: Tensor, locations: Tensor | None = None) -> Tensor:
+        """Return only the inputs of the windows ``index``."""
+        return self.source.inputs(index, locations)[:, -self.steps :]
+
+    def batch(self, index: Tensor, locations: Tensor | None = None) -> Batch:
+        """Return inputs, targets and mask of the windows ``index``."""
+        batch = self.source.batch(index, locations)
+        return batch._replace(x=batch.x[:, -self.steps :])
+
+    def mean_window(self) -> Tensor:
+        """Return the mean input window of each location, (N, steps, F)."""
+        return self.source.mean_window()[:, -self.steps :]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,11 +26,29 @@ class Configuration:
         Hyper-parameters of the forecaster.
     training : mapping
         Fields of :class:`~stemdist.forecast.TrainingSettings`.
+    lookback : int, optional
+        Input steps; those of the windows by default.
     """
 
     forecaster: str
     options: Mapping[str, Any]
     training: Mapping[str, Any]
+    lookback: int | None = None
+
+    @classmethod
+    def of(
+        cls, forecaster: str, found: Mapping[str, Any], lookback: int | None = None
+    ) -> Configuration:
+        """Return a configuration from all hyper-parameters by name.
+
+        Examples
+        --------
+        >>> found = Configuration.of("mlp", {"hidden": 16, "learning_rate": 0.01})
+        >>> found.options, found.training
+        ({'hidden': 16}, {'learning_rate': 0.01})
+        """
+        options, training = split_configuration(found)
+        return cls(forecaster=forecaster, options=options, training=training, lookback=lookback)
 
 
 def draw_configurations(
@@ -73,8 +91,7 @@ def draw_configurations(
     for place in range(count):
         family = forecasters[place % len(forecasters)]
         found = {name: _drawn(parameter, random) for name, parameter in spaces[family].items()}
-        options, training = split_configuration(found)
-        drawn.append(Configuration(forecaster=family, options=options, training=training))
+        drawn.append(Configuration.of(family, found))
     return tuple(drawn)
 
 

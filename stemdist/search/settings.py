@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -21,6 +22,9 @@ class TuneSettings:
     ----------
     forecasters : tuple of str
         Families to search; each has its own search space.
+    lookbacks : tuple of int
+        Numbers of input steps to try: the last ones of the set's windows, so at most as many as
+        those have; all of them by default.
     trials : int
         Configurations to train, those that were pruned included.
     updates : int
@@ -57,6 +61,7 @@ class TuneSettings:
     """
 
     forecasters: tuple[ForecasterName, ...] = ("linear", "mlp", "gru")
+    lookbacks: tuple[int, ...] = ()
     trials: int = 40
     updates: int = 600
     batch_windows: int = 32
@@ -73,6 +78,10 @@ class TuneSettings:
         for family in families:
             FORECASTERS.get(family)
         object.__setattr__(self, "forecasters", families)
+        if self.lookbacks:
+            object.__setattr__(self, "lookbacks", check_distinct("lookbacks", self.lookbacks))
+        for steps in self.lookbacks:
+            check_count("lookbacks", steps)
         for name in ("trials", "updates", "batch_windows", "validation_windows", "final_updates"):
             check_count(name, getattr(self, name))
         check_count("finalists", self.finalists, minimum=0)
@@ -93,7 +102,7 @@ class TuneSettings:
         """Validations of a trial."""
         return REPORTS if self.pruner == "none" else REPORTS_TO_PRUNERS
 
-    def training(self, found: dict[str, Any], *, final: bool = False) -> TrainingSettings:
+    def training(self, found: Mapping[str, Any], *, final: bool = False) -> TrainingSettings:
         """Return how a configuration is trained: in a trial, or on the full data."""
         updates = self.final_updates if final else self.updates
         return TrainingSettings(

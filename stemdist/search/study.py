@@ -14,19 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stemdist.data.windows import WindowSource
+from stemdist.data.wrapped_windows import LatestSteps
 from stemdist.dependencies import require
-from stemdist.distill import DistilledSet, train_on_distilled
+from stemdist.distill import DistilledSet
 from stemdist.distill.problem import validating_within_reason
 from stemdist.durations import TimeLimit
 from stemdist.errors import InputError
 from stemdist.files import alive, hash_of
-from stemdist.forecast import ForecastTask
+from stemdist.forecast import ForecastTask, fit_windows
 from stemdist.forecast.search_space import Choice, Parameter
-from stemdist.search.space import Spaces, space_text, split_configuration
+from stemdist.search.configurations import Configuration
+from stemdist.search.space import Spaces, space_text
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial, Trial
+    from torch import Tensor
+    from torch_geometric.data import Data
 
     from stemdist.search.settings import TuneSettings
 
@@ -42,7 +47,8 @@ PRUNERS: dict[str, Callable[[Any], Any]] = {
     "hyperband": lambda pruners: pruners.HyperbandPruner(),
 }
 FORECASTER = "forecaster"
-"""Name of the parameter that chooses the family."""
+LOOKBACK = "lookback"
+"""Names of the parameters that choose the family and the input steps."""
 PROCESS, IDENTITY, SECONDS = "process", "identity", "seconds"
 _WAIT_SECONDS = 60
 
@@ -152,8 +158,8 @@ class Search:
     def _score(self, trial: Trial) -> float:
         """Train a configuration and return its RMSE on real validation windows, scaled units."""
         optuna = _optuna()
-        family, found = self._configuration(trial)
-        options, training = split_configuration(found)
+        chosen = self._configuration(trial)
+        training = self.settings.training(chosen.training)
 
         def watch(update: int, error: float) -> None:
             trial.report(math.sqrt(error), update)
@@ -161,27 +167,37 @@ class Search:
                 raise optuna.TrialPruned
 
         try:
-            fitted = train_on_distilled(
-                self.distilled,
-                family,
-                validating_within_reason(self.settings.training(training), self.task),
-                validation=self.task,
-                options=options,
+            _, result = fit_windows(
+                chosen.forecaster,
+                latest(self.distilled.windows, chosen.lookback),
+                self.distilled.cluster_graph,
+                validating_within_reason(training, self.task),
+                options=chosen.options,
+                validation=self._validation(chosen.lookback),
                 watch=watch,
                 device=self.device,
             )
         except InputError as error:  # its loss is no longer finite, or sizes do not go together
             trial.set_user_attr("failure", str(error))
             return math.inf
-        return math.sqrt(fitted.record["validation_error"])
+        return math.sqrt(result.best_validation_error)
 
-    def _configuration(self, trial: Trial) -> tuple[str, dict[str, Any]]:
-        """Return the suggested family and its hyper-parameters."""
-        families = self.settings.forecasters
-        family = trial.suggest_categorical(FORECASTER, families)
-        space = self.spaces[family]
+    def _validation(self, lookback: int | None) -> tuple[WindowSource, Data, Tensor]:
+        profile = latest(self.task.train, lookback).profile
+        return latest(self.task.validation, lookback), self.task.graph, profile
+
+    def _configuration(self, trial: Trial) -> Configuration:
+        """Return the suggested configuration."""
+        family = str(trial.suggest_categorical(FORECASTER, self.settings.forecasters))
+        space, lookbacks = self.spaces[family], self.settings.lookbacks
         found = {k: suggested(trial, f"{family}.{k}", space[k]) for k in space}
-        return str(family), found
+        steps = trial.suggest_categorical(LOOKBACK, lookbacks) if lookbacks else None
+        return Configuration.of(family, found, steps)
+
+
+def latest(source: WindowSource, lookback: int | None) -> WindowSource:
+    """Return windows with a number of input steps; all of them without one."""
+    return source if lookback is None else LatestSteps(source=source, steps=lookback)
 
 
 _NOT_SCORES = ("trials", "sampler", "pruner", "finalists", "final_updates")
@@ -198,18 +214,18 @@ def suggested(trial: Trial, name: str, parameter: Parameter) -> Any:
     return trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log)
 
 
-def configuration_of(params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the family and hyper-parameters of a trial.
+def configuration_of(params: Mapping[str, Any]) -> Configuration:
+    """Return the configuration of a trial.
 
     Examples
     --------
-    >>> configuration_of({"forecaster": "mlp", "mlp.hidden": 16})
-    ('mlp', {'hidden': 16})
+    >>> configuration_of({"forecaster": "mlp", "mlp.hidden": 16, "lookback": 6}).options
+    {'hidden': 16}
     """
     family = str(params[FORECASTER])
-    return family, {
-        name.partition(".")[2]: value for name, value in params.items() if name != FORECASTER
-    }
+    own = f"{family}."
+    found = {name.removeprefix(own): params[name] for name in params if name.startswith(own)}
+    return Configuration.of(family, found, params.get(LOOKBACK))
 
 
 def ended(study: optuna.Study) -> list[FrozenTrial]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,15 @@ from stemdist.errors import InputError
 from stemdist.files import atomic_path
 from stemdist.forecast import ForecastTask, fit_once
 from stemdist.search.settings import TuneSettings
-from stemdist.search.space import spaces_of, split_configuration
-from stemdist.search.study import SECONDS, Search, configuration_of, default_storage, ended
+from stemdist.search.space import spaces_of
+from stemdist.search.study import (
+    SECONDS,
+    Search,
+    configuration_of,
+    default_storage,
+    ended,
+    latest,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -78,13 +85,12 @@ class Tuned:
     @property
     def configuration(self) -> dict[str, Any]:
         """The winner, as options of ``stemdist train``."""
-        family, found = configuration_of(self.winner.params)
-        options, training = split_configuration(found)
-        settings = self.settings
+        found, settings = configuration_of(self.winner.params), self.settings
         return {
-            "forecaster": family,
-            **({"hyperparameters": options} if options else {}),
-            **training,
+            "forecaster": found.forecaster,
+            **({"hyperparameters": found.options} if found.options else {}),
+            **({} if found.lookback is None else {"lookback": found.lookback}),
+            **found.training,
             "updates": settings.final_updates,
             "batch_windows": settings.batch_windows,
             "locations_per_update": settings.locations_per_update,
@@ -102,11 +108,18 @@ class Tuned:
         """One row per trial, the best first: number, state, value, seconds, configuration."""
         rows = []
         for trial in ended(self.study):
-            family, found = configuration_of(trial.params)
-            seconds = trial.user_attrs.get(SECONDS)
-            facts = {"trial": trial.number, "state": trial.state.name.lower()}
+            found = configuration_of(trial.params)
             rows.append(
-                facts | {"rmse": trial.value, "seconds": seconds, "forecaster": family} | found
+                {
+                    "trial": trial.number,
+                    "state": trial.state.name.lower(),
+                    "rmse": trial.value,
+                    "seconds": trial.user_attrs.get(SECONDS),
+                    "forecaster": found.forecaster,
+                    **({} if found.lookback is None else {"lookback": found.lookback}),
+                    **found.options,
+                    **found.training,
+                }
             )
         return pd.DataFrame(rows).sort_values("rmse", kind="stable", ignore_index=True)
 
@@ -211,6 +224,8 @@ def tune(
     settings, folder = settings or TuneSettings(), Path(folder)
     limit = TimeLimit.of(time_limit)
     distilled.check_features(task)
+    for steps in settings.lookbacks:
+        latest(distilled.windows, steps)
     folder.mkdir(parents=True, exist_ok=True)
     search = Search(
         distilled=distilled,
@@ -273,14 +288,17 @@ def _finalists(
     """Train the best few on the full data and return them, the winner first."""
     found = []
     for trial in best_trials(study, search.settings.finalists):
-        family, configuration = configuration_of(trial.params)
-        options, training = split_configuration(configuration)
+        chosen = configuration_of(trial.params)
+        training, task = search.settings.training(chosen.training, final=True), search.task
+        if chosen.lookback not in (None, task.settings.lookback):
+            shorter = replace(task.settings, lookback=chosen.lookback)
+            task = ForecastTask.from_series(task.series, shorter)
         fitted, _ = fit_once(
-            search.task,
-            family,
-            validating_within_reason(search.settings.training(training, final=True), search.task),
+            task,
+            chosen.forecaster,
+            validating_within_reason(training, task),
             cache=folder / "finalists",
-            options=options,
+            options=chosen.options,
             device=search.device,
             progress=progress,
         )

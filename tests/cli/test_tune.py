@@ -75,3 +75,15 @@ def test_mistakes_cost_nothing(run, made, line, message):
     outcome = run(line.format(made=made))
     assert outcome.status == 2
     assert message in outcome.err
+
+
+def test_evaluate_ranks_configurations(run, made):
+    line = (
+        f"evaluate {made}/w.distilled.nc --data {made}/w.nc --forecasters linear --seeds 1 "
+        "--references full,distilled --updates 4 --ranking --configurations 3 -o ranked --quiet"
+    )
+    outcome = run(line)
+    assert outcome.status == 0, outcome.err
+    assert "The distilled set orders 3 configurations" in outcome.out
+    assert len(pd.read_csv("ranked/ranking.csv")) == 12  # of 4 methods
+    assert "Order of configurations" in Path("ranked/report.html").read_text()

@@ -4,15 +4,17 @@ from dataclasses import replace
 import optuna
 import pandas as pd
 import pytest
+import torch
 import yaml
 
+from stemdist.data.windows import TensorWindows
 from stemdist.distill import train_on_distilled
 from stemdist.distill.problem import validating_within_reason
 from stemdist.errors import InputError
+from stemdist.forecast import ForecastTask, fit_windows
 from stemdist.search import TuneSettings, tune
 from stemdist.search import study as studies
 from stemdist.search.page import write_page
-from stemdist.search.space import split_configuration
 from stemdist.search.study import configuration_of, ended
 from stemdist.search.tuned import best_trials
 
@@ -29,10 +31,11 @@ def params(study):
 def test_trials_are_trainings_on_the_set_scored_on_real_data(found, tiny, task, few):
     assert len(found.study.trials) == few.trials
     trial = found.study.trials[0]
-    family, configuration = configuration_of(trial.params)
-    options, training = split_configuration(configuration)
-    how = validating_within_reason(few.training(training), task)
-    again = train_on_distilled(tiny, family, how, validation=task, options=options)
+    chosen = configuration_of(trial.params)
+    how = validating_within_reason(few.training(chosen.training), task)
+    again = train_on_distilled(
+        tiny, chosen.forecaster, how, validation=task, options=chosen.options
+    )
     assert trial.value == pytest.approx(math.sqrt(again.record["validation_error"]))
 
 
@@ -159,3 +162,35 @@ def test_two_processes_share_one_study(tiny, task, few, tmp_path):
 def test_settings_that_cannot_be_used(options, message):
     with pytest.raises(InputError, match=message):
         TuneSettings(**options)
+
+
+def test_shorter_lookbacks_are_searched(tiny, task, few, tmp_path):
+    settings = replace(few, lookbacks=(2, 6), forecasters=("linear",), trials=6, finalists=1)
+    found = tune(tiny, task, replace(settings, sampler="random"), folder=tmp_path)
+    assert set(found.table["lookback"]) == {2, 6}
+    assert found.configuration["lookback"] == found.winner.params["lookback"]
+    short = next(t for t in found.study.trials if t.params["lookback"] == 2)
+    chosen = configuration_of(short.params)
+    by_hand = TensorWindows(
+        x=tiny.windows.batch(torch.arange(len(tiny.windows))).x[:, -2:],
+        y=tiny.windows.batch(torch.arange(len(tiny.windows))).y,
+        mask=tiny.windows.batch(torch.arange(len(tiny.windows))).mask,
+        weight=tiny.windows.location_weight,
+    )
+    shorter = ForecastTask.from_series(task.series, replace(task.settings, lookback=2))
+    # the same targets: windows of the shorter task begin later
+    validation = replace(shorter.validation, starts=task.validation.starts + 4)
+    training = validating_within_reason(settings.training(chosen.training), task)
+    _, result = fit_windows(
+        "linear",
+        by_hand,
+        tiny.cluster_graph,
+        training,
+        validation=(validation, task.graph, shorter.train.profile),
+    )
+    assert short.value == pytest.approx(math.sqrt(result.best_validation_error), rel=1e-5)
+
+
+def test_longer_lookbacks_than_the_set_has_are_refused(tiny, task, few, tmp_path):
+    with pytest.raises(InputError, match="lookback is 7: the windows have 6 input steps"):
+        tune(tiny, task, replace(few, lookbacks=(6, 7)), folder=tmp_path)

@@ -15,6 +15,7 @@ import pandas as pd
 from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
 from stemdist.evaluate.comparison.protocol import check_fit
+from stemdist.evaluate.comparison.tables import aligned
 from stemdist.evaluate.comparison.training_data import REFERENCES
 from stemdist.evaluate.ranking.runs import RankingRuns, Row
 from stemdist.evaluate.ranking.scores import agreement
@@ -101,14 +102,18 @@ class Ranking:
         write_json(folder / "ranking.json", facts)
         return [folder / "ranking.csv", folder / "ranking.json"]
 
-    def __str__(self) -> str:
-        lines = [f"{'':42} {'Spearman':>8} {'top ' + str(self.top):>7} {'regret':>7} {'time':>6}"]
+    @property
+    def rows(self) -> list[list[str]]:
+        """The scores as a table of texts, the names of the columns first."""
+        rows = [["trained on", "Spearman", f"within the best {self.top}", "regret", "time"]]
         for method, row in self.scores.iterrows():
-            lines.append(
-                f"{title_of(str(method)):42} {row['spearman']:8.2f} {row['spearman_top']:7.2f} "
-                f"{100 * row['regret']:6.1f}% {100 * row['share']:5.0f}%"
-            )
-        return "\n".join([*lines, "", self.sentence])
+            shares = f"{100 * row['regret']:.1f} %", f"{100 * row['share']:.0f} %"
+            correlations = f"{row['spearman']:.2f}", f"{row['spearman_top']:.2f}"
+            rows.append([title_of(str(method)), *correlations, *shares])
+        return rows
+
+    def __str__(self) -> str:
+        return f"{aligned(self.rows)}\n\n{self.sentence}"
 
 
 def rank(

@@ -26,6 +26,7 @@ from stemdist.evaluate.comparison.tables import (
     heading,
 )
 from stemdist.evaluate.comparison.verdict import footnote
+from stemdist.evaluate.ranking.ranking import Ranking
 from stemdist.evaluate.report import figures
 from stemdist.evaluate.report.maps import maps_section
 from stemdist.evaluate.report.page import (
@@ -49,6 +50,7 @@ def report_evaluation(
     *,
     distilled: DistilledSet | None = None,
     task: ForecastTask | None = None,
+    ranking: Ranking | None = None,
     column: str = "relative_rmse",
 ) -> Path:
     """Write a comparison as one HTML file with tables and figures, which needs no network.
@@ -65,6 +67,8 @@ def report_evaluation(
         The set under test; without it there are no maps of clusters and no windows.
     task : ForecastTask, optional
         The data of the comparison; without it synthetic windows are shown without real ones.
+    ranking : Ranking, optional
+        How well the set orders configurations (see :func:`~stemdist.evaluate.rank`).
     column : str
         The error to show; lower is better.
 
@@ -104,6 +108,7 @@ def report_evaluation(
         _errors(evaluation, tables, column),
         _horizon(evaluation, column),
         _costs(evaluation.at(evaluation.headline), tables),
+        *([] if ranking is None else [_ranking(ranking)]),
         maps_section(evaluation.at(evaluation.headline), distilled, task, column),
         *([] if distilled is None else [_windows(distilled, task)]),
         config_section(evaluation.facts, record),
@@ -283,6 +288,15 @@ def _break_even(evaluation: Evaluation) -> list[Image]:
             )
         )
     return images
+
+
+def _ranking(ranking: Ranking) -> Section:
+    caption = "Rank correlation with trainings on the full data, and time relative to theirs"
+    parts: list[Part] = [
+        Paragraph(text=ranking.sentence),
+        Table(caption=caption, rows=ranking.rows),
+    ]
+    return Section(title="Order of configurations", parts=parts)
 
 
 def _windows(distilled: DistilledSet, task: ForecastTask | None) -> Section:

@@ -57,7 +57,11 @@ def correlation_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:
     count = min(settings.neighbours, size - 1)
     squares = None if observed is None else scaled**2
     if size > _DIRECT:
-        return _refined(scaled, squares, observed, count)
+        candidates = _projected(scaled, min(_CANDIDATES * count, size - 1))
+        weights = _exact(scaled, squares, observed, candidates)
+        best = np.argpartition(-weights, count - 1, axis=1)[:, :count]  # (N, k)
+        chosen = np.take_along_axis(candidates, best, axis=1)
+        return from_neighbour_table(chosen, np.take_along_axis(weights, best, axis=1))
 
     def block_of(rows: slice) -> Floats:
         def products(left: Floats, right: Floats) -> Floats:
@@ -65,7 +69,8 @@ def correlation_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:
 
         return _correlations(products, scaled, squares, observed)
 
-    return from_neighbour_table(*_nearest(block_of, size, count))
+    chosen, _ = _nearest(block_of, size, count)
+    return from_neighbour_table(chosen, _exact(scaled, squares, observed, chosen))
 
 
 def projected_edges(sketch: Floats, neighbours: int) -> Edges:
@@ -105,31 +110,41 @@ def _nearest(
     return neighbours, weights
 
 
-def _refined(scaled: Floats, squares: Floats | None, observed: Floats | None, count: int) -> Edges:
-    """Return the edges found by projections, with correlations over all steps."""
+def _projected(scaled: Floats, count: int) -> npt.NDArray[np.int64]:
+    """Return the nearest (N, count) of each location by projections of the series (N, T)."""
     size, n_steps = scaled.shape
     sketch = np.zeros((size, SKETCH_WIDTH), dtype=np.float32)
     for begin in range(0, n_steps, _BLOCK):
         part = scaled[:, begin : begin + _BLOCK]
         sketch += part @ directions(begin, part.shape[1], SKETCH_WIDTH, key=0)
     unit = _unit(sketch)
-    many = min(_CANDIDATES * count, size - 1)
-    candidates, _ = _nearest(lambda rows: unit[rows] @ unit.T, size, many)
-    neighbours = np.empty((size, count), dtype=np.int64)
-    weights = np.empty((size, count))
-    length = max(1, _GATHERED // (many * n_steps))
+    nearest, _ = _nearest(lambda rows: unit[rows] @ unit.T, size, count)
+    return nearest
+
+
+def _exact(
+    scaled: Floats,
+    squares: Floats | None,
+    observed: Floats | None,
+    others: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """Return the correlation (N, n) of each location with its ``others``, over all steps.
+
+    Sums are made in one order whatever the number of threads, which products of matrices are not:
+    weights, and so the hash of a task, are the same in every process.
+    """
+    size, n_steps = scaled.shape
+    weights = np.empty(others.shape)
+    length = max(1, _GATHERED // (others.shape[1] * n_steps))
     for start in range(0, size, length):
         rows = slice(start, start + length)
 
         def products(left: Floats, right: Floats, rows: slice = rows) -> Floats:
-            found: Floats = (right[candidates[rows]] @ left[rows][..., None])[..., 0]  # (b, 8 k)
+            found: Floats = np.einsum("bt,bkt->bk", left[rows], right[others[rows]])
             return found
 
-        block = _correlations(products, scaled, squares, observed)
-        best = np.argpartition(-block, count - 1, axis=1)[:, :count]
-        neighbours[rows] = np.take_along_axis(candidates[rows], best, axis=1)
-        weights[rows] = np.take_along_axis(block, best, axis=1).clip(0.0, 1.0)
-    return from_neighbour_table(neighbours, weights)
+        weights[rows] = _correlations(products, scaled, squares, observed).clip(0.0, 1.0)
+    return weights
 
 
 def _unit(rows: Floats) -> Floats:

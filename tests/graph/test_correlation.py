@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from stemdist.data import canonical_series
 from stemdist.data.survey import survey
@@ -128,3 +129,16 @@ def test_projections_of_a_survey_give_the_same_neighbours():
     assert (source // 5 == target // 5).all()
     exact = np.corrcoef(values.T)[source, target]
     assert np.abs(graph.edge_weight.numpy() - exact).max() < 0.1
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_edges_do_not_depend_on_the_number_of_threads(missing):
+    values = mixed(steps=3000, size=200).astype(np.float32)
+    if missing:
+        values[np.random.default_rng(1).random(values.shape) < 0.1] = np.nan
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(correlation.correlation_edges(series_of(values), SETTINGS))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -157,14 +157,3 @@ def about_text(seconds: float) -> str:
     ('42 s', '4 min')
     """
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def share_text(share: float) -> str:
-    """Return a share as per cent.
-
-    Examples
-    --------
-    >>> share_text(0.0123), share_text(0.0)
-    ('1.23 %', '0 %')
-    """
-    return f"{100 * share:.3g} %"

@@ -17,7 +17,6 @@ from stemdist.cli.console import (
     print_fields,
     print_next,
     quoted,
-    share_text,
 )
 from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import (
@@ -28,6 +27,7 @@ from stemdist.cli.outputs import (
 )
 from stemdist.cli.sources import is_distilled, series_and_settings, travelling
 from stemdist.data import OpenOptions
+from stemdist.display import share_text
 from stemdist.distill import DistillSettings
 from stemdist.durations import parse_seconds
 from stemdist.errors import InputError

@@ -16,7 +16,6 @@ from stemdist.cli.console import (
     print_fields,
     print_next,
     quoted,
-    share_text,
 )
 from stemdist.cli.parser import option_text
 from stemdist.cli.sources import is_distilled, raw_of, series_and_settings
@@ -25,6 +24,7 @@ from stemdist.data.checks import ValueSummary
 from stemdist.data.dimensions import find_dimensions
 from stemdist.data.series import GRID_DIMS, time_varying_variables
 from stemdist.data.time_axis import calendar_months, gap_positions, step_seconds
+from stemdist.display import share_text
 from stemdist.errors import InputError
 from stemdist.forecast import TaskOptions, TaskSettings
 
@@ -326,21 +326,5 @@ def _print_distilled(data: str) -> None:
     from stemdist.distill import DistilledSet
 
     stored = DistilledSet.load(data)
-    record = stored.record
-    ratios = ", ".join(
-        f"{name.removesuffix('_ratio')} {share_text(value)}"
-        for name, value in record.get("ratios", {}).items()
-    )
-    print_fields(
-        f"{data}: a distilled set",
-        [
-            ("made from", str(record.get("source_name") or "unknown")),
-            ("contents", stored.contents),
-            ("inputs x", f"{stored.input_shape} (window, lookback, cluster, feature)"),
-            ("targets", f"{stored.variables[0]} ({stored.units}), {stored.y_kind}"),
-            ("features", ", ".join(stored.feature_names)),
-            ("clusters", f"{stored.n_clusters} of {len(stored.locations)} locations"),
-            ("ratios", ratios),
-        ],
-    )
+    print_fields(f"{data}: a distilled set", stored.fields())
     print_next([f"stemdist train {data} --forecaster mlp"])

@@ -7,10 +7,11 @@ locations, F features, E cluster edges.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from stemdist.data.origin import ORIGIN, check_origin
+from stemdist.display import Fields, Shown, share_picture, share_text
 from stemdist.distill.clusters import Clusters
 from stemdist.distill.dataset import FORMAT, SetContents, dataset_of, fields_of
 from stemdist.distill.inputs import split_inputs
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 
-@dataclass(frozen=True, kw_only=True)
-class DistilledSet(SetContents):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DistilledSet(Shown, SetContents):
     """A distilled training set.
 
     Parameters
@@ -68,6 +70,34 @@ class DistilledSet(SetContents):
         """(M_S, L_in, K, F_own) of ``x`` in a file, where shared features stand apart."""
         m, lookback, k, n_own = split_inputs(self.windows.x, self.settings).own.shape
         return m, lookback, k, n_own
+
+    def fields(self) -> Fields:
+        """Return what the set is made from and how large it is, in words."""
+        ratios = ", ".join(
+            f"{name.removesuffix('_ratio')} {share_text(value)}"
+            for name, value in self.record.get("ratios", {}).items()
+        )
+        return [
+            ("made from", str(self.record.get("source_name") or "unknown")),
+            ("contents", self.contents),
+            ("inputs x", f"{self.input_shape} (window, lookback, cluster, feature)"),
+            ("targets", f"{self.variables[0]} ({self.units}), {self.y_kind}"),
+            ("features", ", ".join(self.feature_names)),
+            ("clusters", f"{self.n_clusters} of {len(self.locations)} locations"),
+            ("ratios", ratios),
+        ]
+
+    def details(self) -> Mapping[str, Any]:
+        """Return how the set was made, and its variables."""
+        return {"record": dict(self.record), "as xarray.Dataset": repr(self.to_xarray())}
+
+    def picture(self) -> str:
+        """Return its share of time and space as a picture."""
+        whole = self.record.get("ratios", {}).get("window_ratio")
+        if whole is None:
+            return ""
+        space = self.n_clusters / len(self.locations)
+        return share_picture(min(1.0, whole / space), space)
 
     def at(self, places: Tensor) -> DistilledSet:
         """Return the same windows for chosen real locations (n,), all medoids among them."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from stemdist.data.scaling import Scaler
 from stemdist.data.series import canonical_series
 from stemdist.data.time_axis import gap_positions
 from stemdist.data.windows import SeriesWindows
+from stemdist.display import Fields, Shown
 from stemdist.errors import InputError, unknown_name
 from stemdist.files import atomic_path, recovered, sha256_of_file
 from stemdist.forecast.base import Forecaster, make_forecaster
@@ -58,8 +59,8 @@ _INIT_TIMES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class FittedForecaster:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FittedForecaster(Shown):
     """A trained forecaster with its settings, scaling, variables and locations.
 
     Parameters
@@ -93,6 +94,29 @@ class FittedForecaster:
     locations: Locations
     record: dict[str, Any]
     quantiles: tuple[float, ...] = ()
+
+    def fields(self) -> Fields:
+        """Return what it forecasts, from what, and how it was trained, in words."""
+        settings, record = self.settings, self.record
+        targets = ", ".join(self.variables[: settings.n_targets])
+        levels = f", quantiles {', '.join(map(str, self.quantiles))}" if self.quantiles else ""
+        fields = [
+            ("forecaster", self.name),
+            ("forecasts", f"{settings.horizon} steps of {targets} ({self.units}){levels}"),
+            ("from", f"{settings.lookback} steps of {', '.join(self.variables)}"),
+            ("locations", str(len(self.locations))),
+            ("weights", f"{sum(weight.numel() for weight in self.forecaster.parameters()):,}"),
+        ]
+        source = record.get("source_name") or "unknown data"
+        if "updates" in record:
+            on = f"{record.get('trained_on', 'full')} data of {source}"
+            fields.append(("trained", f"{record['updates']} updates on {on}"))
+        return fields
+
+    def details(self) -> Mapping[str, Any]:
+        """Return how it was trained, without the history, and its layers."""
+        record = {name: value for name, value in self.record.items() if name != "history"}
+        return {"record": record, "module": repr(self.forecaster)}
 
     def predict(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from stemdist.display import table_html
 from stemdist.errors import unknown_name
 from stemdist.evaluate.comparison.budgets import FULL_TEXT, AtBudgets, at_budget
 from stemdist.evaluate.comparison.quality import break_even, gap_closed
@@ -21,14 +22,14 @@ from stemdist.evaluate.comparison.statistics import (
     paired_p_value,
     records,
 )
-from stemdist.evaluate.comparison.tables import text_table
+from stemdist.evaluate.comparison.tables import evaluation_tables, text_table
 from stemdist.evaluate.comparison.verdict import RANDOM_TEXT, Difference, verdict
 from stemdist.files import atomic_path, write_json
 
 _TABLES = ("table", "search", "by_target", "by_horizon", "by_stratum", "by_location")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation(AtBudgets):
     """Result of :func:`~stemdist.evaluate.evaluate`; printing it shows the headline table.
 
@@ -218,8 +219,12 @@ class Evaluation(AtBudgets):
         write_json(path, {"facts": self.facts, **tables})
         return Path(path)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return text_table(self)
+
+    def _repr_html_(self) -> str:
+        rows = evaluation_tables(self)["errors"]
+        return table_html("Evaluation", rows, self.verdict(), {"facts": self.facts})
 
     def _by_seed(self, column: str) -> dict[Key, dict[int, float]]:
         """Return the values of a column by method and forecaster, then by seed."""

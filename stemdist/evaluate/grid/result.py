@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from stemdist.display import table_html
 from stemdist.errors import InputError, unknown_name
 from stemdist.evaluate.comparison.budgets import AtBudgets, at_budget
 from stemdist.evaluate.comparison.quality import break_even, gap_closed, label_robust_score
@@ -34,7 +35,7 @@ CELL = [*PLACE, "ratio", "forecaster", "training_seed"]
 """Columns that identify a cell of the results grid, in which methods are compared."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Benchmark(AtBudgets):
     """Result of :func:`~stemdist.evaluate.grid.benchmark`; printing it shows all tables.
 
@@ -287,8 +288,12 @@ class Benchmark(AtBudgets):
         )
         return [folder / "table.csv", folder / "all.json"]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return benchmark_text(self)
+
+    def _repr_html_(self) -> str:
+        hidden = {"tables": repr(self), "facts": self.facts}
+        return table_html("Benchmark", [], " ".join(self.verdicts()), hidden)
 
     def _check_column(self, column: str) -> None:
         if column not in self.table:

@@ -57,16 +57,16 @@ class TuneSettings:
     Examples
     --------
     >>> TuneSettings(forecasters=("mlp",), trials=5).training({"learning_rate": 0.01}).updates
-    600
+    300
     """
 
     forecasters: tuple[ForecasterName, ...] = ("linear", "mlp", "gru")
     lookbacks: tuple[int, ...] = ()
     trials: int = 40
-    updates: int = 600
-    batch_windows: int = 32
-    locations_per_update: int | None = 32
-    validation_windows: int = 128
+    updates: int = 300
+    batch_windows: int = 16
+    locations_per_update: int | None = 16
+    validation_windows: int = 64
     sampler: SamplerName = "tpe"
     pruner: PrunerName = "none"
     finalists: int = 0

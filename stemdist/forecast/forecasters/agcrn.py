@@ -17,7 +17,7 @@ from stemdist.forecast.layers.learned_graph import as_edges, softmax_adjacency
 from stemdist.forecast.layers.location_encoder import make_location_encoder
 from stemdist.forecast.layers.products import Product, formulation
 from stemdist.forecast.layers.recurrent import GRU
-from stemdist.forecast.search_space import WIDTHS, Range, Space
+from stemdist.forecast.search_space import NARROW_WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -113,7 +113,7 @@ class AGCRNForecaster(Forecaster):
     torch.Size([4, 3, 5])
     """
 
-    search_space: ClassVar[Space] = {"hidden": WIDTHS, "layers": Range(1, 2)}
+    search_space: ClassVar[Space] = {"hidden": NARROW_WIDTHS, "layers": Range(1, 2)}
 
     def __init__(
         self,

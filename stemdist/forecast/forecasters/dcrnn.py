@@ -16,7 +16,7 @@ from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.diffusion import DiffusionConvolution
 from stemdist.forecast.layers.products import Product, check_adjacency, random_walks
 from stemdist.forecast.layers.recurrent import GRU
-from stemdist.forecast.search_space import WIDTHS, Range, Space
+from stemdist.forecast.search_space import NARROW_WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -64,7 +64,7 @@ class DCRNNForecaster(Forecaster):
     torch.Size([4, 3, 5])
     """
 
-    search_space: ClassVar[Space] = {"hidden": WIDTHS, "walk_steps": Range(1, 3)}
+    search_space: ClassVar[Space] = {"hidden": NARROW_WIDTHS, "walk_steps": Range(1, 3)}
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.products import Product, check_adjacency, symmetric_product
 from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
-from stemdist.forecast.search_space import DROPOUTS, WIDTHS, Range, Space
+from stemdist.forecast.search_space import DROPOUTS, NARROW_WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -114,7 +114,11 @@ class GraphTransformerForecaster(Forecaster):
     torch.Size([4, 3, 3])
     """
 
-    search_space: ClassVar[Space] = {"hidden": WIDTHS, "layers": Range(1, 3), "dropout": DROPOUTS}
+    search_space: ClassVar[Space] = {
+        "hidden": NARROW_WIDTHS,
+        "layers": Range(1, 3),
+        "dropout": DROPOUTS,
+    }
 
     def __init__(
         self,

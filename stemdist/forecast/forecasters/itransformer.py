@@ -16,7 +16,7 @@ from stemdist.forecast.layers.attention import EncoderBlock, check_heads, make_a
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.reversible_norm import ReversibleNorm, normalised
-from stemdist.forecast.search_space import DROPOUTS, SWITCH, WIDTHS, Range, Space
+from stemdist.forecast.search_space import DROPOUTS, NARROW_WIDTHS, SWITCH, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -77,7 +77,7 @@ class ITransformerForecaster(Forecaster):
     """
 
     search_space: ClassVar[Space] = {
-        "hidden": WIDTHS,
+        "hidden": NARROW_WIDTHS,
         "layers": Range(1, 3),
         "dropout": DROPOUTS,
         "reversible": SWITCH,

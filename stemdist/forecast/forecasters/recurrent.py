@@ -16,7 +16,7 @@ from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
 from stemdist.forecast.layers.recurrent import GRU, LSTM, RNN
-from stemdist.forecast.search_space import DROPOUTS, WIDTHS, Range, Space
+from stemdist.forecast.search_space import DROPOUTS, NARROW_WIDTHS, Range, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -44,7 +44,11 @@ class RecurrentForecaster(Forecaster):
         Columns of the location code; not used without a location encoder.
     """
 
-    search_space: ClassVar[Space] = {"hidden": WIDTHS, "layers": Range(1, 2), "dropout": DROPOUTS}
+    search_space: ClassVar[Space] = {
+        "hidden": NARROW_WIDTHS,
+        "layers": Range(1, 2),
+        "dropout": DROPOUTS,
+    }
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from stemdist.errors import check_count
 from stemdist.forecast.base import Forecaster
 from stemdist.forecast.layers.dropout import FastDropout, check_dropout
 from stemdist.forecast.layers.location_code import LocationCode
-from stemdist.forecast.search_space import DROPOUTS, LAYERS, WIDTHS, Space
+from stemdist.forecast.search_space import DROPOUTS, LAYERS, NARROW_WIDTHS, Space
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -84,7 +84,7 @@ class TSMixerForecaster(Forecaster):
     torch.Size([4, 3, 5])
     """
 
-    search_space: ClassVar[Space] = {"hidden": WIDTHS, "depth": LAYERS, "dropout": DROPOUTS}
+    search_space: ClassVar[Space] = {"hidden": NARROW_WIDTHS, "depth": LAYERS, "dropout": DROPOUTS}
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from stemdist.forecast import (
     predict_windows,
 )
 from stemdist.forecast.predict import windows_per_block
+from stemdist.progress import stage
 from stemdist.scheduling import away, here
 
 if TYPE_CHECKING:
@@ -227,7 +228,9 @@ def _train_one(
     task = _within_reason(task, (family,), training.seed)
     training = replace(training, seed=training.seed + seed)
     task.validation  # noqa: B018  (raises if there is no validation part)
-    fitted, cached = fit_once(task, family, training, cache=cache, device=device, progress=progress)
+    how: dict[str, Any] = {"cache": cache, "device": device, "progress": progress}
+    with stage(f"expert {family}"):
+        fitted, cached = fit_once(task, family, training, **how)
     return Expert(
         family=family,
         forecaster=fitted.forecaster.to(device),

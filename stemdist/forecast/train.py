@@ -30,6 +30,7 @@ from stemdist.forecast.objective import ForecastLoss, Objective, Update
 from stemdist.forecast.predict import mean_error
 from stemdist.forecast.training_settings import SCHEDULES, TrainingSettings
 from stemdist.graph import subgraph
+from stemdist.progress import stage_or
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -123,7 +124,7 @@ def train_forecaster(
         run.resume(checkpoint)
         for _ in tqdm(
             run.steps(),
-            desc="train",
+            desc=stage_or("train"),
             total=settings.updates,
             initial=run.update,
             unit="update",

@@ -18,6 +18,7 @@ from stemdist.durations import TimeLimit
 from stemdist.errors import InputError
 from stemdist.files import atomic_path
 from stemdist.forecast import ForecastTask, fit_once
+from stemdist.progress import stage
 from stemdist.search.settings import TuneSettings
 from stemdist.search.space import spaces_of
 from stemdist.search.study import (
@@ -293,15 +294,16 @@ def _finalists(
         if chosen.lookback not in (None, task.settings.lookback):
             shorter = replace(task.settings, lookback=chosen.lookback)
             task = ForecastTask.from_series(task.series, shorter)
-        fitted, _ = fit_once(
-            task,
-            chosen.forecaster,
-            validating_within_reason(training, task),
-            cache=folder / "finalists",
-            options=chosen.options,
-            device=search.device,
-            progress=progress,
-        )
+        with stage(f"finalist {chosen.forecaster}"):
+            fitted, _ = fit_once(
+                task,
+                chosen.forecaster,
+                validating_within_reason(training, task),
+                cache=folder / "finalists",
+                options=chosen.options,
+                device=search.device,
+                progress=progress,
+            )
         error = float(fitted.record["validation_error"]) ** 0.5
         seconds = float(fitted.record["seconds"])
         found.append(Finalist(trial=trial.number, error=error, seconds=seconds))

@@ -31,12 +31,13 @@ from evidence import task_of
 
 from stemdist.distill import DistilledSet, DistillSettings, distill
 from stemdist.distill.pipeline import experts_of
-from stemdist.evaluate import RankingSettings
+from stemdist.evaluate import RankingSettings, evaluate_trained
 from stemdist.evaluate.ranking.runs import RankingRuns, Row
 from stemdist.evaluate.ranking.scores import agreement
 from stemdist.files import atomic_path, write_json
-from stemdist.forecast import ForecastTask
+from stemdist.forecast import ForecastTask, fit_forecaster
 from stemdist.profiling import keep_freed_memory, measure
+from stemdist.search.configurations import Configuration
 
 DATA = "los-loop,era5-uk,ncep,beijing,taxi"
 FORECASTERS = ("linear", "dlinear", "decomposition-mlp", "mlp", "gru")
@@ -95,16 +96,20 @@ def once(path: Path, work: Callable[[], object]) -> float:
     return float(json.loads(path.read_text(encoding="utf-8"))["cpu_seconds"])
 
 
-def compared(name: str, chosen: argparse.Namespace) -> Found:
-    """Train all configurations on everything there is of one data set."""
-    folder, task = Path(chosen.output), task_of(name)
-    settings = RankingSettings(
+def settings_of(chosen: argparse.Namespace) -> RankingSettings:
+    """Return how configurations are drawn and trained."""
+    return RankingSettings(
         forecasters=FORECASTERS,
         configurations=chosen.configurations,
         updates=chosen.updates,
         full_updates=chosen.full_updates,
         space=SPACE,
     )
+
+
+def compared(name: str, chosen: argparse.Namespace) -> Found:
+    """Train all configurations on everything there is of one data set."""
+    folder, task, settings = Path(chosen.output), task_of(name), settings_of(chosen)
     drawn, found = settings.drawn(), Found({}, {})
     ratios = chosen.ratios.split(",")
     middle = ratios[len(ratios) // 2]
@@ -150,6 +155,42 @@ def on_full_data(runs: RankingRuns, found: Found, equal_to: str) -> None:
         keep = np.argsort(errors, kind="stable")[: math.ceil(len(left) / KEPT)]
         left = [left[each] for each in sorted(keep)]
     found.errors[HALVING], found.seconds[HALVING] = list(order), seconds
+
+
+def winners(name: str, found: Found, chosen: argparse.Namespace) -> pd.DataFrame:
+    """Train what each method chose, and the defaults, on everything, and test that once."""
+    path = Path(chosen.output) / f"winners-{name}.csv"
+    if path.exists():
+        return pd.read_csv(path, index_col=0)
+    task, settings = task_of(name), settings_of(chosen)
+    drawn = settings.drawn()
+    configurations = {
+        method: drawn[int(np.argmin(errors))] for method, errors in found.errors.items()
+    }
+    for family in FORECASTERS:
+        configurations[f"default {family}"] = Configuration(
+            forecaster=family, options={}, training={}
+        )
+    fitted, tried = {}, {}
+    for method, each in configurations.items():
+        text = f"{each.forecaster} {dict(each.options)} {dict(each.training)}"
+        if text not in fitted:  # several methods may choose the same
+            training = settings.training(each, settings.full_updates)
+            fitted[text] = fit_forecaster(task, each.forecaster, training, options=each.options)
+        tried[method] = text
+    errors = evaluate_trained(fitted, task.series, at_most=500).table.set_index("forecaster")
+    rows = {
+        method: {
+            "test relative RMSE": errors.loc[text, "relative_rmse"],
+            "validation RMSE": fitted[text].record["validation_error"] ** 0.5,
+            "configuration": text,
+        }
+        for method, text in tried.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    with atomic_path(path) as part:
+        table.to_csv(part)
+    return table
 
 
 def stats_rank(errors: np.ndarray) -> np.ndarray:
@@ -236,14 +277,19 @@ def main() -> None:
     options.add_argument("--configurations", type=int, default=60)
     options.add_argument("--updates", type=int, default=200, help="on small sets")
     options.add_argument("--full-updates", type=int, default=1500)
+    options.add_argument("--winners", default="era5-uk,taxi", help="data to test the chosen on")
     options.add_argument("--jobs", type=int, default=1)
     chosen = options.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
     each: dict[str, pd.DataFrame] = {}
     for name in chosen.data.split(","):
-        each[name] = scores(compared(name, chosen))
+        found = compared(name, chosen)
+        each[name] = scores(found)
         print(f"\n{name}\n{each[name].round(3).to_string()}", flush=True)
+        if name in chosen.winners.split(","):
+            chose = winners(name, found, chosen)
+            print(f"\ntrained on everything\n{chose.round(4).to_string()}", flush=True)
     folder = Path(chosen.output)
     pd.concat(each).to_csv(folder / "search.csv")
     text = table(each)

@@ -8,7 +8,7 @@ Run with ``STEMDIST_DATA`` naming the folder with the data::
 Forecasters train for 600 updates of 32 windows (equal), and for 600, 2,000 and 5,000 as long as
 validation improves (converged), at 32 random locations in every update; the validation part chooses
 the learning rate and the number of updates. Printed are the excess over full data by data set and
-ratio, verdicts, and the seconds of distilling; ``results.md`` in the output folder has the same. A
+ratio, verdicts, and the seconds of distilling; ``evidence.md`` in the output folder has the same. A
 killed run resumes when it is started again; a larger one reuses finished results.
 """
 
@@ -201,7 +201,7 @@ def main() -> None:
     found = run(chosen)
     found.write(Path(chosen.output))
     text = page(found)
-    with atomic_path(Path(chosen.output) / "results.md") as path:
+    with atomic_path(Path(chosen.output) / "evidence.md") as path:
         path.write_text(text, encoding="utf-8")
     print(text)
     print(found.costs())

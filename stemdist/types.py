@@ -116,6 +116,7 @@ TeachMethod = Literal[
     "timedistill",
     "distilts",
     "distilts-frequency",
+    "distilts-linear",
     "distilts-trend",
     "sdkd",
     "easyst",

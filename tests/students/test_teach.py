@@ -131,7 +131,7 @@ def test_aligner_weights_move_and_are_checkpointed(data, task, make_teacher, qui
     _, fresh = objective_of(data, [teacher], quick("distilts"))
     stored = torch.load(checkpoint, weights_only=True)["objective"]
     names = [name for name in fresh.state_dict() if ".project." in name]
-    assert len(names) == 5  # the maps in and out, and one vector for each token
+    assert len(names) == 3  # the maps in and out, and one vector for each token
     for name in names:
         assert not torch.equal(trained[name], fresh.state_dict()[name]), name
         assert torch.equal(trained[name], stored[name]), name
@@ -170,6 +170,47 @@ def test_the_teacher_changes_the_gradient_and_two_differ_from_one(data, make_tea
     assert not torch.allclose(one, other, rtol=1e-3)
     assert not torch.allclose(both, one, rtol=1e-3)
     torch.testing.assert_close(both, (one + other) / 2, atol=1e-5, rtol=1e-4)
+
+
+def test_vectors_of_tokens_start_with_length_one():
+    torch.manual_seed(0)
+    made = PROJECTIONS["factorised"](torch.Size((3, 8)), torch.Size((3, 40, 5)))
+    lengths = made.tokens.norm(dim=1)
+    assert lengths.mean().item() == pytest.approx(1, abs=0.02)  # 256 columns: 1 +- 1 / sqrt(512)
+
+
+# --- TimeDistill ---------------------------------------------------
+
+
+def test_the_spectrum_term_is_a_mean_over_frequencies(data, make_teacher):
+    settings = StudentSettings.of("timedistill", terms=(Term(view="spectrum", loss="kl"),))
+    student, objective = objective_of(data, [make_teacher()], settings)
+    update = update_of(data)
+    with torch.no_grad():
+        rows = student(update.x, update.graph, update.profile)
+        found = objective(student, update)["forecast-spectrum"].item()
+    shares = [
+        functional.softmax(torch.fft.rfft(each, dim=1).abs()[:, 1:] / 0.5, dim=1) + 1e-8
+        for each in (rows, make_teacher().answer(data, update.windows)[0])
+    ]  # (B, 6, N)
+    expected = functional.kl_div(shares[0].log(), shares[1], reduction="none").mean()
+    assert found == pytest.approx(expected.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0, 3.0])
+def test_two_squared_errors_are_one_of_mixed_targets(weight, data, make_teacher):
+    """TimeDistill (KDD 2026), section 4.4: distillation as mixup of targets and forecasts."""
+    settings = StudentSettings.of("soft-labels", terms=(Term(weight=weight),))
+    student, objective = objective_of(data, [make_teacher()], settings)
+    update = update_of(data)
+    update = update._replace(mask=torch.ones_like(update.mask))
+    both = gradient(sum(objective(student, update).values()), student)
+    forecast, _ = make_teacher().answer(data, update.windows)
+    share = 1 / (1 + weight)  # of the observed targets
+    mixed = share * update.y + (1 - share) * forecast
+    rows = student(update.x, update.graph, update.profile)
+    one = gradient((1 + weight) * functional.mse_loss(rows, mixed), student)
+    torch.testing.assert_close(both, one, atol=1e-6, rtol=1e-4)
 
 
 # --- several teachers ----------------------------------------------
@@ -228,7 +269,7 @@ def test_two_targets_are_told_apart(two_targets, make_teacher, quick):
     found = objective(student, update)["forecast-trend"].item()
     rows, _ = teacher.answer(given, update.windows)
     own = student(update.x, update.graph, update.profile)
-    chosen = [0, 2, 4, 6]  # steps 0 and 2 of either target
+    chosen = [0, 2, 3, 4, 6, 7]  # steps 0, 2 and the last one of either target
     assert found == pytest.approx(functional.mse_loss(own[:, chosen], rows[:, chosen]).item())
     assert steps_last(rows, 2).shape == (4, 1, 2, 4)
 

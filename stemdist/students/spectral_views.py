@@ -13,7 +13,6 @@ from torch.nn import functional
 from stemdist.errors import InputError
 from stemdist.students.view import View, check_positive
 
-
 SHARE_FLOOR = 1e-8
 """Added to the share of each frequency, as in the published code of TimeDistill."""
 

@@ -58,7 +58,10 @@ def is_split(value: Any) -> str | None:
         isinstance(value, tuple)
         and len(value) == 3
         and all(_finite(share) and share > 0 for share in value)
-        and (math.isclose(sum(value), 1.0, abs_tol=1e-9) or all(s == int(s) for s in value))
+        and (
+            math.isclose(sum(value), 1.0, abs_tol=1e-9)
+            or (value[0] > 1 and all(s == int(s) for s in value))
+        )
     )
     return (
         None

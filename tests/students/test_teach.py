@@ -16,6 +16,7 @@ from stemdist.forecast.batches import batch_index
 from stemdist.forecast.objective import ForecastLoss, Update
 from stemdist.students import (
     METHODS,
+    ForecasterTeacher,
     OnlineOutputs,
     Places,
     StudentSettings,
@@ -27,7 +28,7 @@ from stemdist.students import (
 from stemdist.students.objective import horizon_weights, shortest_combination, steps_last
 from stemdist.students.projections import PROJECTIONS
 from stemdist.students.teacher import load_teacher
-from stemdist.students.teaching import _objective, _shown
+from stemdist.students.teaching import _objective
 
 
 def update_of(data: TrainingSet, count: int = 4) -> Update:
@@ -43,8 +44,7 @@ def objective_of(data, teachers, settings, student=None):
     )
     kinds = sorted({t.teacher_state for t in settings.active_terms} - {None})
     outputs = [OnlineOutputs(teacher, data, kinds) for teacher in teachers]
-    own = _shown(student, data, settings.active_terms)
-    return student, _objective(student, data, settings, outputs, own)
+    return student, _objective(student, data, settings, outputs)
 
 
 def gradient(loss, module):
@@ -211,6 +211,72 @@ def test_two_squared_errors_are_one_of_mixed_targets(weight, data, make_teacher)
     rows = student(update.x, update.graph, update.profile)
     one = gradient((1 + weight) * functional.mse_loss(rows, mixed), student)
     torch.testing.assert_close(both, one, atol=1e-6, rtol=1e-4)
+
+
+# --- how much of a teacher is taken --------------------------------
+
+
+class Wrong(ForecasterTeacher):
+    """Forecasts the opposite of what a forecaster forecasts, far away."""
+
+    def answer(self, data, index, kinds=()):
+        rows, states = super().answer(data, index, kinds)
+        return 9 - rows, states
+
+
+def test_a_teacher_that_harms_is_not_taken(data, task, make_teacher, quick):
+    wrong = Wrong(make_teacher().fitted)
+    settings = quick("soft-labels", teacher_weight=(0, 0.5, 2))
+    student = teach(data, [wrong], settings, validation=task)
+    tried = {each["teacher_weight"]: each for each in student.record["teacher_weight_errors"]}
+    errors = [tried[weight]["validation_error"] for weight in (0, 0.5, 2)]
+    assert errors == sorted(errors)
+    assert student.record["teacher_weight"] == 0
+    assert student.record["validation_error"] == errors[0]
+    alone = teach(data, [], quick("undistilled"), validation=task)
+    for one, other in zip(
+        student.forecaster.parameters(), alone.forecaster.parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_the_weight_with_the_lowest_error_is_taken(data, task, make_teacher, quick):
+    weights = (0.0, 0.5, 1.0)
+    several = teach(data, [make_teacher()], quick(teacher_weight=weights), validation=task)
+    each = {
+        weight: teach(data, [make_teacher()], quick(teacher_weight=weight), validation=task)
+        for weight in weights
+    }
+    errors = {weight: one.record["validation_error"] for weight, one in each.items()}
+    assert several.record["teacher_weight"] == min(errors, key=errors.get)
+    assert several.record["validation_error"] == min(errors.values())
+    assert len(set(errors.values())) == 3
+    assert each[0.5].record["teacher_weight_errors"] == []
+
+
+def test_terms_without_a_teacher_and_the_observed_error_keep_their_weights():
+    settings = StudentSettings.of("easyst").weighed(0.5)
+    assert [term.weight for term in settings.terms] == [0.5, 1e-4]
+    nothing = StudentSettings.of("lstm-rnn", freeze=True).weighed(0)
+    assert (nothing.active_terms, nothing.initialise, nothing.freeze) == ((), (), False)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ((), r"teacher_weight is \(\): give a number"),
+        ((0, 1, 1.0), "several different ones"),
+        (-1, "teacher_weight is -1: it must be a number above 0"),
+    ],
+)
+def test_wrong_teacher_weights(weight, message):
+    with pytest.raises(InputError, match=message):
+        StudentSettings(teacher_weight=weight)
+
+
+def test_a_choice_of_weights_needs_validation(data, make_teacher, quick):
+    with pytest.raises(InputError, match=r"chosen from 0, 1 on validation data, and there are"):
+        teach(data, [make_teacher()], quick(teacher_weight=(0, 1)))
 
 
 # --- several teachers ----------------------------------------------

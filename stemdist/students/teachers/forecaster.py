@@ -95,8 +95,8 @@ class ForecasterTeacher(Teacher):
         if not same:
             x = own.scale_features(theirs.inverse_features(x))
             shape = (len(profile), data.source.lookback, data.source.n_features)
-            windows = theirs.inverse_features(profile.view(shape))
-            profile = own.scale_features(windows).flatten(1)
+            windows = theirs.inverse_features(profile.view(shape).transpose(0, 1))  # (L_in, N, F)
+            profile = own.scale_features(windows).transpose(0, 1).flatten(1)
         module = self.fitted.forecaster.to(self.device).eval()
         graph = data.graph.clone().to(str(self.device))
         rows, states = hidden_states(

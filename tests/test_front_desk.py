@@ -61,7 +61,7 @@ def test_the_same_task_of_a_file_with_a_recipe(real_data):
 
 def test_the_published_protocol_of_a_recipe(real_data):
     path = real_data("ETTh1.csv")
-    task = ForecastTask.from_series(stemdist.open_series(path, recipe="etth1-channels"))
+    task = ForecastTask.from_series(stemdist.open_series(path, recipe="etth1-long-horizon"))
     assert task.feature_names == ("value",)
     assert task.n_locations == 7
     assert [len(task.windows[part]) for part in PARTS] == [8209, 2785, 2785]  # as public code has

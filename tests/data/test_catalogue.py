@@ -125,8 +125,8 @@ class TestOurCatalogue:
             (dataset_recipe("era5-uk"), "era5-2mt-2019-03-uk.grib"),
             (dataset_recipe("etth1"), "ETTh1.csv"),
             (dataset_recipe("etth2"), "ETTh2.csv"),
-            (dataset_recipe("etth1-channels"), "ETTh1.csv"),
-            (dataset_recipe("etth2-channels"), "ETTh2.csv"),
+            (dataset_recipe("etth1-long-horizon"), "ETTh1.csv"),
+            (dataset_recipe("etth2-long-horizon"), "ETTh2.csv"),
         ],
     )
     def test_source_describes_the_real_file(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,14 +19,12 @@ import xarray as xr
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stemdist.data.gaps import gapless_starts
 from stemdist.data.opening import OPENING
 from stemdist.data.origin import check_origin
 from stemdist.data.scaling import Scaler
 from stemdist.data.series import canonical_series
-from stemdist.data.time_axis import gap_positions
 from stemdist.data.windows import SeriesWindows
-from stemdist.errors import InputError, unknown_name
+from stemdist.errors import InputError
 from stemdist.files import atomic_path, recovered, sha256_of_file
 from stemdist.forecast.base import Forecaster, make_forecaster
 from stemdist.forecast.features import (
@@ -35,6 +33,7 @@ from stemdist.forecast.features import (
     own_scaler,
 )
 from stemdist.forecast.forecast_array import forecast_attributes, labelled_forecast
+from stemdist.forecast.initial_times import check_observed, first_steps
 from stemdist.forecast.locations import Locations, place_index
 from stemdist.forecast.predict import physical_quantiles, predict_windows
 from stemdist.forecast.saved import (
@@ -54,13 +53,6 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 log = logging.getLogger(__name__)
-
-_INIT_TIMES: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
-    "last": lambda starts, first, last: starts[-1:],
-    "test": lambda starts, first, last: starts[(starts >= first) & (starts <= last)],
-    "all": lambda starts, first, last: starts,
-}
-"""Choice among the first steps of windows; ``first`` and ``last`` are those of the test part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,13 +168,11 @@ class FittedForecaster:
         accept: Sequence[Acceptable],
     ) -> tuple[xr.Dataset, np.ndarray]:
         """Return the canonical series, and the first steps of the windows to forecast from."""
-        if init_times not in _INIT_TIMES:
-            raise unknown_name("init_times", init_times, _INIT_TIMES)
         if stride < 1:
             raise InputError(f"stride is {stride}: it must be a whole number of at least 1")
         matching = self._matching(series)
         check_origin(matching, self.record, what="the forecaster", accept=accept)
-        return matching, self._starts(matching, init_times)[::-stride][::-1].copy()
+        return matching, first_steps(matching, self.settings, init_times)[::-stride][::-1].copy()
 
     def _labelled(
         self, series: xr.Dataset, starts: np.ndarray, scaler: Scaler, scaled: Tensor
@@ -246,7 +236,7 @@ class FittedForecaster:
         stop = int(starts[-1]) + settings.lookback + max(leads, default=0)
         part = series.isel(time=slice(first, stop))
         windows = input_windows(part, settings, scaler, graph, torch.from_numpy(starts - first))
-        _check_observed(windows, part)
+        check_observed(windows, part)
         return windows
 
     def units_of(self, variable: str) -> str:
@@ -321,27 +311,6 @@ class FittedForecaster:
         starts = torch.arange(max(end - self.settings.lookback, 0) + 1)
         windows = input_windows(series, self.settings, self.scaler_of(series), graph, starts)
         return Locations(coords=self.locations.coords, graph=graph, profile=windows.profile)
-
-    def _starts(self, series: xr.Dataset, init_times: str) -> np.ndarray:
-        """First input steps of the windows to forecast; none crosses a time gap."""
-        n_steps, lookback = series.sizes["time"], self.settings.lookback
-        # Variables known ahead of time must be there for the whole horizon.
-        span = lookback + self.settings.horizon if self.settings.future else lookback
-        gaps = gap_positions(series)
-        starts = gapless_starts(0, n_steps, span, gaps)
-        test_begin, test_end = self.settings.split.boundaries(n_steps)["test"]
-        first = test_begin - lookback if self.settings.reach_back else test_begin
-        chosen = _INIT_TIMES[init_times](starts, first, test_end - lookback)
-        if not len(chosen):
-            part = f", {test_end - test_begin} of them in the test part," if len(starts) else ""
-            need = "the lookback"
-            if self.settings.future:
-                need += f", and the horizon, for which {', '.join(self.settings.future)} is needed"
-            raise InputError(
-                f"the series has {n_steps} time steps{part} and {len(gaps)} gap(s): no run of "
-                f"{span} steps ({need}) to forecast from. Give a longer series"
-            )
-        return chosen
 
     def save(
         self, folder: str | Path, *, made_by: str = "stemdist train", replace: bool = False
@@ -440,21 +409,6 @@ def _in_blocks(starts: np.ndarray, lookback: int, n_locations: int) -> list[np.n
     steps = max(1, BLOCK_VALUES // n_locations - lookback)
     number = (starts - starts[0]) // steps
     return np.split(starts, np.flatnonzero(np.diff(number)) + 1)
-
-
-def _check_observed(windows: SeriesWindows, series: xr.Dataset) -> None:
-    """Raise if a window to forecast from has no value at any location."""
-    seen = windows.observed.flatten(1).any(dim=1)  # (T,)
-    before = torch.cat([torch.zeros(1, dtype=torch.int64), seen.cumsum(0)])
-    counts = before[windows.starts + windows.lookback] - before[windows.starts]
-    if (counts == 0).any():
-        start = int(windows.starts[(counts == 0).nonzero()[0, 0]])
-        times = series["time"].values
-        raise InputError(
-            f"all {windows.lookback} steps from {times[start]} to "
-            f"{times[start + windows.lookback - 1]} are missing: there is nothing to forecast "
-            "from. Give data that have values there, or other initial times"
-        )
 
 
 BLOCK_VALUES = 2**24

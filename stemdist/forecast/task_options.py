@@ -35,8 +35,8 @@ class TaskOptions(TypedDict, total=False):
     horizon : int
         Steps to forecast (default 12).
     split : Split or tuple of float
-        Shares of the time axis for training, validation and test, in that order
-        (default 0.6,0.2,0.2), or numbers of steps, e.g. 8640,2880,2880.
+        Shares of the time axis for training, validation and test (default 0.6,0.2,0.2), or
+        their numbers of steps.
     reach_back : bool
         Let the inputs of validation and test windows begin in the part before, as in most
         published long-horizon results.

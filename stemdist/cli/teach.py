@@ -52,8 +52,7 @@ class TeachOptions:
     observed_weight : float, optional
         Weight of the error on observed targets (default 1).
     teacher_weight : tuple of float, optional
-        Factor of the teacher's terms (default 1). Of several, e.g. 0,0.25,0.5,1, validation
-        chooses; 0 is the student without a teacher.
+        Factor of the teacher's terms (default 1); of several, e.g. 0,0.5,1, validation chooses.
     combine : str, optional
         How several teachers are weighted.
     online : bool

@@ -37,6 +37,7 @@ from safetensors.numpy import load_file
 STORED = Path(__file__).with_suffix(".json")
 LATER = ("calendar_feature", "static_feature", "lead_time")  # labels that came after the hashes
 COSTS = ("seconds", "memory", "bytes")
+LATER_COLUMNS = ("standardised",)  # of tables
 BRIEF = "--judging.updates 10 --expert-training.updates 40"
 ITERATIONS = {
     "default": "iterations=1,steps=20,final_iterations=1",
@@ -159,7 +160,8 @@ def _hash_of_weights(folder: str) -> str:
 def _hash_of_table(path: str) -> str:
     """Hash a table without what depends on the machine's speed and memory."""
     table = pd.read_csv(path, dtype=str)
-    kept = [name for name in sorted(table) if not any(cost in name for cost in COSTS)]
+    left_out = (*COSTS, *LATER_COLUMNS)
+    kept = [name for name in sorted(table) if not any(part in name for part in left_out)]
     return hashlib.sha256(table[kept].to_csv(index=False).encode()).hexdigest()[:16]
 
 

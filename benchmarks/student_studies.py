@@ -1,4 +1,4 @@
-"""The studies of students.py: data sets, teachers, students and error measures."""
+"""The studies of students.py: their form, error measures, and those of long series and graphs."""
 
 from __future__ import annotations
 
@@ -8,21 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
-import xarray as xr
 from torch import Tensor
 
 import stemdist
 from stemdist import ForecastTask, GraphSettings, TaskSettings, TrainingSettings
-from stemdist.data import canonical_series
-from stemdist.data.simulate import make_simulation
 from stemdist.distill import DistilledSet, DistillSettings, distill
 from stemdist.forecast import TrainingSet
+from stemdist.forecast.task_options import settings_for
 from stemdist.students import Term
-from stemdist.students.spectral_views import split_bands
-
-Terms = tuple[Term, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +33,9 @@ class Study:
         Forecaster to train.
     teacher_options, teacher_training
         Its hyper-parameters and training settings.
-    students : list of (title or method, student, options, terms)
-        Every student is compared with the method ``undistilled``; terms replace those of the
-        method.
+    students : list of (title or method, student, options, changes)
+        Every student is compared with the method ``undistilled``; changes are those of the
+        settings of the method, e.g. other terms.
     training : TrainingSettings
         Of the students; the learning rate is chosen from ``rates``.
     measure : callable
@@ -57,7 +51,7 @@ class Study:
     teacher: str
     teacher_options: dict[str, Any]
     teacher_training: TrainingSettings
-    students: Sequence[tuple[str, str, dict[str, Any], Terms | None]]
+    students: Sequence[tuple[str, str, dict[str, Any], dict[str, Any]]]
     training: TrainingSettings
     measure: Callable[[Study, Tensor, Tensor, Tensor], dict[str, float]]
     rates: tuple[float, ...] = (2e-3, 8e-3)
@@ -78,97 +72,73 @@ def errors_of(study: Study, forecast: Tensor, truth: Tensor, mask: Tensor) -> di
     }
 
 
-def band_errors(study: Study, forecast: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
-    """Return also the error of high and of low spatial frequencies (cut at 0.25)."""
-    height, width = (study.task.graph.cell.amax(0) + 1).tolist()
-    images = (forecast - truth).view(*forecast.shape[:2], height, width)
-    bands = zip(("high_mse", "low_mse"), split_bands(images, 0.25), strict=True)
-    return {
-        **errors_of(study, forecast, truth, mask),
-        **{name: float(band.square().mean(dtype=torch.float64)) for name, band in bands},
-    }
-
-
 def _mean(errors: Tensor, mask: Tensor) -> float:
     return float(errors.sum(dtype=torch.float64) / mask.sum(dtype=torch.float64))
 
 
-def ett_study(name: str, lookback: int, updates: int) -> Study:
-    """Return ETTh1 or ETTh2: 12, 4 and 4 months, every variable z-scored by its training part."""
+TEACHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "patchtst": (
+        {"hidden": 16, "heads": 4, "feed_forward": 128, "layers": 3, "dropout": 0.3},
+        {"updates": 1200, "learning_rate": 2.5e-4},
+    ),
+    "itransformer": (
+        {"hidden": 256, "heads": 8, "feed_forward": 256, "layers": 2, "dropout": 0.1},
+        {"updates": 600, "learning_rate": 5e-4},
+    ),
+    "tsmixer": ({"hidden": 16, "dropout": 0.3}, {"updates": 600, "learning_rate": 1e-3}),
+    "dlinear": ({}, {"updates": 800, "learning_rate": 1e-3}),
+}
+"""Options and training of the teachers; those of PatchTST are the paper's for ETT."""
+
+
+def long_horizon_task(name: str, lookback: int) -> ForecastTask:
+    """Return ETTh1 or ETTh2 with the protocol of published long-horizon results."""
     path = Path(os.environ["STEMDIST_DATA"]) / f"{name}.csv"
-    table = pd.read_csv(path, index_col=0, parse_dates=True).iloc[: 20 * 30 * 24]
-    train = table.iloc[: 12 * 30 * 24]
-    scaled = ((table - train.mean()) / train.std(ddof=0)).astype("float32")
-    raw = xr.Dataset(
-        {"z": (("time", "location"), scaled.values)},
-        {"time": table.index.values, "location": list(table.columns)},
-    )
-    settings = TaskSettings(lookback=lookback, horizon=96, neighbour_context=False)
-    task = ForecastTask.from_series(canonical_series(raw, variables=["z"]), settings)
+    series = stemdist.open_series(path, recipe=f"{name.lower()}-long-horizon")
+    return ForecastTask.from_series(series, settings_for(series, {"lookback": lookback}))
+
+
+def ett_study(name: str, lookback: int, teacher: str) -> Study:
+    """Return TimeDistill with one teacher: the student's small and the paper's size."""
+    options, training = TEACHERS[teacher]
+    if teacher in ("patchtst", "itransformer"):
+        options = {**options, "reversible": True}
+    if teacher != "dlinear":
+        options = {**options, "location_encoder": "none"}
     small = {"hidden": 16, "level": "reversible"}
-    forecasts = tuple((Term(weight=0.5, horizon_tau=tau),) for tau in (1.0, 0.0))
-    # Longer patches of longer windows keep the number of tokens, and the teacher 130 times larger.
-    more = {"hidden": 320, "feed_forward": 640, "patch": 32, "stride": 16}
+    chosen = {"teacher_weight": (0.0, 0.25, 1.0)}
     return Study(
-        name=f"{name}, {lookback} to 96 hours",
-        task=task,
-        teacher="patchtst",
-        teacher_options={
-            "hidden": 256,
-            "feed_forward": 512,
-            "layers": 3,
-            "heads": 8,
-            "dropout": 0.2,
-            "reversible": True,
-            "location_encoder": "none",
-            **(more if lookback > 500 else {}),
-        },
-        teacher_training=TrainingSettings(
-            updates=updates, batch_windows=8, learning_rate=3e-4, validate_every=50
-        ),
+        name=f"{name}, {lookback} to 96 hours, teacher {teacher}",
+        task=long_horizon_task(name, lookback),
+        teacher=teacher,
+        teacher_options=options,
+        teacher_training=TrainingSettings(**training, validate_every=50, validation_windows=600),
         students=[
-            ("timedistill", "decomposition-mlp", small, None),
-            ("soft-labels, larger weights for later steps", "dlinear", {}, forecasts[0]),
-            ("soft-labels, equal weights", "dlinear", {}, forecasts[1]),
-            # The tokens of longer windows take tens of gigabytes and minutes per run.
-            *([("distilts", "dlinear", {}, None)] if lookback < 500 else []),
+            ("timedistill", "decomposition-mlp", small, {}),
+            ("timedistill, weight by validation", "decomposition-mlp", small, chosen),
+            ("timedistill", "decomposition-mlp", {**small, "hidden": 512}, {}),
         ],
         training=TrainingSettings(updates=600, batch_windows=32, validate_every=50),
         measure=errors_of,
     )
 
 
-def navier_stokes_study(
-    viscosity: float, size: int, trajectories: int, updates: int, output: Path
-) -> Study:
-    """Return stirred turbulence, 10 frames from 10; it is simulated once."""
-    simulation = make_simulation(
-        "navier-stokes",
-        trajectories=trajectories,
-        size=size,
-        viscosity=viscosity,
-        initial_scale=6.086,
-    )
-    path = output / f"navier-stokes-{viscosity:g}-{size}-{trajectories}.nc"
-    if not path.exists():
-        simulation.write(path)
-    settings = TaskSettings(lookback=10, horizon=10, neighbour_context=False)
-    task = ForecastTask.from_series(stemdist.open_series(path), settings)
-    return Study(
-        name=f"Navier-Stokes {size} x {size}, viscosity {viscosity:g}",
-        task=task,
-        teacher="spectral-evolution",
-        teacher_options={},
-        teacher_training=TrainingSettings(
-            updates=updates, batch_windows=4, learning_rate=2e-3, validate_every=50
-        ),
+def distilts_study(name: str, lookback: int) -> Study:
+    """Return DistilTS with PatchTST as teacher: its two students and its variants."""
+    base = ett_study(name, lookback, "patchtst")
+    tokens = {"hidden": 64, "layers": 1, "reversible": True, "location_encoder": "none"}
+    equal = {"terms": (Term(weight=0.5),)}
+    return replace(
+        base,
+        name=f"{name}, {lookback} to 96 hours, DistilTS",
         students=[
-            ("sdkd", "unet", {"channels": 8}, None),
-            ("sdkd", "resnet", {"hidden": 32}, None),
-            ("sdkd", "image-mixer", {"hidden": 32}, None),
+            ("distilts", "itransformer", tokens, {}),
+            ("distilts-linear, equal weights of all steps", "itransformer", tokens, equal),
+            ("distilts-linear", "dlinear", {}, {}),
+            ("distilts-linear, equal weights of all steps", "dlinear", {}, equal),
+            ("distilts-frequency", "dlinear", {}, {}),
+            ("distilts-trend", "dlinear", {}, {}),
         ],
-        training=TrainingSettings(updates=updates, batch_windows=4, validate_every=50),
-        measure=band_errors,
     )
 
 
@@ -188,9 +158,9 @@ def los_loop_study() -> Study:
             updates=800, batch_windows=16, learning_rate=5e-3, validate_every=100
         ),
         students=[
-            ("soft-labels", "mlp", {}, None),
-            ("hints", "mlp", {}, None),
-            ("easyst", "bottleneck-mlp", {}, None),
+            ("soft-labels", "mlp", {}, {}),
+            ("hints", "mlp", {}, {}),
+            ("easyst", "bottleneck-mlp", {}, {}),
         ],
         training=TrainingSettings(updates=800, batch_windows=32, validate_every=50),
         measure=errors_of,
@@ -208,8 +178,8 @@ def tiny_study(output: Path) -> Study:
         name="Los-loop distilled, 10 % x 10 %",
         data=DistilledSet.load(path).training_set(),
         students=[
-            ("soft-labels", "mlp", {"hidden": 16}, None),
-            ("soft-labels", "linear", {}, None),
-            ("soft-labels", "gru", {"hidden": 16}, None),
+            ("soft-labels", "mlp", {"hidden": 16}, {}),
+            ("soft-labels", "linear", {}, {}),
+            ("soft-labels", "gru", {"hidden": 16}, {}),
         ],
     )

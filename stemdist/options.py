@@ -94,6 +94,7 @@ class TeachOptions(TaskOptions, TrainingOptions, total=False):
     terms: Sequence[Term]
     weights: Mapping[str, float]
     observed_weight: float
+    teacher_weight: float | Sequence[float]
     combine: TeacherCombination
     online: bool
     initialise: Sequence[str]

@@ -108,6 +108,7 @@ ForecasterName = (
 )
 Schedule = Literal["one-cycle", "cosine", "constant"]
 Loss = Literal["mse", "mae", "huber", "quantile"]
+Scaling = Literal["global", "location"]
 InitTimes = Literal["last", "test", "all"]
 
 TeachMethod = Literal[
@@ -116,6 +117,7 @@ TeachMethod = Literal[
     "timedistill",
     "distilts",
     "distilts-frequency",
+    "distilts-linear",
     "distilts-trend",
     "sdkd",
     "easyst",
@@ -144,7 +146,17 @@ ReferenceName = (
     ]
     | str
 )
-ErrorName = Literal["mae", "rmse", "crps", "mape", "relative_rmse", "relative_mae", "mase"]
+ErrorName = Literal[
+    "mae",
+    "rmse",
+    "crps",
+    "mape",
+    "relative_rmse",
+    "relative_mae",
+    "mase",
+    "standardised_mse",
+    "standardised_mae",
+]
 BudgetName = Literal["equal", "converged", "both"]
 Shuffle = Literal["auto", "always", "never"]
 HoldOutPattern = Literal["scattered", "region"]

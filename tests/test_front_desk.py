@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ import stemdist
 from stemdist.cli import main
 from stemdist.cli.sources import task_of
 from stemdist.data import OpenOptions, dataset_recipe, list_datasets
+from stemdist.data.split import PARTS
 from stemdist.evaluate import EvaluationSettings
 from stemdist.forecast import FittedForecaster, ForecastTask
 
@@ -55,6 +57,19 @@ def test_the_same_task_of_a_file_with_a_recipe(real_data):
         by_python = ForecastTask.from_series(series, settings)
         assert by_python.content_hash == by_command.content_hash
         assert by_python.settings.calendar == ("time_of_day",)
+
+
+def test_the_published_protocol_of_a_recipe(real_data):
+    path = real_data("ETTh1.csv")
+    task = ForecastTask.from_series(stemdist.open_series(path, recipe="etth1-long-horizon"))
+    assert task.feature_names == ("value",)
+    assert task.n_locations == 7
+    assert [len(task.windows[part]) for part in PARTS] == [8209, 2785, 2785]  # as public code has
+    first = task.test.batch(torch.tensor([0])).y[0, 0]  # (N,)
+    table = np.loadtxt(path, delimiter=",", skiprows=1, usecols=range(1, 8))
+    train = table[: 12 * 30 * 24]
+    expected = (table[16 * 30 * 24] - train.mean(0)) / train.std(0)
+    np.testing.assert_allclose(first, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_same_set():

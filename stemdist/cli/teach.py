@@ -51,6 +51,8 @@ class TeachOptions:
         Weights of the method's terms, e.g. features-scales=0.1; 0 leaves a term out.
     observed_weight : float, optional
         Weight of the error on observed targets (default 1).
+    teacher_weight : tuple of float, optional
+        Factor of the teacher's terms (default 1); of several, e.g. 0,0.5,1, validation chooses.
     combine : str, optional
         How several teachers are weighted.
     online : bool
@@ -80,6 +82,7 @@ class TeachOptions:
     teacher_options: Mapping[str, Any] | None = None
     weights: Mapping[str, float] | None = None
     observed_weight: float | None = None
+    teacher_weight: tuple[float, ...] | None = None
     combine: TeacherCombination | None = None
     online: bool = False
     initialise: tuple[str, ...] | None = None
@@ -101,7 +104,8 @@ class TeachOptions:
 
 
 @usual_options(
-    "method data output validation device student teachers weights updates learning_rate",
+    "method data output validation device student teachers weights teacher_weight updates",
+    "learning_rate",
     "seed patience recipe variables select null_value start step_minutes lookback horizon",
     "split calendar targets graph",
 )
@@ -264,6 +268,7 @@ def _summary(
     terms = [name for name in record["history"][-1] if name.startswith("loss_")]
     rows += [
         ("terms", ", ".join(name.removeprefix("loss_") for name in terms) or "observed"),
+        *_chosen_teacher_weight(student),
         ("weights", _weights(student, teachers)),
         ("updates", str(record["updates"])),
     ]
@@ -283,6 +288,24 @@ def _summary(
             f"{duration_text(float(record['teacher_seconds']))}",
         )
     )
+    return rows
+
+
+def _chosen_teacher_weight(student: FittedForecaster) -> list[tuple[str, str]]:
+    """Say how much of the teacher was taken, where that was chosen on validation."""
+    tried = student.record["teacher_weight_errors"]
+    if not tried:
+        return []
+    errors = ", ".join(
+        f"{each['validation_error'] ** 0.5:.4f} with {each['teacher_weight']:g}" for each in tried
+    )
+    rows = [
+        ("teacher weight", f"{student.record['teacher_weight']:g}, by validation RMSE: {errors}")
+    ]
+    if not student.record["teacher_weight"]:
+        several = len(student.record["teachers"]) > 1
+        who = "these teachers cannot" if several else "this teacher cannot"
+        rows.append(("", f"{who} teach this student here: it is returned untaught"))
     return rows
 
 

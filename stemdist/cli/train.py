@@ -120,8 +120,8 @@ def train(
 def _print_baselines(task: ForecastTask, fitted: FittedForecaster) -> None:
     error = fitted.record.get("validation_error")
     reached = None
-    if error is not None and fitted.settings.n_targets == 1:
-        reached = float(error) ** 0.5 * fitted.scaler.scale[0]
+    if error is not None and (unit := _unit_of_error(fitted)) is not None:
+        reached = float(error) ** 0.5 * unit
     print_baselines(task, reached, f"{fitted.name} as trained", "rmse")
 
 
@@ -132,8 +132,8 @@ def _summary(fitted: FittedForecaster, target: Path) -> list[tuple[str, str]]:
     if error is not None:
         name, scaled = ("CRPS", error) if fitted.quantiles else ("RMSE", float(error) ** 0.5)
         validated = f"{name} {scaled:.4f} scaled"
-        if fitted.settings.n_targets == 1:
-            own = scaled * fitted.scaler.scale[0]
+        if (unit := _unit_of_error(fitted)) is not None:
+            own = scaled * unit
             validated = f"{name} {own:.4g} {fitted.units} ({scaled:.4f} scaled)"
     n_weights = sum(weight.numel() for weight in fitted.forecaster.parameters())
     return [
@@ -145,6 +145,12 @@ def _summary(fitted: FittedForecaster, target: Path) -> list[tuple[str, str]]:
         ("validation", validated),
         ("time", duration_text(float(record["seconds"]))),
     ]
+
+
+def _unit_of_error(fitted: FittedForecaster) -> float | None:
+    """Return what scaled errors are multiplied by; None where targets or locations differ."""
+    unit = fitted.scaler.scale[0]
+    return unit if isinstance(unit, float) and fitted.settings.n_targets == 1 else None
 
 
 def _forecasts(fitted: FittedForecaster) -> str:

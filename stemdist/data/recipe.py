@@ -10,13 +10,14 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 from stemdist.data.calendar import CALENDAR_FEATURES
 from stemdist.data.recipe_checks import (
     Check,
     is_count,
+    is_flag,
     is_mapping,
     is_name,
     is_number,
@@ -30,6 +31,7 @@ from stemdist.data.recipe_checks import (
     texts,
 )
 from stemdist.errors import CatalogueError
+from stemdist.types import Scaling
 
 RecipeT = TypeVar("RecipeT", bound="Recipe")
 
@@ -231,7 +233,14 @@ class DatasetRecipe(Recipe):
     lookback, horizon : int
         Input and output steps of one window.
     split : tuple of float
-        Shares of the time axis for training, validation and test, in that order.
+        Shares of the time axis for training, validation and test, in that order, or their numbers
+        of steps.
+    reach_back : bool
+        Whether inputs of validation and test windows may begin in the part before.
+    scaling : {"global", "location"}
+        Whether a variable is standardised over all locations together, or at each by itself.
+    neighbour_context : bool
+        Whether the mean of the target over each location's neighbours is an input.
     calendar : tuple of str
         Calendar features: ``time_of_day``, ``day_of_week``, ``day_of_year``.
     graph : str
@@ -275,6 +284,9 @@ class DatasetRecipe(Recipe):
     lookback: int = _optional(is_count, 12)
     horizon: int = _optional(is_count, 12)
     split: tuple[float, float, float] = _optional(is_split, (0.6, 0.2, 0.2))
+    reach_back: bool = _optional(is_flag, False)
+    scaling: str = _optional(one_of(get_args(Scaling)), "global")
+    neighbour_context: bool = _optional(is_flag, True)
     calendar: tuple[str, ...] = _optional(texts(CALENDAR_FEATURES), ())
     graph: str = _required(is_name)
     time_ratio: float | None = _optional(is_share)

@@ -53,14 +53,27 @@ def is_share(value: Any) -> str | None:
 
 
 def is_split(value: Any) -> str | None:
-    """Check the shares of training, validation and test."""
+    """Check the shares of training, validation and test, or their numbers of steps."""
     good = (
         isinstance(value, tuple)
         and len(value) == 3
         and all(_finite(share) and share > 0 for share in value)
-        and math.isclose(sum(value), 1.0, abs_tol=1e-9)
+        and (
+            math.isclose(sum(value), 1.0, abs_tol=1e-9)
+            or (value[0] > 1 and all(s == int(s) for s in value))
+        )
     )
-    return None if good else "three shares above 0 (train, validation, test) that add up to 1"
+    return (
+        None
+        if good
+        else "three shares above 0 (train, validation, test) that add up to 1, or three whole "
+        "numbers of steps"
+    )
+
+
+def is_flag(value: Any) -> str | None:
+    """Check yes or no."""
+    return None if isinstance(value, bool) else "true or false"
 
 
 def is_mapping(value: Any) -> str | None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from stemdist.data.conventions.attributes import attribution_of
 from stemdist.data.scaling import Scaler
 from stemdist.data.windows import TensorWindows
+from stemdist.distill.clusters import Clusters
 from stemdist.distill.inputs import StoredInputs, join_inputs, split_inputs
 from stemdist.distill.integrity import DIGEST, check_distilled, digest_of
 from stemdist.distill.labels import LABELS_IN_WORDS
@@ -64,6 +65,16 @@ class SetContents:
         return self.windows.n_locations
 
     @property
+    def clusters(self) -> Clusters:
+        """The clusters, with the recorded representative, or medoids if none is recorded."""
+        return _clusters(self.cluster_of_location, self.medoids, self.record)
+
+    @property
+    def cluster_scaler(self) -> Scaler:
+        """The scaler of the windows: that of the clusters' representatives."""
+        return self.scaler.reduced(self.clusters.reduce)
+
+    @property
     def contents(self) -> str:
         """What the windows and their targets are, in words."""
         targets = LABELS_IN_WORDS.get(self.y_kind, f"{self.y_kind} targets")
@@ -84,9 +95,15 @@ class SetContents:
         return torch.bincount(self.cluster_of_location, minlength=self.n_clusters)
 
 
+def _clusters(labels: Tensor, medoids: Tensor, record: Mapping[str, Any]) -> Clusters:
+    kind = (record.get("settings") or {}).get("representative", "medoid")
+    return Clusters(labels=labels, medoids=medoids, representative=kind)
+
+
 def dataset_of(distilled: SetContents) -> xr.Dataset:
     """Return the dataset of a distilled set, in physical units."""
-    inputs = _within_range(distilled, distilled.scaler.inverse_features(distilled.windows.x))
+    physical = distilled.cluster_scaler.inverse_features(distilled.windows.x)
+    inputs = _within_range(distilled, physical)
     stored = split_inputs(inputs, distilled.settings)
     places = distilled.locations.to_dataset()
     places = places.rename({k: v for k, v in _POSITIONS.items() if k in places.coords})
@@ -158,7 +175,7 @@ def _input_variables(distilled: SetContents, stored: StoredInputs) -> dict[str, 
 def _target_variables(distilled: SetContents) -> dict[str, Any]:
     """Return ``y`` (M_S, L_out, K), or (M_S, C, L_out, K) where there are several targets."""
     n_targets, mask = distilled.windows.n_targets, distilled.windows.mask
-    y = distilled.scaler.inverse_targets(distilled.windows.y, n_targets)
+    y = distilled.cluster_scaler.inverse_targets(distilled.windows.y, n_targets)
     each = torch.unflatten(y, 1, (n_targets, -1))  # (M_S, C, L_out, K)
     each = _within_range(distilled, each.movedim(1, -1)).movedim(-1, 1)
     each = torch.where(mask.view_as(each) > 0, each, torch.nan)
@@ -181,9 +198,16 @@ def _cluster_variables(distilled: SetContents) -> dict[str, Any]:
         "edge_source": ("edge", source.astype(np.int32)),
         "edge_target": ("edge", sink.astype(np.int32)),
         "edge_weight": ("edge", distilled.cluster_graph.edge_weight.numpy()),
-        "scaler_mean": ("input_feature", np.asarray(distilled.scaler.mean)),
-        "scaler_scale": ("input_feature", np.asarray(distilled.scaler.scale)),
+        **_scaler_variables(distilled.scaler),
     }
+
+
+def _scaler_variables(scaler: Scaler) -> dict[str, Any]:
+    """Return mean and scale (F,), or (F, N) where locations are scaled by their own statistics."""
+    columns = scaler.columns(torch.empty(0, dtype=torch.float64))
+    dims = ("input_feature",) if scaler.n_locations is None else ("input_feature", "location")
+    names = ("scaler_mean", "scaler_scale")
+    return {name: (dims, part.numpy().T) for name, part in zip(names, columns, strict=True)}
 
 
 def _within_range(distilled: SetContents, values: Tensor) -> Tensor:
@@ -221,13 +245,17 @@ def fields_of(dataset: xr.Dataset) -> dict[str, Any]:
         :func:`~stemdist.distill.integrity.check_distilled`).
     """
     check_distilled(dataset)
-    scaler = Scaler(
-        mean=tuple(map(float, dataset["scaler_mean"].values)),
-        scale=tuple(map(float, dataset["scaler_scale"].values)),
+    scaler = Scaler.from_json(
+        {name: dataset[f"scaler_{name}"].values.tolist() for name in ("mean", "scale")}
     )
     settings = TaskSettings.from_json(json.loads(dataset.attrs["task"]))
     ends = [_tensor(dataset, f"edge_{end}", torch.int64) for end in ("source", "target")]
-    windows, gaps = _windows(dataset, scaler, settings)
+    record = json.loads(dataset.attrs["record"])
+    labels, medoids = (
+        _tensor(dataset, name, torch.int64) for name in ("cluster_of_location", "cluster_medoid")
+    )
+    own = scaler.reduced(_clusters(labels, medoids, record).reduce)
+    windows, gaps = _windows(dataset, own, settings)
     return {
         "windows": windows,
         "cluster_graph": make_graph(
@@ -235,8 +263,8 @@ def fields_of(dataset: xr.Dataset) -> dict[str, Any]:
             edge_weight=_tensor(dataset, "edge_weight"),
             num_nodes=dataset.sizes["cluster"],
         ),
-        "cluster_of_location": _tensor(dataset, "cluster_of_location", torch.int64),
-        "medoids": _tensor(dataset, "cluster_medoid", torch.int64),
+        "cluster_of_location": labels,
+        "medoids": medoids,
         "y_kind": dataset.attrs["y_kind"],
         "locations": Locations.from_dataset(_with_own_positions(dataset)),
         "settings": settings,
@@ -244,7 +272,7 @@ def fields_of(dataset: xr.Dataset) -> dict[str, Any]:
         "feature_names": tuple(map(str, dataset["input_feature"].values)),
         "variables": tuple(json.loads(dataset.attrs["variables"])),
         "units": dataset.attrs["units"],
-        "record": json.loads(dataset.attrs["record"]),
+        "record": record,
         "filled": gaps,
     }
 

@@ -20,7 +20,6 @@ from torch.utils.data import TensorDataset
 
 from stemdist.data.origin import ORIGIN, check_origin
 from stemdist.display import Fields, Shown, share_picture, share_text
-from stemdist.distill.clusters import Clusters
 from stemdist.distill.dataset import FORMAT, SetContents, dataset_of, fields_of
 from stemdist.distill.inputs import split_inputs
 from stemdist.errors import InputError
@@ -53,7 +52,7 @@ class DistilledSet(Shown, SetContents):
     settings : TaskSettings
         Lookback, horizon, features and graph of the task.
     scaler : Scaler
-        One mean and scale per feature.
+        One mean and scale per feature, or one for each of the N locations.
     feature_names, variables : tuple of str
         The F input features, and the variables of the source they were made from.
     units : str
@@ -139,6 +138,7 @@ class DistilledSet(Shown, SetContents):
             source=self.windows,
             graph=self.cluster_graph,
             scaler=self.scaler,
+            own_scaler=self.cluster_scaler,
             content_hash=self.content_hash,
             settings=self.settings,
             variables=self.variables,
@@ -155,12 +155,6 @@ class DistilledSet(Shown, SetContents):
                 f"set {self.feature_names}: prepare them with the distilled set's settings"
             )
         check_origin(task.series, self.record, what="the distilled set")
-
-    @property
-    def clusters(self) -> Clusters:
-        """The clusters, with the recorded representative, or medoids if none is recorded."""
-        kind = (self.record.get("settings") or {}).get("representative", "medoid")
-        return Clusters(labels=self.cluster_of_location, medoids=self.medoids, representative=kind)
 
     def to_xarray(self) -> xr.Dataset:
         """Return everything as one self-describing dataset in physical units.

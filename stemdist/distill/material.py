@@ -156,7 +156,7 @@ def prepare(
     plan = Plan.of(series, forecast, settings, Budget.of(memory))
     if plan.in_memory:
         return ForecastTask.from_series(series, forecast)
-    check_streamable(settings)
+    check_streamable(settings, forecast)
     log.warning("%s", plan)
     with measure() as cost:
         material = sample_material(series, forecast, plan, progress)
@@ -325,6 +325,7 @@ def sampled_with(
     plan = Plan.of(series, forecast, size, Budget.of(memory))
     if plan.in_memory:
         return ForecastTask.from_series(series, forecast), distilled
+    check_streamable(size, forecast)
     index = place_index(distilled.locations.coords, series)
     if index is None:
         raise InputError(
@@ -366,8 +367,13 @@ def _what_was_read(series: xr.Dataset, sample: Sample, end: int) -> dict[str, An
     }
 
 
-def check_streamable(settings: DistillSettings) -> None:
+def check_streamable(settings: DistillSettings, forecast: TaskSettings) -> None:
     """Refuse what needs the whole series in memory."""
+    if forecast.scaling == "location":
+        raise InputError(
+            "scaling is 'location', which needs the whole series in memory, and it does not fit: "
+            "choose scaling='global', or give more memory"
+        )
     if settings.representative != "medoid":
         raise InputError(
             f"representative is {settings.representative!r}, which needs the whole series in "

@@ -219,7 +219,7 @@ def problem_of(
         answer=start.answer,
         parametrisation=settings.parametrisation,
         parametrisation_options=settings.parametrisation_options,
-        within=SourceRange.of_task(task, ranges),
+        within=SourceRange.of_task(task, ranges, start.clusters),
     )
 
 

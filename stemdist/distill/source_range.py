@@ -27,7 +27,7 @@ class SourceRange:
     Parameters
     ----------
     low, high : Tensor
-        (F_s,) in scaled units.
+        (F_s,) in scaled units, or (K, F_s) where locations are scaled by their own statistics.
     n_targets : int
         C.
     physical : mapping
@@ -47,7 +47,10 @@ class SourceRange:
 
     @classmethod
     def of_task(
-        cls, task: ForecastTask, variables: Mapping[str, tuple[float, float]] | None = None
+        cls,
+        task: ForecastTask,
+        variables: Mapping[str, tuple[float, float]] | None = None,
+        clusters: Clusters | None = None,
     ) -> SourceRange:
         """Return the range of a task's training part.
 
@@ -57,29 +60,32 @@ class SourceRange:
             The real data.
         variables : mapping, optional
             Lowest and highest value of each variable, where they are known.
+        clusters : Clusters, optional
+            Where the learned windows are; by default they are at the locations of the task.
         """
         n_series = task.n_series_features
         physical = physical_range(task, variables)
         edges = torch.tensor(list(physical.values()), dtype=torch.float64)  # (F_s, 2)
-        mean = torch.tensor(task.scaler.mean[:n_series], dtype=torch.float64)
-        scale = torch.tensor(task.scaler.scale[:n_series], dtype=torch.float64)
-        low, high = ((edges - mean[:, None]) / scale[:, None]).float().unbind(1)
+        scaler = task.scaler if clusters is None else task.scaler.reduced(clusters.reduce)
+        mean, scale = (part[..., :n_series] for part in scaler.columns(edges))
+        low, high = (((edge - mean) / scale).float() for edge in edges.unbind(1))
         return cls(low=low, high=high, n_targets=task.train.n_targets, physical=physical)
 
     def inputs(self, x: Tensor, first: int = 0) -> Tensor:
         """Return inputs (..., F), from feature ``first`` on, with the series within the range."""
-        low, high = (edge[first : first + x.shape[-1]].to(x.device) for edge in self._edges)
-        within = x[..., : len(low)].clamp(low, high)
-        return within if len(low) == x.shape[-1] else torch.cat([within, x[..., len(low) :]], -1)
+        low, high = (edge[..., first : first + x.shape[-1]].to(x.device) for edge in self._edges)
+        count = low.shape[-1]
+        within = x[..., :count].clamp(low, high)
+        return within if count == x.shape[-1] else torch.cat([within, x[..., count:]], -1)
 
     def targets(self, y: Tensor) -> Tensor:
         """Return targets (M_S, R, K) within the range."""
         each = y.shape[1] // self.n_targets
         low, high = (
-            edge[: self.n_targets].repeat_interleave(each)[:, None].to(y.device)
+            edge[..., : self.n_targets].repeat_interleave(each, -1).view(-1, y.shape[1]).T
             for edge in self._edges
         )
-        return y.clamp(low, high)
+        return y.clamp(low.to(y.device), high.to(y.device))
 
     @property
     def _edges(self) -> tuple[Tensor, Tensor]:

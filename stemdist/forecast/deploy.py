@@ -58,6 +58,8 @@ class Deployable(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    target_mean: Tensor
+    target_scale: Tensor
     profile: Tensor
 
     def __init__(self, fitted: FittedForecaster) -> None:
@@ -67,8 +69,12 @@ class Deployable(nn.Module):
         self.n_targets = fitted.settings.n_targets
         self.n_quantiles = len(fitted.quantiles)
         self.register_buffer("profile", fitted.locations.profile)
-        self.register_buffer("mean", torch.tensor(fitted.scaler.mean))
-        self.register_buffer("scale", torch.tensor(fitted.scaler.scale))
+        columns = fitted.scaler.columns(torch.empty(0))  # (F,) or (N, F)
+        rows = fitted.scaler.of_targets(self.n_targets, torch.empty(0))  # (C, 1) or (C, N)
+        for name, part in zip(("mean", "scale"), columns, strict=True):
+            self.register_buffer(name, part)
+        for name, part in zip(("target_mean", "target_scale"), rows, strict=True):
+            self.register_buffer(name, part[:, None].clone())
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,8 +95,7 @@ class Deployable(nn.Module):
         scaled = torch.where(scaled.isnan(), torch.zeros_like(scaled), scaled)
         rows = self.forecaster(scaled, self.graph, self.profile)  # (B, Q C L_out, N)
         levels = rows.unflatten(1, (max(1, self.n_quantiles), self.n_targets, -1))
-        scale, mean = (part[: self.n_targets, None, None] for part in (self.scale, self.mean))
-        physical = levels * scale + mean  # (B, Q, C, L_out, N)
+        physical = levels * self.target_scale + self.target_mean  # (B, Q, C, L_out, N)
         ordered: Tensor = physical.sort(dim=1).values if self.n_quantiles > 1 else physical
         return ordered if self.n_quantiles else ordered[:, 0]
 
@@ -299,10 +304,7 @@ def _check_parity(fitted: FittedForecaster, forecast: Forecast, counts: tuple[in
         flat = physical_quantiles(rows, fitted.scaler, n_targets, n_quantiles)
         expected = torch.unflatten(flat, 2, (n_targets, -1))  # (B, Q, C, L_out, N)
         found = forecast(x).reshape(expected.shape)
-        scale, mean = (
-            torch.tensor(part[:n_targets])[:, None, None]
-            for part in (fitted.scaler.scale, fitted.scaler.mean)
-        )
+        mean, scale = (part[:, None] for part in fitted.scaler.of_targets(n_targets, x))
         allowed = _TOLERANCE * (scale + (expected - mean).abs()) + _ROUNDING * expected.abs()
         # Written so that NaN on either side is a mismatch.
         if not bool(((found - expected).abs() <= allowed).all()):

@@ -19,7 +19,7 @@ from torch import Tensor
 from stemdist.data.calendar import calendar_features
 from stemdist.data.chunks import time_blocks, time_edges
 from stemdist.data.gaps import fill_in_place
-from stemdist.data.scaling import Scaler
+from stemdist.data.scaling import Entry, Scaler
 from stemdist.data.windows import SeriesWindows
 from stemdist.errors import InputError, unknown_name
 from stemdist.forecast.task_settings import TaskSettings
@@ -159,6 +159,37 @@ def bytes_of_value(variables: Sequence[str], settings: TaskSettings) -> int:
     return 4 * room_for(variables, settings).n_features + settings.n_targets
 
 
+def measured_scaler(
+    training: Sequence[np.ndarray],
+    names: tuple[str, ...],
+    centre: tuple[float, ...],
+    settings: TaskSettings,
+) -> Scaler:
+    """Return the scaler of the variables of a series, from its training part.
+
+    Parameters
+    ----------
+    training : sequence of numpy.ndarray
+        (T, N) of each variable, less ``centre``.
+    names : tuple of str
+        Their names, for errors.
+    centre : tuple of float
+        See :class:`Centred`.
+    settings : TaskSettings
+        Says whether locations are scaled together or each by itself.
+    """
+    scaler = Scaler.fit(training, names, centre)
+    if settings.scaling == "location":
+        scaler = scaler.per_location(training)
+    return scaler.moved([-each for each in centre])
+
+
+def own_scaler(training: xr.Dataset, settings: TaskSettings) -> Scaler:
+    """Return the scaler of the variables of a series from its training part, which is loaded."""
+    loaded, names = load_centred(training), tuple(map(str, training.data_vars))
+    return measured_scaler(loaded.variables(), names, loaded.centre, settings)
+
+
 def input_windows(
     series: xr.Dataset, settings: TaskSettings, scaler: Scaler, graph: Data, starts: Tensor
 ) -> SeriesWindows:
@@ -234,8 +265,8 @@ class InputFeatures:
         static = self._static_scaler(self._static_values())
 
         def extend(
-            entry: tuple[float, ...], neutral: float, last: tuple[float, ...]
-        ) -> tuple[float, ...]:
+            entry: tuple[Entry, ...], neutral: float, last: tuple[Entry, ...]
+        ) -> tuple[Entry, ...]:
             targets, others = entry[: self.n_targets], entry[self.n_targets :]
             context = targets if self.settings.neighbour_context else ()
             ahead = [entry[v] for v, _ in self._leads]
@@ -266,8 +297,8 @@ class InputFeatures:
         own = self.own_scaler.moved(loaded.centre)
         for variable, mean, scale in zip(loaded.variables(), own.mean, own.scale, strict=True):
             for block in time_blocks(len(variable), variable.shape[1], LOAD_BLOCK):
-                variable[block] -= np.float32(mean)
-                variable[block] /= np.float32(scale)
+                variable[block] -= np.asarray(mean, dtype=np.float32)
+                variable[block] /= np.asarray(scale, dtype=np.float32)
         observed = np.isfinite(values[..., targets])
         if self.settings.neighbour_context:
             made = values[..., self.n_targets : 2 * self.n_targets]

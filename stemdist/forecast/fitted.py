@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,19 +19,22 @@ import xarray as xr
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stemdist.data.gaps import gapless_starts
 from stemdist.data.opening import OPENING
 from stemdist.data.origin import check_origin
 from stemdist.data.scaling import Scaler
 from stemdist.data.series import canonical_series
-from stemdist.data.time_axis import gap_positions
 from stemdist.data.windows import SeriesWindows
 from stemdist.display import Fields, Shown
-from stemdist.errors import InputError, unknown_name
+from stemdist.errors import InputError
 from stemdist.files import atomic_path, recovered, sha256_of_file
 from stemdist.forecast.base import Forecaster, make_forecaster
-from stemdist.forecast.features import input_windows
+from stemdist.forecast.features import (
+    InputFeatures,
+    input_windows,
+    own_scaler,
+)
 from stemdist.forecast.forecast_array import forecast_attributes, labelled_forecast
+from stemdist.forecast.initial_times import check_observed, first_steps
 from stemdist.forecast.locations import Locations, place_index
 from stemdist.forecast.predict import physical_quantiles, predict_windows
 from stemdist.forecast.saved import (
@@ -52,12 +55,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_INIT_TIMES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "last": lambda starts, test_begin: starts[-1:],
-    "test": lambda starts, test_begin: starts[starts >= test_begin],
-    "all": lambda starts, test_begin: starts,
-}
-
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class FittedForecaster(Shown):
@@ -72,7 +69,7 @@ class FittedForecaster(Shown):
     settings : TaskSettings
         Lookback, horizon, features and graph.
     scaler : Scaler
-        One mean and scale per input feature.
+        One mean and scale per input feature, or one for each location.
     variables : tuple of str
         Variables of the series it reads; the targets come first.
     units : str
@@ -161,8 +158,10 @@ class FittedForecaster(Shown):
             "missing" are not those of the training data.
         """
         series, starts = self._ready(series, init_times, stride, accept)
-        blocks = [scaled for _, scaled in self._forecasts(series, starts, device)]
-        return self._labelled(series, starts, blocks[0] if len(blocks) == 1 else torch.cat(blocks))
+        scaler = self.scaler_of(series)
+        blocks = [scaled for _, scaled in self._forecasts(series, starts, scaler, device)]
+        whole = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        return self._labelled(series, starts, scaler, whole)
 
     def predict_blocks(
         self,
@@ -181,8 +180,9 @@ class FittedForecaster(Shown):
         them.
         """
         series, starts = self._ready(series, init_times, stride, accept)
-        for own, scaled in self._forecasts(series, starts, device):
-            yield self._labelled(series, own, scaled)
+        scaler = self.scaler_of(series)
+        for own, scaled in self._forecasts(series, starts, scaler, device):
+            yield self._labelled(series, own, scaler, scaled)
 
     def _ready(
         self,
@@ -192,16 +192,14 @@ class FittedForecaster(Shown):
         accept: Sequence[Acceptable],
     ) -> tuple[xr.Dataset, np.ndarray]:
         """Return the canonical series, and the first steps of the windows to forecast from."""
-        if init_times not in _INIT_TIMES:
-            raise unknown_name("init_times", init_times, _INIT_TIMES)
         if stride < 1:
             raise InputError(f"stride is {stride}: it must be a whole number of at least 1")
         matching = self._matching(series)
         check_origin(matching, self.record, what="the forecaster", accept=accept)
-        return matching, self._starts(matching, init_times)[::-stride][::-1].copy()
+        return matching, first_steps(matching, self.settings, init_times)[::-stride][::-1].copy()
 
     def _labelled(
-        self, series: xr.Dataset, starts: np.ndarray, scaled: Tensor
+        self, series: xr.Dataset, starts: np.ndarray, scaler: Scaler, scaled: Tensor
     ) -> xr.DataArray | xr.Dataset:
         """Return scaled forecasts as CF data."""
         init = series["time"].values[starts + self.settings.lookback - 1]
@@ -215,7 +213,7 @@ class FittedForecaster(Shown):
                 quantiles=self.quantiles,
                 forecaster=self.name,
             )
-            for target, values in enumerate(self._physical(scaled))
+            for target, values in enumerate(self._physical(scaled, scaler))
         ]
         if len(arrays) == 1:
             return arrays[0]
@@ -223,14 +221,18 @@ class FittedForecaster(Shown):
         return merged.assign_attrs(forecast_attributes(series, self.name, self.variables))
 
     def _forecasts(
-        self, series: xr.Dataset, starts: np.ndarray, device: str | torch.device
+        self,
+        series: xr.Dataset,
+        starts: np.ndarray,
+        scaler: Scaler,
+        device: str | torch.device,
     ) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Forecast the windows at ``starts`` (M,) in blocks: some of them, and (m, ..., N)."""
         locations = self._locations_of(series)
         n_locations = series.sizes["location"]
         at_once = max(1, BLOCK_VALUES // (n_locations * self.forecaster.rows))
         for own in _in_blocks(starts, self.settings.lookback, n_locations):
-            windows = self._windows(series, own, locations.graph)
+            windows = self._windows(series, own, locations.graph, scaler)
             for index in torch.split(torch.arange(len(own)), at_once):
                 yield (
                     own[index.numpy()],
@@ -244,7 +246,9 @@ class FittedForecaster(Shown):
                     ),
                 )
 
-    def _windows(self, series: xr.Dataset, starts: np.ndarray, graph: Data) -> SeriesWindows:
+    def _windows(
+        self, series: xr.Dataset, starts: np.ndarray, graph: Data, scaler: Scaler
+    ) -> SeriesWindows:
         """Load the windows at ``starts`` (M,); only the steps that they need are read.
 
         Missing inputs are filled with values at most one lookback before, so that much is read
@@ -255,10 +259,8 @@ class FittedForecaster(Shown):
         first = max(0, int(starts[0]) - settings.lookback)
         stop = int(starts[-1]) + settings.lookback + max(leads, default=0)
         part = series.isel(time=slice(first, stop))
-        windows = input_windows(
-            part, settings, self.scaler, graph, torch.from_numpy(starts - first)
-        )
-        _check_observed(windows, part)
+        windows = input_windows(part, settings, scaler, graph, torch.from_numpy(starts - first))
+        check_observed(windows, part)
         return windows
 
     def units_of(self, variable: str) -> str:
@@ -266,10 +268,10 @@ class FittedForecaster(Shown):
         units = self.record.get("units_of_variables") or {}
         return str(units.get(variable) or (self.units if variable == self.variables[0] else "1"))
 
-    def _physical(self, scaled: Tensor) -> list[np.ndarray]:
+    def _physical(self, scaled: Tensor, scaler: Scaler) -> list[np.ndarray]:
         """Return (M, Q, L_out, N) of each target in physical units, quantiles in order."""
         n_targets = self.settings.n_targets
-        physical = physical_quantiles(scaled, self.scaler, n_targets, len(self.quantiles))
+        physical = physical_quantiles(scaled, scaler, n_targets, len(self.quantiles))
         return [part.numpy() for part in physical.chunk(n_targets, dim=2)]
 
     def _matching(self, series: xr.Dataset | xr.DataArray) -> xr.Dataset:
@@ -283,7 +285,10 @@ class FittedForecaster(Shown):
             )
         if "location" not in series.dims or "target" not in series.attrs:
             series = self._canonical(series)
-        series = series[list(self.variables)]
+        return self.known_locations(series[list(self.variables)])
+
+    def known_locations(self, series: xr.Dataset) -> xr.Dataset:
+        """Return a canonical series at the locations of training, or as it is if any is absent."""
         index = place_index(self.locations.coords, series)
         if index is None:
             return series
@@ -292,6 +297,26 @@ class FittedForecaster(Shown):
             left = f"{n_locations - len(index)} of {n_locations} locations"
             log.warning("%s are not forecast: the forecaster was trained without them", left)
         return series.isel(location=index)
+
+    def scaler_of(self, series: xr.Dataset) -> Scaler:
+        """Return the scaler for the locations of a series.
+
+        Where each location is scaled by its own statistics, locations that are known from
+        training keep theirs; if any is not, all have those of the training part of the series.
+        """
+        if self.scaler.n_locations is None:
+            return self.scaler
+        known = place_index(series, self.locations.coords)
+        if known is not None:
+            return self.scaler.at(known)
+        series = self.settings.ordered(series)
+        own = own_scaler(series.isel(time=slice(*self._training_part(series))), self.settings)
+        full = InputFeatures(series, self.settings, own, self.locations.graph).full_scaler()
+        return self.scaler.with_locations_of(full)
+
+    def _training_part(self, series: xr.Dataset) -> tuple[int, int]:
+        begin, end = self.settings.split.boundaries(series.sizes["time"])["train"]
+        return begin, max(end, min(series.sizes["time"], begin + self.settings.lookback))
 
     def _canonical(self, raw: xr.Dataset) -> xr.Dataset:
         """Bring a raw data set to the canonical form in the way the training data were opened."""
@@ -305,32 +330,11 @@ class FittedForecaster(Shown):
     def _locations_of(self, series: xr.Dataset) -> Locations:
         if place_index(self.locations.coords, series) is not None:
             return self.locations
-        begin, end = self.settings.split.boundaries(series.sizes["time"])["train"]
-        end = max(end, min(series.sizes["time"], begin + self.settings.lookback))
+        _, end = self._training_part(series)
         graph = build_graph(series, self.settings.graph, train_steps=end)
         starts = torch.arange(max(end - self.settings.lookback, 0) + 1)
-        windows = input_windows(series, self.settings, self.scaler, graph, starts)
+        windows = input_windows(series, self.settings, self.scaler_of(series), graph, starts)
         return Locations(coords=self.locations.coords, graph=graph, profile=windows.profile)
-
-    def _starts(self, series: xr.Dataset, init_times: str) -> np.ndarray:
-        """First input steps of the windows to forecast; none crosses a time gap."""
-        n_steps, lookback = series.sizes["time"], self.settings.lookback
-        # Variables known ahead of time must be there for the whole horizon.
-        span = lookback + self.settings.horizon if self.settings.future else lookback
-        gaps = gap_positions(series)
-        starts = gapless_starts(0, n_steps, span, gaps)
-        test_begin, _ = self.settings.split.boundaries(n_steps)["test"]
-        chosen = _INIT_TIMES[init_times](starts, test_begin)
-        if not len(chosen):
-            part = f", {n_steps - test_begin} of them in the test part," if len(starts) else ""
-            need = "the lookback"
-            if self.settings.future:
-                need += f", and the horizon, for which {', '.join(self.settings.future)} is needed"
-            raise InputError(
-                f"the series has {n_steps} time steps{part} and {len(gaps)} gap(s): no run of "
-                f"{span} steps ({need}) to forecast from. Give a longer series"
-            )
-        return chosen
 
     def save(
         self, folder: str | Path, *, made_by: str = "stemdist train", replace: bool = False
@@ -406,7 +410,7 @@ class FittedForecaster(Shown):
             with xr.open_dataset(folder / "locations.nc", engine="netcdf4") as stored:
                 locations = Locations.from_dataset(stored.load())
             settings = TaskSettings.from_json(config["task"])
-            scaler = Scaler(**{k: tuple(v) for k, v in config["scaler"].items()})
+            scaler = Scaler.from_json(config["scaler"])
             return cls(
                 name=config["forecaster"],
                 forecaster=forecaster.eval(),
@@ -429,21 +433,6 @@ def _in_blocks(starts: np.ndarray, lookback: int, n_locations: int) -> list[np.n
     steps = max(1, BLOCK_VALUES // n_locations - lookback)
     number = (starts - starts[0]) // steps
     return np.split(starts, np.flatnonzero(np.diff(number)) + 1)
-
-
-def _check_observed(windows: SeriesWindows, series: xr.Dataset) -> None:
-    """Raise if a window to forecast from has no value at any location."""
-    seen = windows.observed.flatten(1).any(dim=1)  # (T,)
-    before = torch.cat([torch.zeros(1, dtype=torch.int64), seen.cumsum(0)])
-    counts = before[windows.starts + windows.lookback] - before[windows.starts]
-    if (counts == 0).any():
-        start = int(windows.starts[(counts == 0).nonzero()[0, 0]])
-        times = series["time"].values
-        raise InputError(
-            f"all {windows.lookback} steps from {times[start]} to "
-            f"{times[start + windows.lookback - 1]} are missing: there is nothing to forecast "
-            "from. Give data that have values there, or other initial times"
-        )
 
 
 BLOCK_VALUES = 2**24

@@ -36,6 +36,7 @@ from stemdist.forecast.features import (
     bytes_of_value,
     feature_sources,
     load_centred,
+    measured_scaler,
     room_for,
 )
 from stemdist.forecast.reopening import Reopening
@@ -65,7 +66,8 @@ class ForecastTask:
     graph : torch_geometric.data.Data
         Graph between the N locations.
     scaler : Scaler
-        One mean and scale per input feature (F), from the training part.
+        One mean and scale per input feature (F), from the training part; with
+        ``scaling="location"`` of each location.
     feature_names : tuple of str
         The F input features in order; the targets come first.
     windows : dict of str to SeriesWindows
@@ -198,11 +200,11 @@ class ForecastTask:
         kept = _ever_seen(variables[: settings.n_targets], end)
         if scaler is None:
             training = [variable[:end] for variable in variables]
-            scaler = Scaler.fit(training, names, centre).moved([-each for each in centre])
+            scaler = measured_scaler(training, names, centre, settings)
         if not kept.all():
             lost = f"{np.count_nonzero(~kept)} of {len(kept)} locations"
             log.warning("%s have no target in the training part and are left out", lost)
-            series, loaded = series.isel(location=kept), loaded.at(kept)
+            series, loaded, scaler = series.isel(location=kept), loaded.at(kept), scaler.at(kept)
         placed = usable_locations(series, chosen_method(series, settings.graph))
         if placed.any() and not placed.all():
             lost = f"{np.count_nonzero(~placed)} of {len(placed)} locations"
@@ -210,6 +212,7 @@ class ForecastTask:
                 "%s have no position and are left out (--graph correlation keeps them)", lost
             )
             series, loaded = series.isel(location=placed), loaded.at(placed)
+            scaler = scaler.at(placed)
         graph = build_graph(series, settings.graph, train_steps=end)
         candidates = calendar_candidates(series, settings, end)
         whole = InputFeatures(series, candidates, scaler, graph).windows(loaded)
@@ -349,8 +352,16 @@ def part_starts(series: xr.Dataset, settings: TaskSettings) -> dict[str, Tensor]
     """
     bounds = settings.split.boundaries(series.sizes["time"])
     gaps = gap_positions(series)
+    back = settings.lookback if settings.reach_back else 0
     return {
-        part: window_starts(*bounds[part], settings.lookback, settings.horizon, gaps, part)
+        part: window_starts(
+            max(0, bounds[part][0] - (back if part != "train" else 0)),
+            bounds[part][1],
+            settings.lookback,
+            settings.horizon,
+            gaps,
+            part,
+        )
         for part in PARTS
         if part == "train" or getattr(settings.split, part) > 0
     }

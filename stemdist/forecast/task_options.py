@@ -17,9 +17,12 @@ from stemdist.errors import InputError, unknown_name
 from stemdist.forecast.task_settings import TaskSettings
 from stemdist.graph.named import named_graph, recipe_graph
 from stemdist.graph.settings import GraphSettings
-from stemdist.types import CalendarFeature, GraphName
+from stemdist.types import CalendarFeature, GraphName, Scaling
 
 _OF_GRAPH = ("graph", "neighbours", "cutoff_km", "sigma_km", "graph_file")
+_OF_RECIPE = (
+    "lookback", "horizon", "split", "reach_back", "scaling", "calendar", "neighbour_context"
+)  # fmt: skip
 
 
 class TaskOptions(TypedDict, total=False):
@@ -32,8 +35,14 @@ class TaskOptions(TypedDict, total=False):
     horizon : int
         Steps to forecast (default 12).
     split : Split or tuple of float
-        Shares of the time axis for training, validation and test, in that order
-        (default 0.6,0.2,0.2).
+        Shares of the time axis for training, validation and test (default 0.6,0.2,0.2), or
+        their numbers of steps.
+    reach_back : bool
+        Let the inputs of validation and test windows begin in the part before, as in most
+        published long-horizon results.
+    scaling : str
+        What is standardised together: a variable at all locations, or at each by itself
+        (default global).
     calendar : tuple of str
         Calendar features (default auto: those that help).
     calendar_harmonics : int
@@ -61,6 +70,8 @@ class TaskOptions(TypedDict, total=False):
     lookback: int
     horizon: int
     split: Split | tuple[float, float, float]
+    reach_back: bool
+    scaling: Scaling
     calendar: Sequence[CalendarFeature]
     calendar_harmonics: int
     targets: Sequence[str]
@@ -109,7 +120,7 @@ def settings_for(series: xr.Dataset, options: Mapping[str, Any] | None = None) -
 def _of_recipe(recipe: DatasetRecipe | None) -> dict[str, Any]:
     if recipe is None:
         return {"calendar": AUTO}
-    return {name: getattr(recipe, name) for name in ("lookback", "horizon", "split", "calendar")}
+    return {name: getattr(recipe, name) for name in _OF_RECIPE}
 
 
 def _split(given: Split | Sequence[float]) -> Split:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import xarray as xr
 
@@ -12,6 +12,7 @@ from stemdist.data.calendar import calendar_names, check_calendar
 from stemdist.data.split import Split
 from stemdist.errors import InputError, check_count, check_distinct, unknown_name
 from stemdist.graph import GraphSettings
+from stemdist.types import Scaling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,14 @@ class TaskSettings:
     lookback, horizon : int
         Input steps L_in and output steps L_out of one window.
     split : Split
-        Shares of the time axis for training, validation and test.
+        Shares of the time axis for training, validation and test, or their numbers of steps.
+    reach_back : bool
+        Let validation and test windows begin up to a lookback before their part, so that only
+        their targets lie in it, as in most published long-horizon results. By default windows
+        do not cross the parts.
+    scaling : {"global", "location"}
+        Standardise every variable by its mean and standard deviation in the training part: those
+        over all locations, or each location by its own.
     calendar : tuple of str
         Calendar features added to the inputs: ``time_of_day``, ``day_of_week``,
         ``day_of_year``. ``("auto",)`` chooses among those the training part is long enough for
@@ -47,6 +55,8 @@ class TaskSettings:
     lookback: int = 12
     horizon: int = 12
     split: Split = field(default_factory=Split)
+    reach_back: bool = False
+    scaling: Scaling = "global"
     calendar: tuple[str, ...] = ()
     calendar_harmonics: int = 1
     static: tuple[str, ...] = ()
@@ -59,6 +69,8 @@ class TaskSettings:
         check_count("lookback", self.lookback)
         check_count("horizon", self.horizon)
         check_count("calendar_harmonics", self.calendar_harmonics)
+        if self.scaling not in get_args(Scaling):
+            raise unknown_name("scaling", self.scaling, get_args(Scaling))
         object.__setattr__(self, "calendar", check_calendar(self.calendar))
         for name in ("static", "targets", "future"):
             object.__setattr__(self, name, check_distinct(name, getattr(self, name), minimum=0))

@@ -39,7 +39,9 @@ class TrainingSet:
     graph : torch_geometric.data.Data
         Graph between them.
     scaler : Scaler
-        One mean and scale per input feature, the C targets first.
+        One mean and scale per input feature, the C targets first; or one for each real location.
+    own_scaler : Scaler, optional
+        The scaler of the windows, where these are of clusters; by default ``scaler``.
     content_hash : str
         Changes whenever the windows, the graph or the scaling do.
     settings : TaskSettings
@@ -68,6 +70,12 @@ class TrainingSet:
     locations: Locations
     origin: Mapping[str, Any] = field(default_factory=dict)
     init_times: np.ndarray | None = None
+    own_scaler: Scaler | None = None
+
+    @property
+    def window_scaler(self) -> Scaler:
+        """The scaler of the windows as they are."""
+        return self.scaler if self.own_scaler is None else self.own_scaler
 
     @classmethod
     def of_task(cls, task: ForecastTask) -> TrainingSet:

@@ -13,10 +13,7 @@ _HINTS = Term(of="features", view="values", loss="mse", projection="student")
 
 
 def _timedistill() -> tuple[Term, ...]:
-    """Ni et al., KDD 2026, section 4: scales and periods of forecasts and of features.
-
-    Weights as validation on ETTh1 wants them: more spectrum bends the forecast.
-    """
+    """Ni et al., KDD 2026, section 4: scales and periods of forecasts and of features."""
     return (
         Term(view="scales", loss="mse"),
         Term(view="spectrum", loss="kl", weight=0.1),
@@ -25,9 +22,8 @@ def _timedistill() -> tuple[Term, ...]:
     )
 
 
-def _distilts(*forecast: Term) -> tuple[Term, ...]:
-    """DistilTS, ICASSP 2026: forecasts, and the teacher's tokens from the student's features."""
-    return (*forecast, Term(of="tokens", projection="factorised", loss="mse", weight=0.3))
+_LATER_STEPS_MORE = Term(weight=0.5, horizon_tau=1.0)
+_TOKENS = Term(of="tokens", projection="factorised", loss="mse", weight=0.3)
 
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -40,24 +36,30 @@ METHODS: dict[str, dict[str, Any]] = {
         "teachers": ("patchtst",),
         "terms": _timedistill(),
     },
+    # DistilTS, ICASSP 2026: forecasts, and the teacher's tokens from the student's features.
     "distilts": {
+        "student": "itransformer",
+        "teachers": ("patchtst",),
+        "terms": (_LATER_STEPS_MORE, _TOKENS),
+    },
+    # Its linear student has no hidden layer to align.
+    "distilts-linear": {
         "student": "dlinear",
         "teachers": ("patchtst",),
-        "terms": _distilts(Term(weight=0.5, horizon_tau=1.0)),
+        "terms": (_LATER_STEPS_MORE,),
     },
     "distilts-frequency": {
         "student": "dlinear",
         "teachers": ("patchtst",),
-        "terms": _distilts(
-            Term(weight=0.5, horizon_tau=1.0),
-            Term(view="amplitudes", loss="mse", weight=0.25),
-            Term(view="differences", loss="mse", weight=0.25),
+        "terms": (
+            Term(view="amplitudes", loss="mse", weight=0.5),
+            Term(view="differences", loss="mse", weight=0.05),
         ),
     },
     "distilts-trend": {
         "student": "dlinear",
         "teachers": ("patchtst",),
-        "terms": _distilts(Term(view="trend", weight=0.5, horizon_tau=1.0)),
+        "terms": (Term(view="trend", weight=0.5),),
     },
     # SDKD, ICCV 2025: high and low spatial frequencies of the latent images.
     "sdkd": {

@@ -6,6 +6,7 @@ h x w cells.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -83,7 +84,7 @@ class FactorisedProjection(Projection):
     """One feature vector of the student to all the teacher's tokens.
 
     DistilTS (ICASSP 2026), factorised temporal alignment: ``W_out GELU((W_s h) * E_t)`` for
-    token t, with a learned vector E_t for each.
+    token t, with a learned vector E_t for each, which starts with a length of about 1.
 
     Parameters
     ----------
@@ -95,9 +96,9 @@ class FactorisedProjection(Projection):
 
     def __init__(self, student: torch.Size, teacher: torch.Size, width: int = 256) -> None:
         super().__init__()
-        self.inner = nn.Linear(student[-1], width)
-        self.tokens = nn.Parameter(torch.randn(teacher[-2], width))
-        self.outer = nn.Linear(width, teacher[-1])
+        self.inner = nn.Linear(student[-1], width, bias=False)
+        self.tokens = nn.Parameter(torch.randn(teacher[-2], width) / math.sqrt(width))
+        self.outer = nn.Linear(width, teacher[-1], bias=False)
 
     def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Return tokens (B, N, K, H_t) made of features (B, N, H_s), and the teacher's."""

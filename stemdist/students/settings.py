@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,9 @@ class StudentSettings:
         What is learned from each teacher; at most one term of a label.
     observed_weight : float
         Weight of the student's own error on observed targets; 0 learns from teachers alone.
+    teacher_weight : float or sequence of float
+        Factor of the terms that ask a teacher. Of several, that whose student has the lowest
+        validation error is taken, e.g. (0, 0.25, 0.5, 1); 0 is the student without a teacher.
     combine : str
         How the teachers are weighted: equally, or in every update such that the norm of the
         combined gradient is smallest (AEKD).
@@ -63,6 +66,7 @@ class StudentSettings:
     teacher_options: Mapping[str, Any] = field(default_factory=dict)
     terms: tuple[Term, ...] = (Term(),)
     observed_weight: float = 1.0
+    teacher_weight: float | Sequence[float] = 1.0
     combine: TeacherCombination = "mean"
     online: bool = False
     initialise: tuple[str, ...] = ()
@@ -86,6 +90,7 @@ class StudentSettings:
             raise InputError(
                 "observed_weight is 0 and no term asks a teacher: there is nothing to learn from"
             )
+        self._check_teacher_weight()
         if self.combine not in COMBINE:
             raise unknown_name("way to combine teachers", self.combine, COMBINE)
         if self.freeze and not self.initialise:
@@ -98,6 +103,41 @@ class StudentSettings:
                     f"{name} has loss='quantile': teachers and students forecast one number per "
                     "target here. Choose mse, mae or huber"
                 )
+
+    def _check_teacher_weight(self) -> None:
+        for weight in self.teacher_weights:
+            if weight:
+                check_positive("teacher_weight", weight)
+        if not self.teacher_weights or len(set(self.teacher_weights)) < len(self.teacher_weights):
+            raise InputError(
+                f"teacher_weight is {self.teacher_weight!r}: give a number of at least 0, or "
+                "several different ones to choose from, e.g. 0,0.25,0.5,1"
+            )
+
+    @property
+    def teacher_weights(self) -> tuple[float, ...]:
+        """The factors of the teacher's terms to choose from."""
+        given = self.teacher_weight
+        return (given,) if isinstance(given, int | float) else tuple(given)
+
+    def weighed(self, teacher_weight: float) -> StudentSettings:
+        """Return the settings with one factor of the teacher's terms, which is multiplied in.
+
+        With 0 nothing of a teacher is left, its weights as a start included.
+
+        Examples
+        --------
+        >>> [term.weight for term in StudentSettings.of("hints").weighed(0.5).terms]
+        [0.5, 0.5]
+        """
+        terms = tuple(
+            dataclasses.replace(term, weight=term.weight * teacher_weight)
+            if term.needs_teacher
+            else term
+            for term in self.terms
+        )
+        start = {} if teacher_weight else {"initialise": (), "freeze": False}
+        return dataclasses.replace(self, terms=terms, teacher_weight=1.0, **start)  # type: ignore[arg-type]
 
     @property
     def active_terms(self) -> tuple[Term, ...]:

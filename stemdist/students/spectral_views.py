@@ -13,25 +13,27 @@ from torch.nn import functional
 from stemdist.errors import InputError
 from stemdist.students.view import View, check_positive
 
+SHARE_FLOOR = 1e-8
+"""Added to the share of each frequency, as in the published code of TimeDistill."""
+
 
 def amplitudes(values: Tensor) -> Tensor:
-    """Return the amplitudes (..., L // 2) of the frequencies of the last axis, without the mean.
+    """Return the amplitudes (..., L // 2 + 1) of the frequencies of the last axis.
 
-    The transform is orthonormal: amplitudes of noise do not grow with the length, and a softmax
-    of them is equally sharp for short and long horizons. Otherwise the softmax of 96 steps would
-    be nearly one-hot, and its divergence would dominate every other term.
+    The first is that of the constant. The transform is the plain one: amplitudes of noise grow
+    with the square root of the length, those of a wave with the length.
 
     Examples
     --------
     >>> amplitudes(torch.tensor([1.0, -1.0, 1.0, -1.0])).round().tolist()
-    [0.0, 2.0]
+    [0.0, 0.0, 4.0]
     """
     if values.shape[-1] < 2:
         raise InputError(
             f"a spectrum of {values.shape[-1]} step has no frequencies: forecast at least 2 steps "
             "ahead, or leave the term out"
         )
-    waves: Tensor = torch.fft.rfft(values, dim=-1, norm="ortho")[..., 1:]
+    waves: Tensor = torch.fft.rfft(values, dim=-1)
     # the floor under the root gives it a finite slope at 0
     size: Tensor = (waves.real**2 + waves.imag**2 + 1e-12).sqrt()
     return size
@@ -41,7 +43,8 @@ class Spectrum(View):
     """How the amplitude is shared among the frequencies of the last axis: a distribution.
 
     Ni et al., *TimeDistill*, KDD 2026, section 4 (multi-period distillation): softmax of the
-    amplitudes of the Fourier transform without the constant term.
+    amplitudes of the Fourier transform without the constant term. Every share is raised by
+    ``SHARE_FLOOR``, which bounds its logarithm where nearly all of the amplitude is elsewhere.
 
     Parameters
     ----------
@@ -57,25 +60,28 @@ class Spectrum(View):
 
     def forward(self, values: Tensor) -> tuple[Tensor, ...]:
         """Return log probabilities (..., L // 2)."""
-        return (functional.log_softmax(amplitudes(values) / self.temperature, dim=-1),)
+        shares = functional.softmax(amplitudes(values)[..., 1:] / self.temperature, dim=-1)
+        return ((shares + SHARE_FLOOR).log(),)
 
 
 class LogAmplitudes(View):
     """Logarithms of the amplitudes of the frequencies of the last axis (DistilTS, ICASSP 2026).
 
+    The constant is one of them: it tells the size of the level, though not its sign.
+
     Parameters
     ----------
     floor : float
-        Added to amplitudes, so that frequencies of nearly zero amplitude do not dominate.
+        Lowest amplitude that is told from 0, 0.001 as in the published code.
     """
 
-    def __init__(self, floor: float = 0.1) -> None:
+    def __init__(self, floor: float = 1e-3) -> None:
         super().__init__()
         self.floor = check_positive("floor", floor)
 
     def forward(self, values: Tensor) -> tuple[Tensor, ...]:
-        """Return (..., L // 2)."""
-        return ((amplitudes(values) + self.floor).log(),)
+        """Return (..., L // 2 + 1)."""
+        return (amplitudes(values).clamp_min(self.floor).log(),)
 
 
 class Bands(View):

@@ -139,7 +139,7 @@ class StoredOutputs(TeacherOutputs):
     def at(self, windows: Tensor, locations: Tensor | None = None) -> tuple[Tensor, States]:
         """Read the outputs."""
         forecast = self._windows("forecast", windows).flatten(1, 2)  # (B, C * L_out, N)
-        scaled = self.data.scaler.scale_targets(forecast, self.data.source.n_targets)
+        scaled = self.data.window_scaler.scale_targets(forecast, self.data.source.n_targets)
         states = {kind: self._windows(kind, windows) for kind in self.kinds}
         return _chosen(scaled, states, locations)
 
@@ -280,7 +280,7 @@ def _write_blocks(
         if part.exists():
             continue
         rows, states = teacher.answer(data, index, kinds)
-        physical = data.scaler.inverse_targets(rows, data.source.n_targets)
+        physical = data.window_scaler.inverse_targets(rows, data.source.n_targets)
         forecast = physical.view(len(rows), data.source.n_targets, -1, rows.shape[2])
         tensors = {"forecast": forecast, **states}
         with atomic_path(part) as scratch:

@@ -19,6 +19,7 @@ from stemdist.forecast import (
     FittedForecaster,
     Forecaster,
     ForecastTask,
+    TrainingResult,
     TrainingSet,
     fit_once,
     fresh_forecaster,
@@ -56,6 +57,12 @@ class Places:
     cache: Path | None = None
     answers: Path | None = None
     checkpoint: Path | None = None
+
+    def checkpoint_of(self, weight: float, weights: Sequence[float]) -> Path | None:
+        """Return the file for the training with one of several weights of the teacher."""
+        if self.checkpoint is None or len(weights) == 1:
+            return self.checkpoint
+        return self.checkpoint.with_name(f"{self.checkpoint.name}-{weight:g}")
 
 
 def find_teacher(
@@ -170,19 +177,20 @@ def teach(
     ('lowrank-linear', ['gru'])
     """
     settings, places = settings or StudentSettings(), places or Places()
-    terms = settings.active_terms
-    asked = [term for term in terms if term.needs_teacher]
+    asked = [term for term in settings.active_terms if term.needs_teacher]
     if asked and not teachers:
         raise InputError(
             f"the terms {', '.join(term.label for term in asked)} ask a teacher, and none is "
             "given: name one, e.g. --teacher patchtst"
         )
-    student = fresh_forecaster(
-        settings.student, data.source, settings.training.seed, settings.student_options
-    )
-    if settings.initialise:
-        _initialise(student, teachers, settings)
-    own = _shown(student, data, terms)  # what cannot be taught fails before teachers run
+    weights, held = settings.teacher_weights, held_out(validation)
+    if len(weights) > 1 and held is None:
+        raise InputError(
+            f"the teacher_weight is chosen from {', '.join(f'{w:g}' for w in weights)} on "
+            "validation data, and there are none: give them, or one weight"
+        )
+    # What cannot be taught fails before teachers run.
+    _shown(_fresh_student(data, teachers, settings), data, settings.active_terms)
     began = time.perf_counter()
     kinds = sorted({term.teacher_state for term in asked if term.teacher_state is not None})
     outputs = [
@@ -190,18 +198,24 @@ def teach(
         for teacher in (teachers if asked else ())
     ]
     asking = time.perf_counter() - began
-    objective = _objective(student, data, settings, outputs, own)
-    result = train_forecaster(
-        student,
-        data.source,
-        data.graph,
-        settings.training,
-        objective=objective,
-        validation=held_out(validation),
-        checkpoint=places.checkpoint,
-        device=device,
-        progress=progress,
-    )
+    runs: dict[float, tuple[Forecaster, TrainingResult]] = {}
+    for weight in weights:
+        own = settings.weighed(weight)
+        student = _fresh_student(data, teachers, own)
+        result = train_forecaster(
+            student,
+            data.source,
+            data.graph,
+            settings.training,
+            objective=_objective(student, data, own, outputs),
+            validation=held,
+            checkpoint=places.checkpoint_of(weight, weights),
+            device=device,
+            progress=progress,
+        )
+        runs[weight] = (student, result)
+    chosen = min(runs, key=lambda weight: runs[weight][1].best_validation_error)
+    student, result = runs[chosen]
     student.requires_grad_(True)
     return data.fitted(
         settings.student,
@@ -210,8 +224,25 @@ def teach(
         teachers=[teacher.name for teacher in teachers],
         teacher_hashes=[teacher.identity for teacher in teachers],
         teacher_seconds=asking,
+        teacher_weight=chosen,
+        teacher_weight_errors=[
+            {"teacher_weight": weight, "validation_error": run.best_validation_error}
+            for weight, (_, run) in (runs.items() if len(runs) > 1 else ())
+        ],
         student_settings=settings.to_json(),
     )
+
+
+def _fresh_student(
+    data: TrainingSet, teachers: Sequence[Teacher], settings: StudentSettings
+) -> Forecaster:
+    """Return the untrained student, with the weights that it takes from the first teacher."""
+    student = fresh_forecaster(
+        settings.student, data.source, settings.training.seed, settings.student_options
+    )
+    if settings.initialise:
+        _initialise(student, teachers, settings)
+    return student
 
 
 def _outputs_of(
@@ -235,11 +266,12 @@ def _objective(
     data: TrainingSet,
     settings: StudentSettings,
     outputs: list[TeacherOutputs],
-    own: Answers,
 ) -> TeachingObjective:
     """Build the aligners for the shapes of what student and teachers show."""
     terms = settings.active_terms
+    own = _shown(student, data, terms)
     asked = [term for term in terms if term.needs_teacher]
+    outputs = outputs if asked else []
     count, bins = data.source.n_targets, student.config.get("bins", ())
     some = evenly_spaced(len(data.source), 2)
     spreads = any(term.loss == "gaussian-kl" for term in asked)

@@ -89,7 +89,7 @@ class Differences(View):
 
 
 class Trend(View):
-    """Every so many steps (DistilTS, ICASSP 2026).
+    """Every so many steps, and the last one (DistilTS, ICASSP 2026).
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ class Trend(View):
 
     Examples
     --------
-    >>> Trend(stride=2)(torch.tensor([1.0, 2.0, 3.0]))[0].tolist()
-    [1.0, 3.0]
+    >>> Trend(stride=2)(torch.tensor([1.0, 2.0, 3.0, 4.0]))[0].tolist()
+    [1.0, 3.0, 4.0]
     """
 
     keeps_steps = True
@@ -111,11 +111,12 @@ class Trend(View):
 
     def steps(self, horizon: int) -> Tensor:
         """Return the steps that count."""
-        return torch.arange(horizon)[:: self.stride]
+        last = torch.tensor([horizon - 1])
+        return torch.cat([torch.arange(0, horizon - 1, self.stride), last])
 
     def forward(self, values: Tensor) -> tuple[Tensor, ...]:
         """Return (..., steps that count)."""
-        return (values[..., :: self.stride],)
+        return (values[..., self.steps(values.shape[-1]).to(values.device)],)
 
 
 class Attention(View):

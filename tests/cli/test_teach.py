@@ -35,6 +35,21 @@ def test_a_method_on_a_file(run, file):
     assert "closed-form linear" in outcome.out
 
 
+def test_how_much_of_a_teacher_is_taken_is_said(run, file):
+    line = f"teach --data w.nc --teacher gru --student linear {SHORT} {QUICK} -o s"
+    outcome = run(f"{line} --teacher-weight 0,1")
+    assert outcome.status == 0, outcome.err
+    record = FittedForecaster.load("s").record
+    tried = [each["teacher_weight"] for each in record["teacher_weight_errors"]]
+    assert tried == [0, 1]
+    assert f"teacher weight  {record['teacher_weight']:g}, by validation RMSE: " in outcome.out
+    refused = "this teacher cannot teach this student here" in outcome.out
+    assert refused == (record["teacher_weight"] == 0)
+    outcome = run(f"{line} --teacher-weight 0,-1")
+    assert outcome.status == 2
+    assert "teacher_weight is -1.0: it must be a number above 0" in outcome.err
+
+
 def test_a_second_student_asks_no_teacher(run, file, monkeypatch):
     line = f"teach --data w.nc --teacher gru --student {{}} {SHORT} {QUICK}"
     assert run(line.format("mlp") + " -o one").status == 0

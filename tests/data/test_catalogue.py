@@ -125,6 +125,8 @@ class TestOurCatalogue:
             (dataset_recipe("era5-uk"), "era5-2mt-2019-03-uk.grib"),
             (dataset_recipe("etth1"), "ETTh1.csv"),
             (dataset_recipe("etth2"), "ETTh2.csv"),
+            (dataset_recipe("etth1-long-horizon"), "ETTh1.csv"),
+            (dataset_recipe("etth2-long-horizon"), "ETTh2.csv"),
         ],
     )
     def test_source_describes_the_real_file(
@@ -192,6 +194,10 @@ class TestFaults:
             ({"calendar": ["hour"]}, "a list of some of time_of_day, day_of_week, day_of_year"),
             ({"time_ratio": 10}, "time_ratio is 10: it must be a share above 0 and at most 1"),
             ({"split": [0.6, 0.2, 0.3]}, "three shares above 0 .* that add up to 1"),
+            ({"split": [100, 20.5, 30]}, "or three whole numbers of steps"),
+            ({"split": [1, 1, 1]}, "or three whole numbers of steps"),
+            ({"scaling": "channel"}, "scaling is 'channel': it must be one of global, location"),
+            ({"reach_back": "yes"}, "reach_back is 'yes': it must be true or false"),
             ({"select": ["level"]}, "select is .*: it must be a mapping of names to values"),
             ({"homepage": "example.org"}, "homepage is .*: it must be an http"),
             ({"simulator": "traffic-sim"}, "simulator has no meaning for kind file"),

@@ -91,3 +91,55 @@ def test_scales_are_finite():
     for scale in (np.inf, -1.0, np.nan):
         with pytest.raises(InputError, match="every scale above 0 and finite"):
             Scaler(mean=(1.0,), scale=(scale,))
+
+
+LOCATIONS = Scaler(mean=((10.0, 20.0), 1.0), scale=((2.0, 4.0), 0.5))
+"""Two locations; the second feature is scaled alike at both."""
+
+
+def test_locations_are_scaled_by_their_own_statistics():
+    nan = np.nan
+    values = np.array([[1.0, 5.0, nan, 7.0], [3.0, nan, nan, 7.0], [5.0, 9.0, nan, 7.0]])
+    found = Scaler(mean=(5.0,), scale=(2.5,)).per_location([values.astype(np.float32)])
+    assert found.mean[0] == (3.0, 7.0, 5.0, 7.0)  # the third is never observed
+    assert found.scale[0] == pytest.approx((np.sqrt(8 / 3), 2.0, 2.5, 2.5))  # the last is constant
+    assert found.n_locations == 4
+    assert Scaler(mean=(5.0,), scale=(2.5,)).n_locations is None
+
+
+def test_inverses_of_locations():
+    x = torch.tensor([[[12.0, 1.5], [20.0, 0.5]]])  # (B, N, F)
+    scaled = LOCATIONS.scale_features(x)
+    assert scaled.tolist() == [[[1.0, 1.0], [0.0, -1.0]]]
+    assert LOCATIONS.inverse_features(scaled).equal(x)
+    assert LOCATIONS.transform(x.numpy()).tolist() == scaled.tolist()
+    assert LOCATIONS.inverse(torch.ones(3, 2)).tolist() == [[12.0, 24.0]] * 3
+    assert LOCATIONS.inverse(torch.ones(3, 2), feature=1).tolist() == [[1.5, 1.5]] * 3
+    rows = torch.ones(5, 6, 2)  # two targets, three steps, two locations
+    physical = LOCATIONS.inverse_targets(rows, n_targets=2)
+    assert physical[0].tolist() == [[12.0, 24.0]] * 3 + [[1.5, 1.5]] * 3
+    assert LOCATIONS.scale_targets(physical, n_targets=2).equal(rows)
+
+
+def test_chosen_locations_and_groups():
+    assert LOCATIONS.at(np.array([False, True])).mean == ((20.0,), 1.0)
+    assert LOCATIONS.at(torch.tensor([1, 0])).scale == ((4.0, 2.0), 0.5)
+    assert LOCATIONS.reduced(lambda each: each.mean(1, keepdim=True)).mean == ((15.0,), 1.0)
+    plain = Scaler(mean=(1.0,), scale=(2.0,))
+    assert plain.at(np.array([5])) is plain
+    assert LOCATIONS.moved((1.0, 1.0)).mean == ((9.0, 19.0), 0.0)
+
+
+def test_equal_scalers():
+    assert LOCATIONS.equals(LOCATIONS.at(torch.arange(2)))
+    assert not LOCATIONS.equals(LOCATIONS.at(torch.tensor([1, 0])))
+    assert not LOCATIONS.equals(Scaler(mean=(10.0, 1.0), scale=(2.0, 0.5)))
+    assert not LOCATIONS.equals(LOCATIONS.moved((1e-3, 0.0)), rtol=1e-6)
+    assert LOCATIONS.equals(LOCATIONS.moved((1e-3, 0.0)), rtol=1e-3)
+
+
+def test_statistics_of_locations_must_be_of_as_many():
+    with pytest.raises(InputError, match="one of each per feature"):
+        Scaler(mean=((1.0, 2.0),), scale=((1.0,),))
+    with pytest.raises(InputError, match="every scale above 0"):
+        Scaler(mean=((1.0, 2.0),), scale=((1.0, 0.0),))

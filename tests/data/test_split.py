@@ -15,6 +15,12 @@ from stemdist.errors import InputError
 
 def test_boundaries_by_hand():
     assert Split().boundaries(10) == {"train": (0, 6), "validation": (6, 8), "test": (8, 10)}
+    assert Split(train=4, validation=3, test=2).boundaries(10) == {
+        "train": (0, 4),
+        "validation": (4, 7),
+        "test": (7, 9),
+    }
+    assert Split(train=4, validation=3, test=2).boundaries(6)["test"] == (6, 6)
     split = Split(train=0.7, validation=0.3, test=0.0)
     assert split.boundaries(11) == {"train": (0, 7), "validation": (7, 11), "test": (11, 11)}
 

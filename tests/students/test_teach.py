@@ -16,6 +16,7 @@ from stemdist.forecast.batches import batch_index
 from stemdist.forecast.objective import ForecastLoss, Update
 from stemdist.students import (
     METHODS,
+    ForecasterTeacher,
     OnlineOutputs,
     Places,
     StudentSettings,
@@ -27,7 +28,7 @@ from stemdist.students import (
 from stemdist.students.objective import horizon_weights, shortest_combination, steps_last
 from stemdist.students.projections import PROJECTIONS
 from stemdist.students.teacher import load_teacher
-from stemdist.students.teaching import _objective, _shown
+from stemdist.students.teaching import _objective
 
 
 def update_of(data: TrainingSet, count: int = 4) -> Update:
@@ -43,8 +44,7 @@ def objective_of(data, teachers, settings, student=None):
     )
     kinds = sorted({t.teacher_state for t in settings.active_terms} - {None})
     outputs = [OnlineOutputs(teacher, data, kinds) for teacher in teachers]
-    own = _shown(student, data, settings.active_terms)
-    return student, _objective(student, data, settings, outputs, own)
+    return student, _objective(student, data, settings, outputs)
 
 
 def gradient(loss, module):
@@ -131,7 +131,7 @@ def test_aligner_weights_move_and_are_checkpointed(data, task, make_teacher, qui
     _, fresh = objective_of(data, [teacher], quick("distilts"))
     stored = torch.load(checkpoint, weights_only=True)["objective"]
     names = [name for name in fresh.state_dict() if ".project." in name]
-    assert len(names) == 5  # the maps in and out, and one vector for each token
+    assert len(names) == 3  # the maps in and out, and one vector for each token
     for name in names:
         assert not torch.equal(trained[name], fresh.state_dict()[name]), name
         assert torch.equal(trained[name], stored[name]), name
@@ -170,6 +170,113 @@ def test_the_teacher_changes_the_gradient_and_two_differ_from_one(data, make_tea
     assert not torch.allclose(one, other, rtol=1e-3)
     assert not torch.allclose(both, one, rtol=1e-3)
     torch.testing.assert_close(both, (one + other) / 2, atol=1e-5, rtol=1e-4)
+
+
+def test_vectors_of_tokens_start_with_length_one():
+    torch.manual_seed(0)
+    made = PROJECTIONS["factorised"](torch.Size((3, 8)), torch.Size((3, 40, 5)))
+    lengths = made.tokens.norm(dim=1)
+    assert lengths.mean().item() == pytest.approx(1, abs=0.02)  # 256 columns: 1 +- 1 / sqrt(512)
+
+
+# --- TimeDistill ---------------------------------------------------
+
+
+def test_the_spectrum_term_is_a_mean_over_frequencies(data, make_teacher):
+    settings = StudentSettings.of("timedistill", terms=(Term(view="spectrum", loss="kl"),))
+    student, objective = objective_of(data, [make_teacher()], settings)
+    update = update_of(data)
+    with torch.no_grad():
+        rows = student(update.x, update.graph, update.profile)
+        found = objective(student, update)["forecast-spectrum"].item()
+    shares = [
+        functional.softmax(torch.fft.rfft(each, dim=1).abs()[:, 1:] / 0.5, dim=1) + 1e-8
+        for each in (rows, make_teacher().answer(data, update.windows)[0])
+    ]  # (B, 6, N)
+    expected = functional.kl_div(shares[0].log(), shares[1], reduction="none").mean()
+    assert found == pytest.approx(expected.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0, 3.0])
+def test_two_squared_errors_are_one_of_mixed_targets(weight, data, make_teacher):
+    """TimeDistill (KDD 2026), section 4.4: distillation as mixup of targets and forecasts."""
+    settings = StudentSettings.of("soft-labels", terms=(Term(weight=weight),))
+    student, objective = objective_of(data, [make_teacher()], settings)
+    update = update_of(data)
+    update = update._replace(mask=torch.ones_like(update.mask))
+    both = gradient(sum(objective(student, update).values()), student)
+    forecast, _ = make_teacher().answer(data, update.windows)
+    share = 1 / (1 + weight)  # of the observed targets
+    mixed = share * update.y + (1 - share) * forecast
+    rows = student(update.x, update.graph, update.profile)
+    one = gradient((1 + weight) * functional.mse_loss(rows, mixed), student)
+    torch.testing.assert_close(both, one, atol=1e-6, rtol=1e-4)
+
+
+# --- how much of a teacher is taken --------------------------------
+
+
+class Wrong(ForecasterTeacher):
+    """Forecasts the opposite of what a forecaster forecasts, far away."""
+
+    def answer(self, data, index, kinds=()):
+        rows, states = super().answer(data, index, kinds)
+        return 9 - rows, states
+
+
+def test_a_teacher_that_harms_is_not_taken(data, task, make_teacher, quick):
+    wrong = Wrong(make_teacher().fitted)
+    settings = quick("soft-labels", teacher_weight=(0, 0.5, 2))
+    student = teach(data, [wrong], settings, validation=task)
+    tried = {each["teacher_weight"]: each for each in student.record["teacher_weight_errors"]}
+    errors = [tried[weight]["validation_error"] for weight in (0, 0.5, 2)]
+    assert errors == sorted(errors)
+    assert student.record["teacher_weight"] == 0
+    assert student.record["validation_error"] == errors[0]
+    alone = teach(data, [], quick("undistilled"), validation=task)
+    for one, other in zip(
+        student.forecaster.parameters(), alone.forecaster.parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_the_weight_with_the_lowest_error_is_taken(data, task, make_teacher, quick):
+    weights = (0.0, 0.5, 1.0)
+    several = teach(data, [make_teacher()], quick(teacher_weight=weights), validation=task)
+    each = {
+        weight: teach(data, [make_teacher()], quick(teacher_weight=weight), validation=task)
+        for weight in weights
+    }
+    errors = {weight: one.record["validation_error"] for weight, one in each.items()}
+    assert several.record["teacher_weight"] == min(errors, key=errors.get)
+    assert several.record["validation_error"] == min(errors.values())
+    assert len(set(errors.values())) == 3
+    assert each[0.5].record["teacher_weight_errors"] == []
+
+
+def test_terms_without_a_teacher_and_the_observed_error_keep_their_weights():
+    settings = StudentSettings.of("easyst").weighed(0.5)
+    assert [term.weight for term in settings.terms] == [0.5, 1e-4]
+    nothing = StudentSettings.of("lstm-rnn", freeze=True).weighed(0)
+    assert (nothing.active_terms, nothing.initialise, nothing.freeze) == ((), (), False)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ((), r"teacher_weight is \(\): give a number"),
+        ((0, 1, 1.0), "several different ones"),
+        (-1, "teacher_weight is -1: it must be a number above 0"),
+    ],
+)
+def test_wrong_teacher_weights(weight, message):
+    with pytest.raises(InputError, match=message):
+        StudentSettings(teacher_weight=weight)
+
+
+def test_a_choice_of_weights_needs_validation(data, make_teacher, quick):
+    with pytest.raises(InputError, match=r"chosen from 0, 1 on validation data, and there are"):
+        teach(data, [make_teacher()], quick(teacher_weight=(0, 1)))
 
 
 # --- several teachers ----------------------------------------------
@@ -228,7 +335,7 @@ def test_two_targets_are_told_apart(two_targets, make_teacher, quick):
     found = objective(student, update)["forecast-trend"].item()
     rows, _ = teacher.answer(given, update.windows)
     own = student(update.x, update.graph, update.profile)
-    chosen = [0, 2, 4, 6]  # steps 0 and 2 of either target
+    chosen = [0, 2, 3, 4, 6, 7]  # steps 0, 2 and the last one of either target
     assert found == pytest.approx(functional.mse_loss(own[:, chosen], rows[:, chosen]).item())
     assert steps_last(rows, 2).shape == (4, 1, 2, 4)
 

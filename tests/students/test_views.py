@@ -26,6 +26,7 @@ from stemdist.students.views import (
     Differences,
     Distances,
     Scales,
+    Trend,
     make_view,
     some_rows,
 )
@@ -40,11 +41,25 @@ def test_scales_of_one_step_stay_what_they_are():
     assert [part.tolist() for part in Scales()(torch.tensor([2.0]))] == [[2.0]] * 4
 
 
-def test_amplitudes_are_those_of_numpy_without_the_mean():
+def test_amplitudes_are_those_of_numpy():
     values = torch.randn(3, 24, dtype=torch.float64)
-    expected = np.abs(np.fft.rfft(values.numpy(), axis=-1, norm="ortho"))[..., 1:]
+    expected = np.abs(np.fft.rfft(values.numpy(), axis=-1))
     np.testing.assert_allclose(amplitudes(values).numpy(), expected, atol=1e-6)
-    torch.testing.assert_close(amplitudes(values + 5), amplitudes(values), atol=1e-6, rtol=0)
+    moved = amplitudes(values + 5)[..., 1:]
+    torch.testing.assert_close(moved, amplitudes(values)[..., 1:], atol=1e-6, rtol=0)
+
+
+def test_log_amplitudes_include_the_level_and_end_at_the_floor():
+    found = LogAmplitudes(floor=0.5)(torch.tensor([2.0, 2.0, 2.0, 2.0]))[0]
+    assert found.tolist() == pytest.approx([math.log(8), math.log(0.5), math.log(0.5)])
+
+
+@pytest.mark.parametrize(
+    ("horizon", "steps"), [(12, [0, 6, 11]), (13, [0, 6, 12]), (3, [0, 2]), (1, [0])]
+)
+def test_trend_has_every_sixth_step_and_the_last_one(horizon, steps):
+    assert Trend().steps(horizon).tolist() == steps
+    assert Trend()(torch.arange(float(horizon)))[0].tolist() == steps
 
 
 def test_spectrum_of_one_wave_by_hand():
@@ -52,8 +67,10 @@ def test_spectrum_of_one_wave_by_hand():
     shares = Spectrum(temperature=0.5)(torch.sin(2 * math.pi * 3 * step / 24))[0].exp()
     assert shares.sum().item() == pytest.approx(1, abs=1e-5)
     assert shares.argmax() == 2  # frequency 3; the constant is left out
-    odds = math.exp(math.sqrt(6) / 0.5)  # amplitude 12 / sqrt(24) at one of 12 frequencies
-    assert shares[2].item() == pytest.approx(odds / (odds + 11), rel=1e-4)
+    assert shares[2].item() == pytest.approx(1, abs=1e-6)  # amplitude 12, odds of exp(24)
+    assert shares[0].item() == pytest.approx(math.exp(-24) + 1e-8, rel=0.01)
+    shares = Spectrum(temperature=12.0)(torch.sin(2 * math.pi * 3 * step / 24))[0].exp()
+    assert shares[2].item() == pytest.approx(math.e / (math.e + 11), rel=1e-4)
 
 
 def test_spectrum_has_a_finite_gradient_at_a_flat_forecast():

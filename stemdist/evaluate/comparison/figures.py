@@ -236,7 +236,7 @@ def draw_windows(
     labels : str, optional
         Kind of the targets, for the legend; by default that of the set.
     """
-    scaler = distilled.scaler
+    scaler = distilled.cluster_scaler
     lags = np.arange(1 - windows.lookback, 1)
     leads = np.arange(1, windows.horizon + 1)
     chosen = np.linspace(0, len(windows) - 1, min(WINDOWS_SHOWN, len(windows))).astype(int)
@@ -246,8 +246,8 @@ def draw_windows(
         size = int(distilled.cluster_sizes[cluster])
         label = f"cluster {cluster} ({size} location{'s' if size > 1 else ''})"
         for window in range(len(chosen)):
-            x = scaler.inverse(inputs[window, :, cluster, 0]).numpy()
-            y = scaler.inverse(targets[window, first, cluster]).numpy()
+            x = scaler.inverse(inputs[window, ..., 0])[:, cluster].numpy()
+            y = scaler.inverse(targets[window, first])[:, cluster].numpy()
             y = np.where(mask[window, first, cluster].numpy() > 0, y, np.nan)
             axes.plot(lags, x, color=colour, lw=1.4, label=label)
             axes.plot(leads, y, color=colour, lw=1.4, ls="--", marker=".", ms=4)

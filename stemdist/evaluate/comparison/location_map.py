@@ -57,7 +57,7 @@ def _profiles(distilled: DistilledSet) -> Any:
     """Return the mean window of the target at each location, (N, L_in), in physical units."""
     profile = distilled.locations.profile
     target = profile.reshape(len(profile), distilled.settings.lookback, -1)[..., 0]
-    return distilled.scaler.inverse(target).numpy()
+    return distilled.scaler.inverse(target.T).T.numpy()
 
 
 def positions(coords: xr.Dataset) -> tuple[str, str] | None:

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from stemdist.distill.distilled import DistilledSet
@@ -137,8 +136,8 @@ def check_fit(distilled: DistilledSet, task: ForecastTask) -> None:
         "locations": (len(distilled.cluster_of_location), task.n_locations),
     }
     faults = [f"{name} {one} and {other}" for name, (one, other) in pairs.items() if one != other]
-    ours, theirs = ((*s.mean, *s.scale) for s in (distilled.scaler, task.scaler))
-    if not faults and not np.allclose(ours, theirs, rtol=1e-4):
+    if not faults and not distilled.scaler.equals(task.scaler, rtol=1e-4):
+        ours, theirs = ((*s.mean, *s.scale) for s in (distilled.scaler, task.scaler))
         faults = [f"scaling (means, then scales) {ours} and {theirs}"]
     if faults:
         raise InputError(

@@ -50,7 +50,10 @@ class TrainedErrors:
     def text(self, column: str = "relative_rmse") -> str:
         """Return the table for a terminal, the lowest error first."""
         check_error(column)
-        shown = [column, *(n for n in ("rmse", "mae", "relative_rmse") if n != column)]
+        usual = ("rmse", "mae", "relative_rmse")
+        if self.facts["scaling"] == "location":  # of which physical units may differ
+            usual = ("standardised_mse", "standardised_mae", "relative_rmse")
+        shown = [column, *(name for name in usual if name != column)]
         rows = [["forecaster", *shown, "ms / window", "weights"]]
         for row in self.table.sort_values(column).to_dict("records"):
             trained = row["weights"] > 0
@@ -117,7 +120,8 @@ def evaluate_trained(
     ['quick', 'persistence']
     """
     first = _same_inputs(forecasters)
-    task = ForecastTask.from_series(series, first.settings, scaler=first.scaler)
+    series = first.known_locations(series)
+    task = ForecastTask.from_series(series, first.settings, scaler=first.scaler_of(series))
     verification = Verification.of(task, task.test, at_most=at_most, season_steps=season_steps)
     rows, steps = [], []
     for name, fitted in forecasters.items():
@@ -137,6 +141,7 @@ def evaluate_trained(
         "locations": task.n_locations,
         "test_windows": len(verification.index),
         "horizon": task.settings.horizon,
+        "scaling": task.settings.scaling,
     }
     return TrainedErrors(
         table=pd.DataFrame(rows), by_horizon=pd.concat(steps, ignore_index=True), facts=facts
@@ -163,7 +168,7 @@ def _forecast(fitted: FittedForecaster, task: ForecastTask, device: str) -> Base
     graph, profile = task.graph, task.train.profile
     if same:
         graph, profile = fitted.locations.graph, fitted.locations.profile
-    if (fitted.scaler.mean, fitted.scaler.scale) != (task.scaler.mean, task.scaler.scale):
+    if not fitted.scaler_of(task.series).equals(task.scaler, rtol=1e-6):
         raise InputError(
             f"the forecaster {fitted.name!r} scales its inputs otherwise than the first one: "
             "evaluate them one by one"

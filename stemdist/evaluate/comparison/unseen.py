@@ -99,7 +99,8 @@ def hold_out(
     held = torch.zeros(total, dtype=torch.bool)
     held[drawn[:size]] = True
     seen = ForecastTask.from_series(task.series.isel(location=(~held).numpy()), task.settings)
-    everywhere = ForecastTask.from_series(task.series, task.settings, scaler=seen.scaler)
+    scaler = seen.scaler.with_locations_of(task.scaler)  # each location by its own past
+    everywhere = ForecastTask.from_series(task.series, task.settings, scaler=scaler)
     return seen, Unseen(task=everywhere, index=held.nonzero().squeeze(1))
 
 

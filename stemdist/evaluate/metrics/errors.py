@@ -72,6 +72,7 @@ class ErrorSums:
         n_locations: int,
         weight: ArrayLike | None = None,
         scale: ArrayLike | None = None,
+        deviation: ArrayLike | None = None,
         near_zero: float | None = None,
         quantiles: tuple[float, ...] = (),
     ) -> None:
@@ -82,6 +83,7 @@ class ErrorSums:
         self.near_zero = NEAR_ZERO * summary.spread if near_zero is None else near_zero
         self.weight = per_location("weight", weight, n_locations, 1.0)
         self.scale = per_location("scale", scale, n_locations, math.nan)
+        self.deviation = per_location("deviation", deviation, n_locations, math.nan)
         self.sums = {term: torch.zeros(shape, dtype=torch.float64) for term in _TERMS}
         self._edges = torch.tensor(summary.edges, dtype=torch.float64)
         n_strata = len(summary.edges) + 1
@@ -170,7 +172,9 @@ class ErrorSums:
         of the quantiles; the MAE of a point forecast), ``mape`` (a share),
         ``relative_rmse`` (sqrt(sum (yhat-y)^2 / sum (mean(y)-y)^2), as STemDist; equal to
         sqrt(1-R^2)), ``relative_mae`` (the same with absolute values), ``mase`` (Hyndman &
-        Koehler 2006: errors over each location's own in-sample persistence error) and
+        Koehler 2006: errors over each location's own in-sample persistence error),
+        ``standardised_mse`` and ``standardised_mae`` (of errors over the standard deviations by
+        which the task scales its targets, as most long-horizon results are reported) and
         ``correlation``. One that is not defined (no valid target, no spread) is NaN.
         """
         return {name: float(value) for name, value in self._evaluate((0, 1)).items()}
@@ -203,6 +207,8 @@ class ErrorSums:
     def _evaluate(self, dims: tuple[int, ...]) -> dict[str, Tensor]:
         scaled = {**self.sums, "scaled": torch.nan_to_num(self.sums["absolute"] / self.scale)}
         scaled["scaled_count"] = self.sums["count"] * torch.isfinite(self.scale)
+        scaled["standardised"] = self.sums["absolute"] / self.deviation
+        scaled["standardised_square"] = self.sums["square"] / self.deviation**2
         sums = {name: (term * self.weight).sum(dims) for name, term in scaled.items()}
         return {name: metric(sums) for name, metric in METRICS.items()}
 
@@ -227,6 +233,8 @@ METRICS: dict[str, Callable[[Sums], Tensor]] = {
     "relative_rmse": lambda s: ratio(s["square"], s["target_square"]).sqrt(),
     "relative_mae": lambda s: ratio(s["absolute"], s["spread_absolute"]),
     "mase": lambda s: ratio(s["scaled"], s["scaled_count"]),
+    "standardised_mse": lambda s: ratio(s["standardised_square"], s["count"]),
+    "standardised_mae": lambda s: ratio(s["standardised"], s["count"]),
     "correlation": _correlation,
 }
 

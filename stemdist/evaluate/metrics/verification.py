@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stemdist.data.scaling import Scaler
 from stemdist.data.windows import SeriesWindows, evenly_spaced
 from stemdist.errors import InputError
 from stemdist.evaluate.metrics.errors import ErrorSums
@@ -90,6 +91,7 @@ class Verification:
         """
         index = evenly_spaced(len(windows), len(windows) if at_most is None else at_most)
         places = slice(None) if locations is None else locations
+        scaler = task.scaler if locations is None else task.scaler.at(locations)
         weight = _area_weights(task)[places] if area_weighted else None
         _, end = task.split_boundaries["train"]
         summaries, scales = [], []
@@ -102,8 +104,9 @@ class Verification:
             summaries.append(TargetSummary.of(blocks, weight=weight, edges=edges))
             values = task.train.values[:end, places, target]
             seen = task.train.observed[:end, places, target]
-            physical = task.scaler.scale[target]
-            scales.append(physical * persistence_scale(values, seen, season_steps))
+            persistence = persistence_scale(values, seen, season_steps)
+            _, spread = scaler.of_targets(windows.n_targets, persistence)
+            scales.append(spread[target] * persistence)
         return cls(
             task=task,
             windows=windows,
@@ -131,6 +134,7 @@ class Verification:
             For each target.
         """
         horizon, n_targets = self.windows.horizon, self.windows.n_targets
+        _, deviations = self._scaler.of_targets(n_targets, self.scales[0])  # (C, 1) or (C, H)
         sums = [
             ErrorSums(
                 summary,
@@ -139,18 +143,27 @@ class Verification:
                 weight=self.weight,
                 scale=scale,
                 quantiles=quantiles,
+                deviation=deviation.expand(len(scale)),
             )
-            for summary, scale in zip(self.summaries, self.scales, strict=True)
+            for summary, scale, deviation in zip(
+                self.summaries, self.scales, deviations, strict=True
+            )
         ]
         for part in _parts(self.windows, self.index):
             truth = _targets(self.task, self.windows, part, self.locations)
             rows = self.measured(forecast(self.windows, part))
-            physical = physical_quantiles(rows, self.task.scaler, n_targets, len(quantiles))
+            physical = physical_quantiles(rows, self._scaler, n_targets, len(quantiles))
             for target, own in enumerate(sums):
                 guess = physical[:, :, target * horizon : (target + 1) * horizon]
                 y, mask = _of_target(target, truth, horizon)
                 own.add(guess if quantiles else guess[:, 0], y, mask)
         return sums
+
+    @property
+    def _scaler(self) -> Scaler:
+        """The scaler of the evaluated locations."""
+        whole = self.task.scaler
+        return whole if self.locations is None else whole.at(self.locations)
 
     def measured(self, values: Tensor) -> Tensor:
         """Return the values (..., H) at the evaluated locations, of values (..., N)."""
@@ -165,7 +178,8 @@ def _targets(
     task: ForecastTask, windows: SeriesWindows, index: Tensor, locations: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     _, y, mask = windows.batch(index, locations)
-    return task.scaler.inverse_targets(y.double(), windows.n_targets), mask
+    scaler = task.scaler if locations is None else task.scaler.at(locations)
+    return scaler.inverse_targets(y.double(), windows.n_targets), mask
 
 
 def _of_target(target: int, truth: tuple[Tensor, Tensor], horizon: int) -> tuple[Tensor, Tensor]:

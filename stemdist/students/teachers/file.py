@@ -86,7 +86,7 @@ class FileTeacher(Teacher):
                 f"{self.name}: some forecasts of the windows that are taught are missing (NaN): "
                 "fill them, or leave their times out of the training part"
             )
-        return data.scaler.scale_targets(physical, source.n_targets), {}
+        return data.window_scaler.scale_targets(physical, source.n_targets), {}
 
     def _places(self, data: TrainingSet) -> tuple[np.ndarray, np.ndarray]:
         """Return where the windows and the locations of ``data`` are in the file."""

@@ -70,6 +70,10 @@ class ForecasterTeacher(Teacher):
         pairs["neighbour context"] = (own.neighbour_context, given.neighbour_context)
         pairs["variables"] = (self.fitted.variables, data.variables)
         pairs["targets"] = (own.n_targets, given.n_targets)
+        scaler = self.fitted.scaler
+        if scaler.n_locations is not None and not scaler.equals(data.scaler, rtol=1e-6):
+            own_scale = f"statistics of {scaler.n_locations} locations"
+            pairs["scaling"] = (own_scale, f"{given.scaling}, of other statistics")
         faults = [
             f"{n} {ours} and {theirs}" for n, (ours, theirs) in pairs.items() if ours != theirs
         ]
@@ -85,14 +89,14 @@ class ForecasterTeacher(Teacher):
         self, data: TrainingSet, index: Tensor, kinds: Collection[str] = ()
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Forecast the windows ``index`` at all locations."""
-        own, theirs = self.fitted.scaler, data.scaler
+        own, theirs = self.fitted.scaler, data.window_scaler
         x, profile = data.source.inputs(index), data.source.profile
-        same = np.allclose([*own.mean, *own.scale], [*theirs.mean, *theirs.scale], rtol=1e-6)
+        same = own.equals(data.scaler, rtol=1e-6)
         if not same:
             x = own.scale_features(theirs.inverse_features(x))
             shape = (len(profile), data.source.lookback, data.source.n_features)
-            windows = theirs.inverse_features(profile.view(shape))
-            profile = own.scale_features(windows).flatten(1)
+            windows = theirs.inverse_features(profile.view(shape).transpose(0, 1))  # (L_in, N, F)
+            profile = own.scale_features(windows).transpose(0, 1).flatten(1)
         module = self.fitted.forecaster.to(self.device).eval()
         graph = data.graph.clone().to(str(self.device))
         rows, states = hidden_states(

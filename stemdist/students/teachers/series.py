@@ -63,7 +63,7 @@ class SeriesTeacher(Teacher):
     >>> windows = TensorWindows(
     ...     x=x, y=torch.zeros(2, 5, 3), mask=torch.ones(2, 5, 3), weight=torch.ones(3))
     >>> scaler = Scaler(mean=(280.0,), scale=(4.0,))
-    >>> data = SimpleNamespace(source=windows, scaler=scaler)  # what is read of a TrainingSet
+    >>> data = SimpleNamespace(source=windows, window_scaler=scaler)  # of a TrainingSet
     >>> forecast, states = LastValue.load("last").answer(data, torch.arange(2))
     >>> forecast.shape, forecast[0, 4].tolist(), states
     (torch.Size([2, 5, 3]), [9.0, 10.0, 11.0], {})
@@ -123,11 +123,12 @@ class SeriesTeacher(Teacher):
         self.check(data, kinds)
         targets, horizon = data.source.n_targets, data.source.horizon
         x = data.source.inputs(index)  # (B, L_in, N, F)
-        physical = torch.stack([data.scaler.inverse(x[..., c], c) for c in range(targets)], dim=3)
+        scaler = data.window_scaler
+        physical = torch.stack([scaler.inverse(x[..., c], c) for c in range(targets)], dim=3)
         series = physical.float().permute(0, 2, 3, 1).flatten(0, 2)  # (B N C, L_in)
         forecast, tokens = self._continue_all(series, horizon, targets, "tokens" in kinds)
         forecast = forecast.view(len(x), -1, targets, horizon).permute(0, 3, 1, 2)
-        rows = data.scaler.scale_targets(target_rows(forecast), targets)  # (B, C L_out, N)
+        rows = scaler.scale_targets(target_rows(forecast), targets)  # (B, C L_out, N)
         if not torch.isfinite(rows).all():
             raise InputError(
                 f"the teacher {self.name!r} returned values that are not finite: its weights or "

@@ -29,6 +29,7 @@ from stemdist.forecast import (
 from stemdist.forecast.base import FORECASTERS
 from stemdist.forecast.hidden_states import hidden_states
 from stemdist.forecast.objective import ForecastLoss
+from stemdist.progress import stage
 from stemdist.students.objective import Aligner, Answers, TeachingObjective, answers_of
 from stemdist.students.settings import StudentSettings
 from stemdist.students.teacher import TEACHERS, Teacher, load_teacher
@@ -111,15 +112,16 @@ def find_teacher(
             "distilled set: train it first (stemdist train DATA) and give its folder, or give the "
             "real data too"
         )
-    fitted, _ = fit_once(
-        task,
-        text,
-        settings.teacher_training,
-        cache=None if cache is None else cache / "teachers",
-        options=settings.teacher_options,
-        device=device,
-        progress=progress,
-    )
+    with stage(f"teacher {text}"):
+        fitted, _ = fit_once(
+            task,
+            text,
+            settings.teacher_training,
+            cache=None if cache is None else cache / "teachers",
+            options=settings.teacher_options,
+            device=device,
+            progress=progress,
+        )
     return ForecasterTeacher(fitted, device)
 
 
@@ -202,17 +204,18 @@ def teach(
     for weight in weights:
         own = settings.weighed(weight)
         student = _fresh_student(data, teachers, own)
-        result = train_forecaster(
-            student,
-            data.source,
-            data.graph,
-            settings.training,
-            objective=_objective(student, data, own, outputs),
-            validation=held,
-            checkpoint=places.checkpoint_of(weight, weights),
-            device=device,
-            progress=progress,
-        )
+        with stage(f"student {settings.student}"):
+            result = train_forecaster(
+                student,
+                data.source,
+                data.graph,
+                settings.training,
+                objective=_objective(student, data, own, outputs),
+                validation=held,
+                checkpoint=places.checkpoint_of(weight, weights),
+                device=device,
+                progress=progress,
+            )
         runs[weight] = (student, result)
     chosen = min(runs, key=lambda weight: runs[weight][1].best_validation_error)
     student, result = runs[chosen]

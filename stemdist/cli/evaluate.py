@@ -27,7 +27,7 @@ _OF_TRAINED = {"test_windows", "season_steps"}
 
 @usual_options(
     "data beside output metric jobs device memory scheduler forecasters references seeds budget",
-    "updates ranking configurations",
+    "updates ranking",
     "learning_rates test_windows recipe select null_value start step_minutes",
     renamed={"methods": "references"},
 )
@@ -73,8 +73,7 @@ def evaluate(
     metric : str
         Error to print and draw.
     ranking : bool
-        Whether to train configurations of FORECASTERS on the full data and on the set as well,
-        and to measure how well their orders agree: what a search on the set relies on.
+        Also measure how well the set orders configurations of the forecasters.
     configurations : int
         How many configurations --ranking trains.
     jobs : int
@@ -92,8 +91,7 @@ def evaluate(
     --------
       stemdist evaluate uk.distilled.nc --data era5.nc --forecasters linear,mlp,mtgnn --seeds 3
       stemdist evaluate traffic-sim.distilled.nc --data traffic-sim --updates 300 -o results
-      stemdist evaluate uk.distilled.nc --data era5.nc --budget both
-      stemdist evaluate uk.distilled.nc --data era5.nc --forecasters linear,mlp --ranking
+      stemdist evaluate uk.distilled.nc --data era5.nc --budget both --ranking
       stemdist evaluate student --data ETTh1.csv --beside teacher
 
     relative_rmse is the root mean squared error in units of the targets' standard deviation.

@@ -48,6 +48,11 @@ class Range:
         """Whether only whole numbers belong to it."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
+    def contains(self, value: Any) -> bool:
+        """Return whether a value belongs to it."""
+        number = isinstance(value, int if self.whole else int | float)
+        return number and self.low <= value <= self.high
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -69,6 +74,10 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.values:
             raise InputError("a choice has no values: give at least one")
+
+    def contains(self, value: Any) -> bool:
+        """Return whether a value belongs to it."""
+        return value in self.values
 
 
 Parameter = Range | Choice

@@ -42,8 +42,8 @@ class TuneSettings:
     pruner : str
         Which trials are stopped early; ``none`` trains all to the end.
     finalists : int
-        Best configurations that are trained on the full data, where the winner is chosen; 0 for
-        none.
+        Best configurations that are trained on the full data, where the winner is chosen, besides
+        the best default; 0 for none.
     final_updates : int
         Optimizer updates of a finalist, and of the winner.
     seed : int

@@ -114,6 +114,24 @@ def split_configuration(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
     return {name: value for name, value in found.items() if name not in training}, training
 
 
+def default_values(family: str, space: Space) -> dict[str, Any]:
+    """Return the default of each hyper-parameter that a search space contains.
+
+    Examples
+    --------
+    >>> default_values("mlp", {"hidden": Choice((16, 64)), "depth": Range(5, 9)})
+    {'hidden': 64}
+    """
+    signature = inspect.signature(FORECASTERS.get(family).__init__).parameters
+    defaults = {name: each.default for name, each in signature.items()}
+    defaults |= {field.name: field.default for field in dataclasses.fields(TrainingSettings)}
+    return {
+        name: defaults[name]
+        for name, parameter in space.items()
+        if name in defaults and parameter.contains(defaults[name])
+    }
+
+
 def _of_training() -> set[str]:
     return {field.name for field in dataclasses.fields(TrainingSettings)} - _FIXED
 

@@ -25,7 +25,7 @@ from stemdist.files import alive, hash_of
 from stemdist.forecast import ForecastTask, fit_windows
 from stemdist.forecast.search_space import Choice, Parameter
 from stemdist.search.configurations import Configuration
-from stemdist.search.space import Spaces, space_text
+from stemdist.search.space import Spaces, default_values, space_text
 
 if TYPE_CHECKING:
     import optuna
@@ -49,7 +49,7 @@ PRUNERS: dict[str, Callable[[Any], Any]] = {
 FORECASTER = "forecaster"
 LOOKBACK = "lookback"
 """Names of the parameters that choose the family and the input steps."""
-PROCESS, IDENTITY, SECONDS = "process", "identity", "seconds"
+PROCESS, IDENTITY, SECONDS, DEFAULT = "process", "identity", "seconds", "default"
 _WAIT_SECONDS = 60
 
 
@@ -118,6 +118,8 @@ class Search:
         known = study.user_attrs.get(IDENTITY)
         if known is None:
             study.set_user_attr(IDENTITY, self.identity)
+            for params in self._defaults():
+                study.enqueue_trial(params, user_attrs={DEFAULT: True}, skip_if_exists=True)
         elif known != self.identity:
             raise InputError(
                 f"the study {self.name!r} in {self.storage!r} was made from other data, settings "
@@ -181,6 +183,20 @@ class Search:
             trial.set_user_attr("failure", str(error))
             return math.inf
         return math.sqrt(result.best_validation_error)
+
+    def _defaults(self) -> list[dict[str, Any]]:
+        """Return the default configuration of each family, where the search space has it."""
+        lookbacks = self.settings.lookbacks
+        found = []
+        for family in self.settings.forecasters:
+            values = default_values(family, self.spaces[family])
+            params = {FORECASTER: family, **{f"{family}.{k}": v for k, v in values.items()}}
+            if lookbacks:
+                params[LOOKBACK] = self.distilled.windows.lookback
+            whole = len(values) == len(self.spaces[family])
+            if whole and params.get(LOOKBACK) in (lookbacks or (None,)):
+                found.append(params)
+        return found
 
     def _validation(self, lookback: int | None) -> tuple[WindowSource, Data, Tensor]:
         profile = latest(self.task.train, lookback).profile

@@ -43,7 +43,7 @@ class TuneSettings:
         Which trials are stopped early; ``none`` trains all to the end.
     finalists : int
         Best configurations that are trained on the full data, where the winner is chosen, besides
-        the best default; 0 for none.
+        the best of each family and the best default; 0 for none.
     final_updates : int
         Optimizer updates of a finalist, and of the winner.
     seed : int

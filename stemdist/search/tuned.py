@@ -23,6 +23,7 @@ from stemdist.search.settings import TuneSettings
 from stemdist.search.space import spaces_of
 from stemdist.search.study import (
     DEFAULT,
+    FORECASTER,
     SECONDS,
     Search,
     configuration_of,
@@ -260,15 +261,18 @@ def best_trials(study: optuna.Study, count: int) -> list[optuna.trial.FrozenTria
 
 
 def chosen_finalists(study: optuna.Study, count: int) -> list[optuna.trial.FrozenTrial]:
-    """Return the best trials, and the best of the default configurations besides.
+    """Return the best trials, and besides the best of each family and the best default.
 
-    So the winner is no worse on validation than the default that is best on the set.
+    Short trials put families that learn slowly too low, and defaults are hard to beat.
     """
-    best = best_trials(study, count)
-    defaults = [trial for trial in best_trials(study, len(study.trials)) if is_default(trial)]
-    if not best or any(is_default(trial) for trial in best):
-        return best
-    return [*best, *defaults[:1]]
+    ranked = best_trials(study, len(study.trials))
+    if not count:
+        return []
+    chosen = {trial.number: trial for trial in ranked[:count]}
+    families = {str(trial.params[FORECASTER]): trial for trial in reversed(ranked)}
+    defaults = [trial for trial in ranked if is_default(trial)]
+    chosen |= {trial.number: trial for trial in (*families.values(), *defaults[:1])}
+    return list(chosen.values())
 
 
 def is_default(trial: optuna.trial.FrozenTrial) -> bool:

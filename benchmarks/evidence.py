@@ -154,8 +154,12 @@ def _row(name: str, cells: list[str]) -> str:
 
 
 def _heading(ratio: str, method: str) -> str:
-    shares = " x ".join(f"{100 * float(share):g} %" for share in ratio.split("x") if share)
-    return f"{shares} {method}".strip()
+    return f"{percent(ratio)} {method}".strip()
+
+
+def percent(ratio: str) -> str:
+    """Return a ratio of time and space in per cent, of which there may be none."""
+    return " x ".join(f"{100 * float(share):g} %" for share in ratio.split("x") if share)
 
 
 def _cell(row: pd.Series) -> str:

@@ -27,13 +27,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from evidence import task_of
+from evidence import percent, task_of
+from scipy.stats import rankdata
 
 from stemdist.distill import DistilledSet, DistillSettings, distill
 from stemdist.distill.pipeline import experts_of
 from stemdist.evaluate import RankingSettings, evaluate_trained
 from stemdist.evaluate.ranking.runs import RankingRuns, Row
 from stemdist.evaluate.ranking.scores import agreement
+from stemdist.evaluate.ranking.settings import VALIDATIONS
 from stemdist.files import atomic_path, write_json
 from stemdist.forecast import ForecastTask, fit_forecaster
 from stemdist.profiling import keep_freed_memory, measure
@@ -70,8 +72,10 @@ class Found:
         self.seconds[method] = math.fsum(row["cpu_seconds"] for row in rows) + made
 
 
-def made(name: str, task: ForecastTask, ratio: str, folder: Path) -> tuple[DistilledSet, float]:
-    """Return the set at a ratio and the processor seconds of distilling it, experts included."""
+def made(
+    name: str, task: ForecastTask, ratio: str, folder: Path
+) -> tuple[DistilledSet, float, float]:
+    """Return the set at a ratio, and the processor seconds of its experts and of the rest."""
     path, experts = folder / "sets" / f"{name}-{ratio}.nc", folder / "experts"
     time_ratio, space_ratio = (float(part) for part in ratio.split("x"))
     settings = DistillSettings.for_series(
@@ -82,9 +86,9 @@ def made(name: str, task: ForecastTask, ratio: str, folder: Path) -> tuple[Disti
         distill(task, settings, experts=experts).save(path)
 
     first = folder / "sets" / f"{name}.json"
-    seconds = once(first, lambda: experts_of(task, settings, cache=experts))
-    seconds += once(path.with_suffix(".json"), finish)
-    return DistilledSet.load(path), seconds
+    of_experts = once(first, lambda: experts_of(task, settings, cache=experts))
+    of_rest = once(path.with_suffix(".json"), finish)
+    return DistilledSet.load(path), of_experts, of_rest
 
 
 def once(path: Path, work: Callable[[], object]) -> float:
@@ -114,7 +118,7 @@ def compared(name: str, chosen: argparse.Namespace) -> Found:
     ratios = chosen.ratios.split(",")
     middle = ratios[len(ratios) // 2]
     for ratio in ratios:
-        distilled, seconds = made(name, task, ratio, folder)
+        distilled, of_experts, of_rest = made(name, task, ratio, folder)
         runs = RankingRuns(
             task=task,
             distilled=distilled,
@@ -125,13 +129,11 @@ def compared(name: str, chosen: argparse.Namespace) -> Found:
         )
         if "full" not in found.errors:
             found.add("full", runs.train("full", drawn, settings.full_updates))
-        found.add(
-            f"distilled {percent(ratio)}", runs.train("distilled", drawn, settings.updates), seconds
-        )
+        rows = runs.train("distilled", drawn, settings.updates)
+        found.add(f"distilled {percent(ratio)}", rows, of_experts + of_rest)
         if ratio == middle:
-            experts = once(folder / "sets" / f"{name}.json", lambda: None)
             for rival, title in RIVALS.items():
-                labels = 0.0 if rival == "random" else experts
+                labels = 0.0 if rival == "random" else of_experts
                 rows = runs.train(rival, drawn, settings.updates)
                 found.add(f"{title} {percent(ratio)}", rows, labels)
             on_full_data(runs, found, f"distilled {percent(ratio)}")
@@ -144,14 +146,14 @@ def on_full_data(runs: RankingRuns, found: Found, equal_to: str) -> None:
     share = found.seconds[equal_to] / found.seconds["full"]
     updates = min(settings.full_updates, max(KEPT, round(share * settings.full_updates)))
     found.add(SHORT, runs.train("full", drawn, updates))
-    rungs = [max(4, updates // KEPT), updates, min(KEPT * updates, settings.full_updates)]
+    rungs = [max(VALIDATIONS, updates // KEPT), updates, min(KEPT * updates, settings.full_updates)]
     left, order, seconds = list(range(len(drawn))), np.full(len(drawn), math.inf), 0.0
     for place, length in enumerate(rungs):
         rows = runs.train("full", [drawn[each] for each in left], length)
         seconds += math.fsum(row["cpu_seconds"] for row in rows)
         errors = np.array([row["rmse"] for row in rows])
         # whoever reaches a later rung is before all who do not
-        order[left] = stats_rank(errors) - place * len(drawn)
+        order[left] = rankdata(errors, method="ordinal") - place * len(drawn)
         keep = np.argsort(errors, kind="stable")[: math.ceil(len(left) / KEPT)]
         left = [left[each] for each in sorted(keep)]
     found.errors[HALVING], found.seconds[HALVING] = list(order), seconds
@@ -191,16 +193,6 @@ def winners(name: str, found: Found, chosen: argparse.Namespace) -> pd.DataFrame
     with atomic_path(path) as part:
         table.to_csv(part)
     return table
-
-
-def stats_rank(errors: np.ndarray) -> np.ndarray:
-    """Return the place of each error in ascending order, from 0."""
-    return np.argsort(np.argsort(errors, kind="stable"), kind="stable").astype(float)
-
-
-def percent(ratio: str) -> str:
-    """Return a ratio of time and space in per cent."""
-    return " x ".join(f"{100 * float(part):g} %" for part in ratio.split("x"))
 
 
 def scores(found: Found, tops: tuple[int, ...] = (10, 20)) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -16,12 +17,12 @@ _STYLE = (
 _WIDTH, _HEIGHT = 160, 90
 
 
-class Shown:
+class Shown(ABC):
     """An object that shows itself by :meth:`fields`; a subclass that is a dataclass has no repr."""
 
+    @abstractmethod
     def fields(self) -> Fields:
         """Return names and values to show, as text."""
-        raise NotImplementedError
 
     def details(self) -> Mapping[str, Any]:
         """Return what HTML hides until it is asked for, by heading; JSON types or text."""
@@ -75,11 +76,8 @@ def html_of(title: str, fields: Fields, details: Mapping[str, Any], picture: str
     rows = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in fields
     )
-    return (
-        f'{_STYLE}<div class="stemdist"><b>stemdist.{escape(title)}</b>'
-        f'<div style="display: flex; gap: 2em"><table>{rows}</table>{picture}</div>'
-        f"{_hidden(details)}</div>"
-    )
+    body = f'<div style="display: flex; gap: 2em"><table>{rows}</table>{picture}</div>'
+    return _block(title, body, details)
 
 
 def table_html(
@@ -97,10 +95,7 @@ def table_html(
         "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>"
         for row, tag in zip(rows, ["th", *["td"] * len(rows)], strict=False)
     )
-    return (
-        f'{_STYLE}<div class="stemdist"><b>stemdist.{escape(title)}</b><p>{escape(sentence)}</p>'
-        f"<table>{lines}</table>{_hidden(details)}</div>"
-    )
+    return _block(title, f"<p>{escape(sentence)}</p><table>{lines}</table>", details)
 
 
 def share_picture(time_share: float, space_share: float) -> str:
@@ -132,11 +127,12 @@ def share_text(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _hidden(details: Mapping[str, Any]) -> str:
-    return "".join(
+def _block(title: str, body: str, details: Mapping[str, Any]) -> str:
+    hidden = "".join(
         f"<details><summary>{escape(name)}</summary><pre>{escape(_text(content))}</pre></details>"
         for name, content in details.items()
     )
+    return f'{_STYLE}<div class="stemdist"><b>stemdist.{escape(title)}</b>{body}{hidden}</div>'
 
 
 def _text(content: Any) -> str:

@@ -50,8 +50,8 @@ def first_steps(series: xr.Dataset, settings: TaskSettings, init_times: str) -> 
     gaps = gap_positions(series)
     starts = gapless_starts(0, n_steps, span, gaps)
     test_begin, test_end = settings.split.boundaries(n_steps)["test"]
-    first = test_begin - lookback if settings.reach_back else test_begin
-    chosen = INIT_TIMES[init_times](starts, first, test_end - lookback)
+    first, last = test_begin - settings.reach, test_end - lookback
+    chosen = INIT_TIMES[init_times](starts, first, last)
     if not len(chosen):
         part = f", {test_end - test_begin} of them in the test part," if len(starts) else ""
         need = "the lookback"

@@ -352,10 +352,9 @@ def part_starts(series: xr.Dataset, settings: TaskSettings) -> dict[str, Tensor]
     """
     bounds = settings.split.boundaries(series.sizes["time"])
     gaps = gap_positions(series)
-    back = settings.lookback if settings.reach_back else 0
     return {
         part: window_starts(
-            max(0, bounds[part][0] - (back if part != "train" else 0)),
+            max(0, bounds[part][0] - settings.reach),
             bounds[part][1],
             settings.lookback,
             settings.horizon,

@@ -86,6 +86,11 @@ class TaskSettings:
                 raise InputError(f"{name} is {value!r}: give a stemdist.{kind.__name__}(...)")
 
     @property
+    def reach(self) -> int:
+        """Steps by which validation and test windows may begin before their part."""
+        return self.lookback if self.reach_back else 0
+
+    @property
     def n_targets(self) -> int:
         """Number of targets C."""
         return max(1, len(self.targets))

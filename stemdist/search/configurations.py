@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemdist.errors import check_count
+from stemdist.data.windows import WindowSource
+from stemdist.errors import InputError, check_count
+from stemdist.forecast import TrainingSettings, fit_windows
 from stemdist.forecast.search_space import Choice, Parameter
 from stemdist.search.space import spaces_of, split_configuration
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,30 @@ class Configuration:
         """
         options, training = split_configuration(found)
         return cls(forecaster=forecaster, options=options, training=training, lookback=lookback)
+
+    def validation_rmse(
+        self, source: WindowSource, graph: Data, training: TrainingSettings, **how: Any
+    ) -> tuple[float, str | None]:
+        """Train the forecaster with its options.
+
+        Parameters
+        ----------
+        source, graph, training, **how
+            As in :func:`~stemdist.forecast.fit_windows`, ``validation`` among them.
+
+        Returns
+        -------
+        float, str or None
+            RMSE on validation in scaled units; or infinity and the reason, where its loss is no
+            longer finite or sizes do not go together.
+        """
+        try:
+            _, result = fit_windows(
+                self.forecaster, source, graph, training, options=self.options, **how
+            )
+        except InputError as error:
+            return math.inf, str(error)
+        return math.sqrt(result.best_validation_error), None
 
 
 def draw_configurations(

@@ -14,8 +14,31 @@ REPORTS, REPORTS_TO_PRUNERS = 4, 10
 """Validations of a trial, and of one that a pruner may stop after each."""
 
 
+class TrialSettings:
+    """How configurations are trained; its fields are those of the dataclasses built on it."""
+
+    batch_windows: int
+    locations_per_update: int | None
+    validation_windows: int
+    seed: int
+
+    def training_of(
+        self, found: Mapping[str, Any], updates: int, validations: int
+    ) -> TrainingSettings:
+        """Return the training of a configuration, with evenly spaced validations."""
+        return TrainingSettings(
+            **found,
+            updates=updates,
+            batch_windows=self.batch_windows,
+            locations_per_update=self.locations_per_update,
+            validate_every=max(1, updates // validations),
+            validation_windows=self.validation_windows,
+            seed=self.seed,
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
-class TuneSettings:
+class TuneSettings(TrialSettings):
     """What is searched, and how each configuration is trained.
 
     Parameters
@@ -104,16 +127,7 @@ class TuneSettings:
 
     def training(self, found: Mapping[str, Any], *, final: bool = False) -> TrainingSettings:
         """Return how a configuration is trained: in a trial, or on the full data."""
-        updates = self.final_updates if final else self.updates
-        return TrainingSettings(
-            **found,
-            updates=updates,
-            batch_windows=self.batch_windows,
-            locations_per_update=self.locations_per_update,
-            validate_every=max(1, updates // self.reports),
-            validation_windows=self.validation_windows,
-            seed=self.seed,
-        )
+        return self.training_of(found, self.final_updates if final else self.updates, self.reports)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""

@@ -22,7 +22,7 @@ from stemdist.distill.problem import validating_within_reason
 from stemdist.durations import TimeLimit
 from stemdist.errors import InputError
 from stemdist.files import alive, hash_of
-from stemdist.forecast import ForecastTask, fit_windows
+from stemdist.forecast import ForecastTask
 from stemdist.forecast.search_space import Choice, Parameter
 from stemdist.search.configurations import Configuration
 from stemdist.search.space import Spaces, default_values, space_text
@@ -168,21 +168,17 @@ class Search:
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        try:
-            _, result = fit_windows(
-                chosen.forecaster,
-                latest(self.distilled.windows, chosen.lookback),
-                self.distilled.cluster_graph,
-                validating_within_reason(training, self.task),
-                options=chosen.options,
-                validation=self._validation(chosen.lookback),
-                watch=watch,
-                device=self.device,
-            )
-        except InputError as error:  # its loss is no longer finite, or sizes do not go together
-            trial.set_user_attr("failure", str(error))
-            return math.inf
-        return math.sqrt(result.best_validation_error)
+        error, failure = chosen.validation_rmse(
+            latest(self.distilled.windows, chosen.lookback),
+            self.distilled.cluster_graph,
+            validating_within_reason(training, self.task),
+            validation=self._validation(chosen.lookback),
+            watch=watch,
+            device=self.device,
+        )
+        if failure is not None:
+            trial.set_user_attr("failure", failure)
+        return error
 
     def _defaults(self) -> list[dict[str, Any]]:
         """Return the default configuration of each family, where the search space has it."""

@@ -108,7 +108,7 @@ def evaluate(
             f"the references {', '.join(sized)} need a distilled set: give one, or compare "
             "forecasters on the full data with references=('full',)"
         )
-    with _folder(results) as folder:
+    with results_folder(results) as folder:
         run_folder = RunFolder(
             task=task, settings=settings, folder=folder / "runs", device=device, unseen=unseen
         )
@@ -119,7 +119,8 @@ def evaluate(
 
 
 @contextmanager
-def _folder(results: str | Path | None) -> Iterator[Path]:
+def results_folder(results: str | Path | None) -> Iterator[Path]:
+    """Give the folder of results, or one that is removed after the block."""
     if results is not None:
         yield Path(results)
         return

@@ -91,7 +91,7 @@ class Verification:
         """
         index = evenly_spaced(len(windows), len(windows) if at_most is None else at_most)
         places = slice(None) if locations is None else locations
-        scaler = task.scaler if locations is None else task.scaler.at(locations)
+        scaler = _scaler_of(task, locations)
         weight = _area_weights(task)[places] if area_weighted else None
         _, end = task.split_boundaries["train"]
         summaries, scales = [], []
@@ -162,8 +162,7 @@ class Verification:
     @property
     def _scaler(self) -> Scaler:
         """The scaler of the evaluated locations."""
-        whole = self.task.scaler
-        return whole if self.locations is None else whole.at(self.locations)
+        return _scaler_of(self.task, self.locations)
 
     def measured(self, values: Tensor) -> Tensor:
         """Return the values (..., H) at the evaluated locations, of values (..., N)."""
@@ -178,7 +177,7 @@ def _targets(
     task: ForecastTask, windows: SeriesWindows, index: Tensor, locations: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     _, y, mask = windows.batch(index, locations)
-    scaler = task.scaler if locations is None else task.scaler.at(locations)
+    scaler = _scaler_of(task, locations)
     return scaler.inverse_targets(y.double(), windows.n_targets), mask
 
 
@@ -195,3 +194,7 @@ def _area_weights(task: ForecastTask) -> Tensor:
             "it out"
         )
     return area_weights(task.series["lat"].values)
+
+
+def _scaler_of(task: ForecastTask, locations: Tensor | None) -> Scaler:
+    return task.scaler if locations is None else task.scaler.at(locations)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pandas as pd
 
 from stemdist.distill import DistilledSet
 from stemdist.errors import InputError
-from stemdist.evaluate.comparison.protocol import check_fit
+from stemdist.evaluate.comparison.protocol import check_fit, results_folder
 from stemdist.evaluate.comparison.tables import aligned
 from stemdist.evaluate.comparison.training_data import REFERENCES
 from stemdist.evaluate.ranking.runs import RankingRuns, Row
@@ -181,14 +179,12 @@ def rank(
             "configurations are ranked on the validation part, and the data have none: give a "
             "longer series, or another split"
         )
-    with ExitStack() as stack:
-        if results is None:
-            results = stack.enter_context(tempfile.TemporaryDirectory(prefix="stemdist-"))
+    with results_folder(results) as folder:
         runs = RankingRuns(
             task=task,
             distilled=distilled,
             settings=settings,
-            folder=Path(results) / "ranking",
+            folder=folder / "ranking",
             experts=None if experts is None else Path(experts),
             n_jobs=n_jobs,
             device=device,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -14,11 +14,10 @@ from joblib import delayed
 
 from stemdist.distill import DistilledSet
 from stemdist.distill.problem import validating_within_reason
-from stemdist.errors import InputError
 from stemdist.evaluate.comparison.training_data import REFERENCES, Budget, TrainingData
 from stemdist.evaluate.ranking.settings import RankingSettings
 from stemdist.files import hash_of, write_json
-from stemdist.forecast import ForecastTask, TrainingSettings, fit_windows, held_out
+from stemdist.forecast import ForecastTask, TrainingSettings, held_out
 from stemdist.profiling import measure
 from stemdist.scheduling import results_of
 from stemdist.search.configurations import Configuration
@@ -71,8 +70,13 @@ class RankingRuns:
             Of each configuration: its forecaster, ``updates``, ``rmse`` on validation in scaled
             units (infinite where training failed), ``seconds`` and ``cpu_seconds``.
         """
-        runs = [self._run(each, updates) for each in configurations]
-        paths = [self._path(reference, *run) for run in runs]
+        trainings = [
+            validating_within_reason(self.settings.training(each, updates), self.task)
+            for each in configurations
+        ]
+        runs = list(zip(configurations, trainings, strict=True))
+        identity = REFERENCES.get(reference)().identity(self._budget())
+        paths = [self._path([reference, identity], *run) for run in runs]
         missing = [place for place, path in enumerate(paths) if not path.exists()]
         if missing:
             data = self._data(reference)
@@ -91,18 +95,8 @@ class RankingRuns:
             return 0.0
         return self._data(reference).recorded_seconds
 
-    def _run(
-        self, configuration: Configuration, updates: int
-    ) -> tuple[str, Mapping[str, Any], TrainingSettings]:
-        settings = self.settings.training(configuration, updates)
-        reasonable = validating_within_reason(settings, self.task)
-        return configuration.forecaster, configuration.options, reasonable
-
-    def _path(
-        self, reference: str, forecaster: str, options: Mapping[str, Any], how: TrainingSettings
-    ) -> Path:
-        data = REFERENCES.get(reference)().identity(self._budget())
-        what = [reference, data, forecaster, dict(options), asdict(how)]
+    def _path(self, data: list[Any], run: Configuration, how: TrainingSettings) -> Path:
+        what = [*data, run.forecaster, dict(run.options), asdict(how)]
         return self.folder / f"{hash_of([version('stemdist'), self.task.content_hash, what])}.json"
 
     def _data(self, reference: str) -> TrainingData:
@@ -123,30 +117,21 @@ class RankingRuns:
 def _trained(
     task: ForecastTask,
     data: TrainingData,
-    forecaster: str,
-    options: Mapping[str, Any],
+    configuration: Configuration,
     training: TrainingSettings,
     device: str,
 ) -> Row:
-    """Train one configuration; its error is infinite where that fails, as by a diverging loss."""
-    failure, error = None, math.inf
     with measure(device) as cost:
-        try:
-            _, result = fit_windows(
-                forecaster,
-                data.source,
-                data.graph,
-                training,
-                options=options,
-                objective=None if data.objective is None else data.objective(training),
-                validation=held_out(task),
-                device=device,
-            )
-            error = math.sqrt(result.best_validation_error)
-        except InputError as raised:
-            failure = str(raised)
+        error, failure = configuration.validation_rmse(
+            data.source,
+            data.graph,
+            training,
+            objective=None if data.objective is None else data.objective(training),
+            validation=held_out(task),
+            device=device,
+        )
     return {
-        "forecaster": forecaster,
+        "forecaster": configuration.forecaster,
         "updates": training.updates,
         "rmse": error if math.isfinite(error) else None,
         "seconds": cost.wall_seconds,

@@ -9,6 +9,7 @@ from typing import Any
 from stemdist.errors import InputError, check_count, check_distinct, check_seed
 from stemdist.forecast import TrainingSettings
 from stemdist.search.configurations import Configuration, draw_configurations
+from stemdist.search.settings import TrialSettings
 from stemdist.types import ForecasterName, ReferenceName
 
 VALIDATIONS = 4
@@ -16,7 +17,7 @@ VALIDATIONS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankingSettings:
+class RankingSettings(TrialSettings):
     """Which configurations are ranked, and how each is trained.
 
     Parameters
@@ -72,8 +73,7 @@ class RankingSettings:
         object.__setattr__(self, "forecasters", check_distinct("forecasters", self.forecasters))
         if self.references:
             object.__setattr__(self, "references", check_distinct("references", self.references))
-        names = ("configurations", "updates", "full_updates", "batch_windows")
-        for name in (*names, "validation_windows"):
+        for name in ("configurations", "full_updates", "batch_windows", "validation_windows"):
             check_count(name, getattr(self, name))
         check_count("top", self.top, minimum=2)
         check_count("updates", self.updates, minimum=VALIDATIONS)
@@ -93,15 +93,7 @@ class RankingSettings:
 
     def training(self, configuration: Configuration, updates: int) -> TrainingSettings:
         """Return how a configuration is trained."""
-        return TrainingSettings(
-            **configuration.training,
-            updates=updates,
-            batch_windows=self.batch_windows,
-            locations_per_update=self.locations_per_update,
-            validate_every=max(1, updates // VALIDATIONS),
-            validation_windows=self.validation_windows,
-            seed=self.seed,
-        )
+        return self.training_of(configuration.training, updates, VALIDATIONS)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""

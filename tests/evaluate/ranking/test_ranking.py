@@ -14,8 +14,8 @@ from stemdist.distill import train_on_distilled
 from stemdist.errors import InputError
 from stemdist.evaluate import RankingSettings, rank
 from stemdist.evaluate.ranking import ranking as rankings
-from stemdist.evaluate.ranking import runs
 from stemdist.evaluate.ranking.scores import agreement
+from stemdist.search.configurations import Configuration
 
 FEW = RankingSettings(
     forecasters=("linear", "mlp"),
@@ -97,7 +97,7 @@ def test_finished_trainings_are_not_made_again(ranked, distilled, task, folder, 
     def fail(*args, **kwargs):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(runs, "fit_windows", fail)
+    monkeypatch.setattr(Configuration, "validation_rmse", fail)
     again = rank(distilled, task, FEW, results=folder)
     pd.testing.assert_frame_equal(again.table, ranked.table)
 

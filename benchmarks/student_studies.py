@@ -91,15 +91,28 @@ TEACHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 """Options and training of the teachers; those of PatchTST are the paper's for ETT."""
 
 
-def long_horizon_task(name: str, lookback: int) -> ForecastTask:
-    """Return ETTh1 or ETTh2 with the protocol of published long-horizon results."""
-    path = Path(os.environ["STEMDIST_DATA"]) / f"{name}.csv"
-    series = stemdist.open_series(path, recipe=f"{name.lower()}-long-horizon")
-    return ForecastTask.from_series(series, settings_for(series, {"lookback": lookback}))
+LONG: dict[str, tuple[str, dict[str, Any]]] = {
+    "ETTh1": ("ETTh1.csv", {"recipe": "etth1-long-horizon"}),
+    "ETTh2": ("ETTh2.csv", {"recipe": "etth2-long-horizon"}),
+    "pjm": ("pjm_load_2013_2018.nc", {}),
+    "beijing": ("beijing_air_quality_2013_2017.nc", {"variables": ["PM2_5"]}),
+}
+"""Hourly files of a few long series, and how they are opened."""
 
 
-def ett_study(name: str, lookback: int, teacher: str) -> Study:
-    """Return TimeDistill with one teacher: the student's small and the paper's size."""
+def long_horizon_task(name: str, lookback: int, horizon: int = 96) -> ForecastTask:
+    """Return long series with the protocol of published long-horizon results."""
+    file, how = LONG[name]
+    series = stemdist.open_series(Path(os.environ["STEMDIST_DATA"]) / file, **how)
+    steps = {"lookback": lookback, "horizon": horizon, "reach_back": True}
+    alike = {"scaling": "location", "neighbour_context": False, "calendar": ()}
+    return ForecastTask.from_series(series, settings_for(series, {**steps, **alike}))
+
+
+def timedistill_study(
+    name: str, lookback: int, teacher: str, horizon: int = 96, wide: bool = False
+) -> Study:
+    """Return TimeDistill with one teacher, a student of 16 columns and ``wide`` the paper's."""
     options, training = TEACHERS[teacher]
     if teacher in ("patchtst", "itransformer"):
         options = {**options, "reversible": True}
@@ -107,16 +120,17 @@ def ett_study(name: str, lookback: int, teacher: str) -> Study:
         options = {**options, "location_encoder": "none"}
     small = {"hidden": 16, "level": "reversible"}
     chosen = {"teacher_weight": (0.0, 0.25, 1.0)}
+    papers = ("timedistill", "decomposition-mlp", {**small, "hidden": 512}, {})
     return Study(
-        name=f"{name}, {lookback} to 96 hours, teacher {teacher}",
-        task=long_horizon_task(name, lookback),
+        name=f"{name}, {lookback} to {horizon} hours, teacher {teacher}",
+        task=long_horizon_task(name, lookback, horizon),
         teacher=teacher,
         teacher_options=options,
         teacher_training=TrainingSettings(**training, validate_every=50, validation_windows=600),
         students=[
             ("timedistill", "decomposition-mlp", small, {}),
             ("timedistill, weight by validation", "decomposition-mlp", small, chosen),
-            ("timedistill", "decomposition-mlp", {**small, "hidden": 512}, {}),
+            *([papers] if wide else []),
         ],
         training=TrainingSettings(updates=600, batch_windows=32, validate_every=50),
         measure=errors_of,
@@ -125,7 +139,7 @@ def ett_study(name: str, lookback: int, teacher: str) -> Study:
 
 def distilts_study(name: str, lookback: int) -> Study:
     """Return DistilTS with PatchTST as teacher: its two students and its variants."""
-    base = ett_study(name, lookback, "patchtst")
+    base = timedistill_study(name, lookback, "patchtst")
     tokens = {"hidden": 64, "layers": 1, "reversible": True, "location_encoder": "none"}
     equal = {"terms": (Term(weight=0.5),)}
     return replace(

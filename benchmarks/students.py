@@ -3,7 +3,7 @@
 Run with ``STEMDIST_DATA`` naming the folder that holds the files (``ETTh1.csv``, ``los_speed.csv``
 ...); it resumes after a stop::
 
-    python benchmarks/students.py ett --output students         # TimeDistill, four teachers
+    python benchmarks/students.py timedistill --output students # TimeDistill, four teachers
     python benchmarks/students.py distilts --output students    # DistilTS
     python benchmarks/students.py sdkd --output students        # SDKD, Navier-Stokes and weather
     python benchmarks/students.py classic --output students     # five classic pairs on five fields
@@ -51,11 +51,12 @@ from student_fields import (
 )
 from student_speed import foundation_table
 from student_studies import (
+    LONG,
     TEACHERS,
     Study,
     distilts_study,
-    ett_study,
     los_loop_study,
+    timedistill_study,
     tiny_study,
 )
 
@@ -128,18 +129,20 @@ class Runs:
 
     def teacher_row(self) -> dict[str, Any]:
         """Return the teacher's errors."""
-        study = self.study
-        key = [study.teacher, study.teacher_options, repr(study.teacher_training)]
 
         def run() -> dict[str, Any]:
             fitted = self.trained_teacher().fitted
             return {
-                **measured(study, fitted, "test"),
+                **measured(self.study, fitted, "test"),
                 "weights": size_of(fitted),
                 "seconds": fitted.record["seconds"],
             }
 
-        return self._kept(key, run)
+        return self._kept(self._teacher_key(), run)
+
+    def _teacher_key(self) -> list[Any]:
+        study = self.study
+        return [study.teacher, study.teacher_options, repr(study.teacher_training)]
 
     def row(
         self,
@@ -169,13 +172,14 @@ class Runs:
             return {
                 **measured(self.study, fitted, "test"),
                 "validation_mse": measured(self.study, fitted, "validation")["mse"],
-                "teacher_weight": fitted.record["teacher_weight"],
                 "weights": size_of(fitted),
                 "seconds": fitted.record["seconds"],
             }
 
-        teacher = self.study.teacher_options if settings.active_terms else None
-        return self._kept([settings.to_json(), teacher, repr(self.study.teacher_training)], run)
+        key: list[Any] = [settings.to_json()]
+        if settings.active_terms:
+            key += self._teacher_key()
+        return self._kept(key, run)
 
     def _kept(self, key: Any, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         path = self.output / f"{hash_of([self.data.content_hash, key])}.json"
@@ -184,14 +188,41 @@ class Runs:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
+    def chosen(
+        self,
+        method: str,
+        student: str,
+        options: dict[str, Any],
+        changes: dict[str, Any],
+        rate: float,
+        seed: int,
+    ) -> dict[str, Any]:
+        """Return the row of the teacher weight that is best on validation, as ``teach`` does.
+
+        The trainings of each weight are rows of their own, so that 0 and 1 are not run again.
+        """
+        weights = changes.get("teacher_weight", (1.0,))
+        rows = {}
+        for weight in weights:
+            own = {**changes, "teacher_weight": weight} if weight != 1 else _plain(changes)
+            how = (method, own) if weight else ("undistilled", {})
+            rows[weight] = self.row(how[0], student, options, how[1], rate, seed)
+        taken = min(rows, key=lambda weight: float(rows[weight]["validation_mse"]))
+        return {**rows[taken], "teacher_weight": taken}
+
     def best_rate(
         self, method: str, student: str, options: dict[str, Any], changes: dict[str, Any]
     ) -> float:
         """Return the learning rate that is best on validation with seed 0."""
         rows = {
-            rate: self.row(method, student, options, changes, rate, 0) for rate in self.study.rates
+            rate: self.row(method, student, options, _plain(changes), rate, 0)
+            for rate in self.study.rates
         }
         return min(rows, key=lambda rate: float(rows[rate]["validation_mse"]))
+
+
+def _plain(changes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if name != "teacher_weight"}
 
 
 def report(study: Study, output: Path, columns: Sequence[str], seeds: int) -> Rows:
@@ -222,7 +253,7 @@ def report(study: Study, output: Path, columns: Sequence[str], seeds: int) -> Ro
 
     def taught(method: str, student: str, options: dict[str, Any], changes: Any) -> Rows:
         rate = runs.best_rate(method, student, options, changes)
-        return [runs.row(method, student, options, changes, rate, seed) for seed in range(seeds)]
+        return [runs.chosen(method, student, options, changes, rate, i) for i in range(seeds)]
 
     for name, student, options, changes in study.students:
         title = f"{student}{size_text(options)}"
@@ -265,6 +296,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("students"))
     parser.add_argument("--updates", type=int, default=300, help="of SDKD's teachers and students")
     parser.add_argument("--lookbacks", type=int, nargs="+", default=(336,))
+    parser.add_argument("--horizons", type=int, nargs="+", default=(96, 336))
+    parser.add_argument("--wide", action="store_true", help="also TimeDistill's student of 512")
     parser.add_argument("--seeds", type=int, default=3, help="of every student")
     parser.add_argument("--size", type=int, default=64, help="grid points per side")
     parser.add_argument("--trajectories", type=int, default=200)
@@ -288,11 +321,14 @@ def main() -> None:
 Makers = dict[str, Callable[[], Study]]
 
 
-def _ett(options: argparse.Namespace) -> Makers:
+def _timedistill(options: argparse.Namespace) -> Makers:
     return {
-        f"{name}-{steps}-{teacher}": partial(ett_study, name, steps, teacher)
+        f"{name}-{steps}-{horizon}-{teacher}": partial(
+            timedistill_study, name, steps, teacher, horizon, options.wide
+        )
         for steps in options.lookbacks
-        for name in ("ETTh1", "ETTh2")
+        for horizon in options.horizons
+        for name in LONG
         for teacher in TEACHERS
     }
 
@@ -322,7 +358,7 @@ def _classic(options: argparse.Namespace) -> Makers:
 _LONG, _RELATIVE = ("mse", "mae", "last_quarter_mse"), ("relative_rmse", "mse", "mae")
 
 STUDIES: dict[str, tuple[Callable[[argparse.Namespace], Makers], Sequence[str]]] = {
-    "ett": (_ett, _LONG),
+    "timedistill": (_timedistill, _LONG),
     "distilts": (_distilts, _LONG),
     "sdkd": (_sdkd, ("mse", "mae", "high_mse", "low_mse")),
     "classic": (_classic, _RELATIVE),

@@ -4,6 +4,7 @@ Run with ``STEMDIST_DATA`` naming the folder with the data; it resumes after a s
 
     python benchmarks/search.py --output search               # five data sets, hours on one core
     python benchmarks/search.py --output search --data los-loop --configurations 20
+    python benchmarks/search.py --output graphs --data los-loop --graphs   # at all locations
 
 Configurations are drawn at random from the search spaces of five families (narrow widths, see
 ``SPACE``) and trained on the full data; the order of their errors on validation is taken as the
@@ -11,7 +12,8 @@ true one. The same configurations are then trained on the distilled set, on othe
 and on the full data with short trainings (each with a schedule of its own) and with successive
 halving (a third is kept, three rungs, each with a schedule of its own) of the same cost as the
 distilled set of ``--ratios``' middle one, distilling included. Costs are processor seconds of
-trainings with their validations, and of distilling.
+trainings with their validations, and of distilling. An update has 16 windows at 16 locations, with
+``--graphs`` at all locations, because graph networks are what is expensive there.
 """
 
 from __future__ import annotations
@@ -43,10 +45,14 @@ from stemdist.search.configurations import Configuration
 
 DATA = "los-loop,era5-uk,ncep,beijing,taxi"
 FORECASTERS = ("linear", "dlinear", "decomposition-mlp", "mlp", "gru")
+GRAPHS = ("stgcn", "mtgnn", "graph-transformer")
 SPACE = {
     "mlp": {"hidden": [16, 32, 64, 128], "depth": [1, 2, 3]},
     "decomposition-mlp": {"hidden": [16, 32, 64, 128]},
     "gru": {"hidden": [8, 16, 32], "layers": [1]},
+    "stgcn": {"channels": [8, 16, 32]},
+    "mtgnn": {"residual_channels": [8, 16], "layers": [1, 2]},
+    "graph-transformer": {"hidden": [8, 16, 32], "layers": [1, 2]},
 }
 RIVALS = {
     "random": "random windows",
@@ -102,12 +108,14 @@ def once(path: Path, work: Callable[[], object]) -> float:
 
 def settings_of(chosen: argparse.Namespace) -> RankingSettings:
     """Return how configurations are drawn and trained."""
+    families = GRAPHS if chosen.graphs else FORECASTERS
     return RankingSettings(
-        forecasters=FORECASTERS,
+        forecasters=families,
         configurations=chosen.configurations,
         updates=chosen.updates,
         full_updates=chosen.full_updates,
-        space=SPACE,
+        locations_per_update=None if chosen.graphs else 16,
+        space={name: space for name, space in SPACE.items() if name in families},
     )
 
 
@@ -169,7 +177,7 @@ def winners(name: str, found: Found, chosen: argparse.Namespace) -> pd.DataFrame
     configurations = {
         method: drawn[int(np.argmin(errors))] for method, errors in found.errors.items()
     }
-    for family in FORECASTERS:
+    for family in settings.forecasters:
         configurations[f"default {family}"] = Configuration(
             forecaster=family, options={}, training={}
         )
@@ -266,6 +274,7 @@ def main() -> None:
     options.add_argument("--output", default="search", help="folder of results")
     options.add_argument("--data", default=DATA)
     options.add_argument("--ratios", default="0.1x0.1,0.025x0.1,0.01x0.1")
+    options.add_argument("--graphs", action="store_true", help="graph networks, all locations")
     options.add_argument("--configurations", type=int, default=60)
     options.add_argument("--updates", type=int, default=200, help="on small sets")
     options.add_argument("--full-updates", type=int, default=1500)

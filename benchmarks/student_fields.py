@@ -132,7 +132,7 @@ def field_task(field: str) -> ForecastTask:
     hourly = TaskSettings(lookback=48, horizon=24, scaling="location", calendar=("time_of_day",))
     correlated = GraphSettings(method="correlation", neighbours=8)
     if field == "finance":
-        return ForecastTask.from_series(canonical_series(exchange_rates()), daily)
+        return ForecastTask.from_series(canonical_series(volatilities()), daily)
     opened = {
         "weather": lambda: (stemdist.open_series(folder / "ireland_wind_1961_1978.nc"), daily),
         "traffic": lambda: (
@@ -151,11 +151,13 @@ def field_task(field: str) -> ForecastTask:
     return ForecastTask.from_series(*opened[field]())
 
 
-def exchange_rates(n_rates: int = 8, n_days: int = 5000, seed: int = 0) -> xr.Dataset:
-    """Simulate log exchange rates by a stochastic-volatility model with a common factor.
+def volatilities(n_rates: int = 8, n_days: int = 5000, seed: int = 0) -> xr.Dataset:
+    """Simulate log volatilities of five days of daily exchange rates, with a common factor.
 
-    Taylor (1986), and Kim, Shephard & Chib, *Stochastic Volatility*, Review of Economic Studies
-    65 (1998), equation 1, with their estimates for the pound and the dollar: returns
+    The rates themselves are random walks, of which no forecaster knows more than the last value;
+    what can be forecast of them is how much they move. Stochastic volatility of Taylor (1986) as
+    in Kim, Shephard & Chib, *Stochastic Volatility*, Review of Economic Studies 65 (1998),
+    equation 1, with their estimates for the pound and the dollar: returns
     ``y_t = exp(h_t / 2) e_t`` in per cent with ``h_t = mu + phi (h_{t-1} - mu) + sigma n_t``,
     phi = 0.978, sigma = 0.158 and exp(mu / 2) = 0.65. Half of the variance of a return is that
     of a factor that all rates share.
@@ -170,8 +172,7 @@ def exchange_rates(n_rates: int = 8, n_days: int = 5000, seed: int = 0) -> xr.Da
         shocks = np.exp(volatility / 2) * surprise
         returns[day] = np.sqrt(0.5) * (shocks[1:] + shocks[0])
     days = pd.date_range("2005-01-01", periods=n_days, freq="D")
-    names = [f"rate{number}" for number in range(n_rates)]
-    return xr.Dataset(
-        {"log_rate": (("time", "location"), returns.cumsum(0) / 100, {"units": "1"})},
-        {"time": days, "location": names},
-    )
+    rates = [f"rate{number}" for number in range(n_rates)]
+    squares = xr.DataArray(returns**2, {"time": days, "location": rates}, ("time", "location"))
+    week = squares.rolling(time=5).mean().dropna("time")
+    return (np.log(week) / 2).assign_attrs(units="1").to_dataset(name="log_volatility")

@@ -135,17 +135,17 @@ def _table(found: Benchmark, budget: str) -> str:
     lines.append("|---" * (1 + len(columns)) + "|")
     for title, group in GROUPS.items():
         own = excess[excess["data"].isin(group)]
+        if own.empty:
+            continue
         for data in own["data"].unique():
             rows = own[own["data"] == data].set_index(["ratio", "method"])
-            lines.append(
-                _row(data, [_cell(rows.loc[each]) for each in columns if each in rows.index])
-            )
+            cells = [_cell(rows.loc[each]) if each in rows.index else "" for each in columns]
+            lines.append(_row(data, cells))
         mean = 100 * own.groupby(["ratio", "method"])["mean"].mean()
         worst = 100 * own.groupby(["ratio", "method"])["mean"].max()
         for what, values in ((f"mean, {title}", mean), (f"worst, {title}", worst)):
-            lines.append(
-                _row(f"**{what}**", [f"**{values.get(each, 0):+.1f}**" for each in columns])
-            )
+            cells = [f"**{values[each]:+.1f}**" if each in values else "" for each in columns]
+            lines.append(_row(f"**{what}**", cells))
     return "\n".join([*lines, "", _wins(excess), ""])
 
 

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,6 +186,11 @@ def results_in(folder: Path, command: str, console: Console) -> Iterator[None]:
     """Hold a folder of results, marked as a command's, which then writes single files in it."""
     with held(folder, console), _marked(folder, f"stemdist {command}"):
         yield
+
+
+def shared_results_in(folder: Path, command: str) -> AbstractContextManager[None]:
+    """Mark a folder of results as a command's, in which several processes work together."""
+    return _marked(folder, f"stemdist {command}")
 
 
 @contextmanager

@@ -354,7 +354,8 @@ def _parameter_docs(item: Any, prefix: str = "") -> dict[str, str]:
     for entry in docstring_parser.parse(inspect.getdoc(item) or "").params:
         for name in entry.arg_name.split(","):
             text = " ".join(_plain(entry.description or "").split())
-            found[prefix + name.strip()] = (text[:1].lower() + text[1:]).rstrip(".")
+            start = text[:1] if text[:2].isupper() else text[:1].lower()  # "YAML" stays
+            found[prefix + name.strip()] = (start + text[1:]).rstrip(".")
     for name, hint in type_hints(item).items():
         if is_group(hint) and is_group(item):
             found |= _parameter_docs(hint, f"{prefix}{name}.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, print_fields, print_next, quoted
 from stemdist.cli.option_types import Given
-from stemdist.cli.outputs import claimed, expert_folder, output_folder, results_in
+from stemdist.cli.outputs import claimed, expert_folder, output_folder, shared_results_in
 from stemdist.cli.sources import is_distilled, matching_task, refuse, series_and_settings
 from stemdist.data import OpenOptions
 from stemdist.durations import parse_seconds
@@ -90,7 +90,7 @@ def tune(
     limit = None if time is None else parse_seconds(time)
     sources = [name for name in (source, data, space) if name]
     folder = output_folder(output, *sources, command="tune", force=console.force)
-    with results_in(folder, "tune", console):
+    with shared_results_in(folder, "tune"):
         distilled, real = _made(source, data, folder, opening, task, given, device, console)
         found = run_search(
             distilled,
@@ -159,15 +159,20 @@ def _distilled_first(
 
     series, forecast = series_and_settings(source, opening, options)
     real, target = ForecastTask.from_series(series, forecast), folder / "distilled.nc"
-    if target.exists():
-        stored = DistilledSet.load(target)
-        if stored.record.get("content_hash") == real.content_hash:
-            return stored, real
-    console.note(f"distilling {source} first, into {target}")
-    settings = DistillSettings.for_series(series)
-    how: dict[str, Any] = {"experts": expert_folder(), "progress": console.progress}
+
+    def stored() -> DistilledSet | None:
+        found = DistilledSet.load(target) if target.exists() else None
+        ours = found is not None and found.record.get("content_hash") == real.content_hash
+        return found if ours else None
+
+    if (known := stored()) is not None:
+        return known, real
     with claimed(target, console) as state:
-        distill(real, settings, work=state, device=device, **how).save(target)
+        if stored() is None:  # another process may have made it meanwhile
+            console.note(f"distilling {source} first, into {target}")
+            settings = DistillSettings.for_series(series)
+            how: dict[str, Any] = {"experts": expert_folder(), "progress": console.progress}
+            distill(real, settings, work=state, device=device, **how).save(target)
     return DistilledSet.load(target), real  # as every later run has it
 
 

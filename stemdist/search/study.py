@@ -21,7 +21,7 @@ from stemdist.distill import DistilledSet
 from stemdist.distill.problem import validating_within_reason
 from stemdist.durations import TimeLimit
 from stemdist.errors import InputError
-from stemdist.files import alive, hash_of
+from stemdist.files import alive, hash_of, locked
 from stemdist.forecast import ForecastTask
 from stemdist.forecast.search_space import Choice, Parameter
 from stemdist.search.configurations import Configuration
@@ -106,13 +106,17 @@ class Search:
         library = _optuna()
         library.logging.set_verbosity(library.logging.WARNING)
         storage: Any = self.storage
-        if "://" in storage and not storage.startswith("redis"):
-            wait = {"timeout": _WAIT_SECONDS} if storage.startswith("sqlite") else {}
-            storage = library.storages.RDBStorage(storage, engine_kwargs={"connect_args": wait})
-        study: optuna.Study = library.create_study(
+        with locked(self.storage):  # processes that begin together would both make it
+            if "://" in storage and not storage.startswith("redis"):
+                wait = {"timeout": _WAIT_SECONDS} if storage.startswith("sqlite") else {}
+                storage = library.storages.RDBStorage(storage, engine_kwargs={"connect_args": wait})
+            return self._made(storage)
+
+    def _made(self, storage: Any) -> optuna.Study:
+        study: optuna.Study = _optuna().create_study(
             study_name=self.name,
             storage=storage,
-            pruner=PRUNERS[self.settings.pruner](library.pruners),
+            pruner=PRUNERS[self.settings.pruner](_optuna().pruners),
             load_if_exists=True,
         )
         known = study.user_attrs.get(IDENTITY)

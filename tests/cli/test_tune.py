@@ -46,6 +46,22 @@ def test_a_file_is_distilled_first_and_only_once(run, made, monkeypatch):
     assert len(pd.read_csv("study/trials.csv")) == 2
 
 
+def test_a_study_is_not_held(run, made, monkeypatch):
+    """The same command in another process works on the same study instead of waiting."""
+    from stemdist import files
+
+    held, locked = [], files.locked
+
+    def noted(path, *args):
+        held.append(Path(path).name)
+        return locked(path, *args)
+
+    monkeypatch.setattr("stemdist.cli.outputs.locked", noted)
+    line = f"tune {made}/w.distilled.nc --data {made}/w.nc {FEW} -o study"
+    assert run(line).status == 0
+    assert held == []
+
+
 def test_search_spaces_are_printed_and_read(run, made):
     printed = run("tune anything --forecasters linear,mlp --print-space")
     space = yaml.safe_load(printed.out)

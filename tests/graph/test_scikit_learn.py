@@ -50,7 +50,7 @@ def test_columns_are_counted_and_named():
 
 
 def test_what_is_no_series_is_refused():
-    with pytest.raises(TypeError, match="[Ss]parse"):
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
         LocationClustering(2).fit(sp.eye_array(4))
-    with pytest.raises(InputError, match="must be numbers.*Complex data not supported"):
+    with pytest.raises(InputError, match=r"must be numbers.*Complex data not supported"):
         LocationClustering(2).fit(np.ones((4, 4), dtype=complex))

@@ -65,6 +65,7 @@ MARKED = {
         "tests/forecast/test_outputs.py",
         "tests/forecast/test_train.py",
         "tests/graph/test_clustering.py",
+        "tests/graph/test_scikit_learn.py",
         "tests/students/teachers",
         "tests/students/test_teach.py",
         "tests/students/test_teacher_outputs.py",

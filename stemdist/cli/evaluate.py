@@ -106,6 +106,11 @@ def evaluate(
 
     check_error(metric)
     refuse(given & {"variables", "static"}, OpenOptions, "the distilled set names its variables")
+    if "configurations" in given and not ranking:
+        raise InputError(
+            "--configurations is how many configurations --ranking trains: add --ranking, or leave "
+            "it out"
+        )
     if FittedForecaster.is_saved(distilled):
         unused = {each.name for each in dataclasses.fields(settings)} - _OF_TRAINED
         refuse(given & unused, EvaluationSettings, "the forecasters are trained already")

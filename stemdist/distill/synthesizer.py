@@ -382,8 +382,7 @@ def continued(rows: list[dict[str, float]], then: list[dict[str, float]]) -> lis
 class Selection(Synthesizer):
     """Keep the selected real windows as they are: the start that the others must beat."""
 
-    def __init__(self) -> None:
-        self.iterations = 0
+    iterations = 0
 
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:
         """Return an optimizer that moves nothing."""
@@ -405,7 +404,7 @@ def make_synthesizer(name: str, **options: Any) -> Synthesizer:
         If the name or an option is unknown; the message lists the valid ones.
     """
     kind = SYNTHESIZERS.get(name)
-    known = set(inspect.signature(kind.__init__).parameters) - {"self"}
+    known = set(inspect.signature(kind).parameters)
     for key in options:
         if key not in known:
             raise unknown_name(f"option of synthesizer {name!r}", key, known)

@@ -6,18 +6,17 @@ Shapes: T time steps, N locations, F features, K clusters, t steps of one block.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.cluster import AgglomerativeClustering, KMeans, MiniBatchKMeans
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import validate_data
 
 from stemdist.errors import InputError, check_count, unknown_name
 from stemdist.graph._blocks import (
@@ -31,8 +30,9 @@ from stemdist.graph._blocks import (
     sketch_of,
     survey,
 )
-from stemdist.graph._coarse import DIRECT_PAIRS, cluster_sketch
-from stemdist.graph._lloyd import Group, block_means, lloyd, own_distances
+from stemdist.graph._clustering_methods import CLUSTERING_METHODS, Found, Request
+from stemdist.graph._coarse import DIRECT_PAIRS
+from stemdist.graph._lloyd import block_means, lloyd, own_distances
 
 BLOCK_VALUES = 2**22
 
@@ -80,6 +80,10 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Sum of squared differences between locations and their cluster's mean.
     n_iter_ : int
         Lloyd iterations.
+    n_features_in_ : int
+        N, since locations are what scikit-learn calls features, the columns of ``X``.
+    feature_names_in_ : (N,) object
+        Their names, if ``X`` is a pandas DataFrame with names for columns.
 
     Notes
     -----
@@ -140,9 +144,11 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         ------
         InputError
             If a parameter or the data cannot be used.
+        TypeError
+            If the data are a sparse matrix, or hold something that is no number.
         """
         self.check_parameters()
-        series = checked_series(X)
+        series = self._validated(X)
         mask = None if observed is None else checked_mask(observed, series)
 
         length = max(1, min(self.batch_steps, BLOCK_VALUES // math.prod(series.shape[1:])))
@@ -210,7 +216,7 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             )
         random = check_random_state(self.random_state)
         request = Request(self.n_clusters, n_locations, sketch, connectivity, random)
-        return _METHODS[method](request)
+        return CLUSTERING_METHODS[method](request)
 
     def fit_sketch(
         self,
@@ -248,6 +254,7 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         method = "minibatch" if large else self.method
         labels, _ = self._labels(method, len(sketch), lambda _: centred, connectivity)
         self.labels_ = labels = _in_order(labels)
+        self.n_features_in_ = len(labels)
         self.sizes_ = np.bincount(labels, minlength=self.n_clusters)
         members = sp.csr_array(
             (np.ones(len(labels), dtype=np.float32), (labels, np.arange(len(labels))))
@@ -289,63 +296,44 @@ class LocationClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         mask = None if observed is None else checked_mask(observed, series)
         return _REPRESENTATIVES[self.representative](self, series, mask)
 
+    def _validated(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Check the series, and note the number and, if it has any, the names of its columns."""
+        if np.ndim(X) in (2, 3):  # any other shape has an error of its own
+            try:
+                X = validate_data(
+                    self, X, allow_nd=True, ensure_all_finite=False, ensure_min_samples=0
+                )
+            except ValueError as error:
+                raise InputError(
+                    "the series to cluster must be numbers, (time, location) or (time, location, "
+                    f"feature): {error}"
+                ) from error
+        return checked_series(X)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return what scikit-learn's tools should know: missing values and features are allowed."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.three_d_array = True
+        return tags
+
     def check_parameters(self) -> None:
         """Raise :class:`InputError` if a parameter cannot be used; :meth:`fit` does it too."""
         for name in ("n_clusters", "batch_steps", "max_iter"):
             check_count(name, getattr(self, name))
-        if self.method not in _METHODS:
-            raise unknown_name("clustering method", self.method, _METHODS)
+        if self.method not in CLUSTERING_METHODS:
+            raise unknown_name("clustering method", self.method, CLUSTERING_METHODS)
         if self.representative not in _REPRESENTATIVES:
             raise unknown_name("representative", self.representative, _REPRESENTATIVES)
 
     def _describe(self, source: Source, labels: Labels) -> None:
         squares, counts, means = own_distances(source.blocks, labels, self.n_clusters)
-        self.labels_ = labels
+        self.labels_, self.n_features_in_ = labels, len(labels)
         self.sizes_ = np.bincount(labels, minlength=self.n_clusters)
         self.inertia_ = float(squares.sum())
         self.medoids_ = _medoids(labels, squares, counts, self.n_clusters)
         series = [part.reshape(self.n_clusters, -1, source.n_features) for part in means]
         centroids = np.concatenate(series, axis=1).swapaxes(0, 1)  # (T, K, F)
         self.centroids_ = centroids if source.has_feature_axis else centroids[..., 0]
-
-
-class Request(NamedTuple):
-    """What a method of clustering is given."""
-
-    n_clusters: int
-    n_locations: int
-    sketch: Callable[[np.random.RandomState], Floats]
-    """Makes the projection of the series, where a method needs it."""
-    connectivity: sp.sparray | None
-    random: np.random.RandomState
-
-
-Found = tuple[Labels, list[Group] | None]
-"""Clusters of the projection, and which locations were compared with which of them."""
-
-
-def _kmeans_of(kind: type[KMeans] | type[MiniBatchKMeans], asked: Request) -> Found:
-    return cluster_sketch(asked.sketch(asked.random), asked.n_clusters, kind, asked.random)
-
-
-def _ward(asked: Request) -> Found:
-    size, connectivity = asked.n_locations, asked.connectivity
-    if connectivity is None or connectivity.shape != (size, size):
-        found = None if connectivity is None else connectivity.shape
-        raise InputError(
-            f"connectivity is {found}: the method 'ward' needs a sparse {size} x {size} matrix of "
-            "touching locations, e.g. stemdist.graph.connectivity(graph)"
-        )
-    estimator = AgglomerativeClustering(asked.n_clusters, connectivity=connectivity)
-    with warnings.catch_warnings():
-        # parts of the graph that do not touch (islands) are joined where they are most alike
-        warnings.filterwarnings("ignore", message="the number of connected components")
-        return estimator.fit_predict(asked.sketch(asked.random)).astype(np.int64), None
-
-
-def _random(asked: Request) -> Found:
-    order = asked.random.permutation(asked.n_locations)
-    return (order % asked.n_clusters).astype(np.int64), None
 
 
 def _in_order(labels: Labels) -> Labels:
@@ -395,12 +383,6 @@ def _mean_series(
     )
 
 
-_METHODS: dict[str, Callable[[Request], Found]] = {
-    "kmeans": partial(_kmeans_of, KMeans),
-    "minibatch": partial(_kmeans_of, MiniBatchKMeans),
-    "ward": _ward,
-    "random": _random,
-}
 _REPRESENTATIVES: dict[
     str,
     Callable[

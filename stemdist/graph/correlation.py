@@ -69,7 +69,7 @@ def correlation_edges(series: xr.Dataset, settings: GraphSettings) -> Edges:
 
         return _correlations(products, scaled, squares, observed)
 
-    chosen, _ = _nearest(block_of, size, count)
+    chosen = _nearest(block_of, size, count)
     return from_neighbour_table(chosen, _exact(scaled, squares, observed, chosen))
 
 
@@ -89,25 +89,22 @@ def projected_edges(sketch: Floats, neighbours: int) -> Edges:
     Edges
         As of :func:`correlation_edges`, with weights that err by about (1 - r^2) / sqrt(W).
     """
-    unit = _unit(sketch)
-    count = min(neighbours, len(unit) - 1)
-    return from_neighbour_table(*_nearest(lambda rows: unit[rows] @ unit.T, len(unit), count))
+    scaled = _of_unit_variance(sketch)
+    chosen = _nearest_rows(scaled, min(neighbours, len(scaled) - 1))
+    return from_neighbour_table(chosen, _exact(scaled, None, None, chosen))
 
 
 def _nearest(
     block_of: Callable[[slice], Floats], size: int, count: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return the ``count`` others of the largest values in blocks (b, N) of rows, and these."""
+) -> npt.NDArray[np.int64]:
+    """Return the ``count`` others (N, count) of the largest values in blocks (b, N) of rows."""
     neighbours = np.empty((size, count), dtype=np.int64)
-    weights = np.empty((size, count))
     for start in range(0, size, _BLOCK):
         rows = slice(start, min(start + _BLOCK, size))
         block = block_of(rows)
         block[np.arange(len(block)), np.arange(rows.start, rows.stop)] = -np.inf
-        best = np.argpartition(-block, count - 1, axis=1)[:, :count]  # (b, k)
-        neighbours[rows] = best
-        weights[rows] = np.take_along_axis(block, best, axis=1).clip(0.0, 1.0)
-    return neighbours, weights
+        neighbours[rows] = np.argpartition(-block, count - 1, axis=1)[:, :count]
+    return neighbours
 
 
 def _projected(scaled: Floats, count: int) -> npt.NDArray[np.int64]:
@@ -117,9 +114,12 @@ def _projected(scaled: Floats, count: int) -> npt.NDArray[np.int64]:
     for begin in range(0, n_steps, _BLOCK):
         part = scaled[:, begin : begin + _BLOCK]
         sketch += part @ directions(begin, part.shape[1], SKETCH_WIDTH, key=0)
-    unit = _unit(sketch)
-    nearest, _ = _nearest(lambda rows: unit[rows] @ unit.T, size, count)
-    return nearest
+    return _nearest_rows(_of_unit_variance(sketch), count)
+
+
+def _nearest_rows(scaled: Floats, count: int) -> npt.NDArray[np.int64]:
+    """Return the ``count`` others (N, count) with the largest products of rows (N, W)."""
+    return _nearest(lambda rows: scaled[rows] @ scaled.T, len(scaled), count)
 
 
 def _exact(
@@ -147,10 +147,10 @@ def _exact(
     return weights
 
 
-def _unit(rows: Floats) -> Floats:
-    """Return rows (N, W) of length 1, those of constant series of length 0."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(length > 0, length, np.inf), dtype=np.float32)
+def _of_unit_variance(rows: Floats) -> Floats:
+    """Return rows (N, W) whose mean square is 1, those of constant series with 0."""
+    spread = np.linalg.norm(rows, axis=1, keepdims=True) / math.sqrt(rows.shape[1])
+    return np.asarray(rows / np.where(spread > 0, spread, np.inf), dtype=np.float32)
 
 
 def _scaled(values: npt.NDArray[np.floating]) -> tuple[Floats, Floats | None]:

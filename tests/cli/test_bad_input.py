@@ -238,6 +238,12 @@ CASES: list[tuple[str, Make, str, str]] = [
         "did you mean 'random'",
     ),
     ("no seeds", model, "evaluate w.distilled.nc --data w.nc --seeds 0", "seeds is 0"),
+    (
+        "nothing to rank",
+        model,
+        "evaluate w.distilled.nc --data w.nc --configurations 3",
+        "--configurations is how many configurations --ranking trains: add --ranking",
+    ),
     # the output
     ("output is input", plain, "distill w.nc -o w.nc", "is also an input"),
     ("output is a folder", occupied, "distill w.nc -o taken.nc", "is a folder"),

@@ -56,10 +56,10 @@ class ClosedForm(Synthesizer):
     """
 
     within_range = False
+    iterations = 1
+    relabel = 0.0  # the targets follow from the moments
 
     def __init__(self, *, ridge: float = 1e-3) -> None:
-        self.iterations = 1
-        self.relabel = 0.0  # the targets follow from the moments
         self.ridge = ridge
 
     def optimizer(self, tensors: Sequence[Tensor]) -> torch.optim.Optimizer:

@@ -325,7 +325,7 @@ def synthesizer_options(name: str) -> dict[str, Any]:
     """Return the options of a synthesizer with their defaults."""
     from stemdist.distill import SYNTHESIZERS
 
-    parameters = inspect.signature(SYNTHESIZERS.get(name).__init__).parameters
+    parameters = inspect.signature(SYNTHESIZERS.get(name)).parameters
     return {key: value.default for key, value in parameters.items() if key != "self"}
 
 

@@ -109,6 +109,10 @@ COMMANDS = {
         target="stemdist.cli.plot:plot",
         summary="draw a distilled set or a comparison",
     ),
+    "card": Command(
+        target="stemdist.cli.card:card",
+        summary="write the card of a distilled set, for whoever gets it",
+    ),
     "catalogue list": Command(
         target="stemdist.cli.catalogue:list_recipes", summary="list the known data sets"
     ),

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
 from typing import NoReturn, TextIO
 
+from stemdist.cli.answer import Ended, Result, warnings_heard, without_json, written_as_json
 from stemdist.cli.failures import (
     EXIT_INTERRUPTED,
     EXIT_PIPE_CLOSED,
@@ -47,12 +49,12 @@ class Command:
     summary: str
     resumes: bool = False
 
-    def run(self, name: str, argv: Sequence[str]) -> None:
+    def run(self, name: str, argv: Sequence[str]) -> Result:
         """Import the command, parse ``argv`` and run it."""
         from stemdist.cli.arguments import call
 
         module, _, attribute = self.target.partition(":")
-        call(getattr(import_module(module), attribute), f"stemdist {name}", argv)
+        return call(getattr(import_module(module), attribute), f"stemdist {name}", argv)
 
 
 COMMANDS = {
@@ -107,6 +109,10 @@ COMMANDS = {
         target="stemdist.cli.plot:plot",
         summary="draw a distilled set or a comparison",
     ),
+    "card": Command(
+        target="stemdist.cli.card:card",
+        summary="write the card of a distilled set, for whoever gets it",
+    ),
     "catalogue list": Command(
         target="stemdist.cli.catalogue:list_recipes", summary="list the known data sets"
     ),
@@ -139,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 when all went well, 2 for an error the user can act on (one line on standard error),
         1 for a fault of stemdist itself, 130 when interrupted, 141 when the reader of the
-        output went away.
+        output went away. With ``--json``, one JSON object is all of the standard output.
 
     Examples
     --------
@@ -151,11 +157,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # this process is the command, so its settings are ours to choose
         keep_freed_memory()
         _end_cleanly()
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json, arguments = without_json(sys.argv[1:] if argv is None else argv)
     out = sys.stdout
     try:
-        with redirect_stdout(Printable(out)):
-            return _run(arguments)
+        return _answer(arguments, Printable(out)) if as_json else _say(arguments, Printable(out))
     finally:
         if argv is None and out is not None:
             _close(out)
@@ -213,26 +218,50 @@ def _close(stream: TextIO) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _run(arguments: list[str]) -> int:
-    """Run a command and return its exit status."""
-    name = ""
+def _say(arguments: list[str], out: Printable) -> int:
+    """Run a command that prints for people, and return its exit status."""
+    with redirect_stdout(out):
+        return _run(arguments).status
+
+
+def _answer(arguments: list[str], out: Printable) -> int:
+    """Run a command, print one JSON object, and return the exit status."""
+    began, text = perf_counter(), io.StringIO()
+    with warnings_heard() as warnings, redirect_stdout(text):
+        ended = _run(arguments)
+    answer = ended.answer(text.getvalue(), warnings, perf_counter() - began)
+    try:
+        out.write(written_as_json(answer))
+        out.flush()
+    except BrokenPipeError:
+        return EXIT_PIPE_CLOSED
+    except OSError as error:
+        return _report_error(error, debug="--debug" in arguments).status
+    return ended.status
+
+
+def _run(arguments: list[str]) -> Ended:
+    """Run a command and return how it ended."""
+    name, result = "", None
     try:
         Path.cwd()  # libraries end the process where it is gone
         name, rest = _split_command(arguments)
-        _dispatch(name, rest)
+        result = _dispatch(name, rest)
         sys.stdout.flush()
+        if result is not None and result.failure is not None:
+            raise result.failure
     except SystemExit as stop:  # argparse ends --help and --print-config this way
-        return stop.code if isinstance(stop.code, int) else 0
+        return Ended(command=name, status=stop.code if isinstance(stop.code, int) else 0)
     except KeyboardInterrupt as stop:
         resumes = name in COMMANDS and COMMANDS[name].resumes
         note = "run the same command again to continue" if resumes else "nothing was written"
         status = 128 + stop.number if isinstance(stop, Stopped) else EXIT_INTERRUPTED
-        return _report(f"interrupted: {note}", status)
+        return _report(f"interrupted: {note}", status, name, "Interrupted")
     except BrokenPipeError:
-        return EXIT_PIPE_CLOSED
+        return Ended(command=name, status=EXIT_PIPE_CLOSED)
     except Exception as error:
-        return _report_error(error, debug="--debug" in arguments)
-    return 0
+        return _report_error(error, "--debug" in arguments, name, result)
+    return Ended(command=name, status=0, result=result)
 
 
 def _split_command(arguments: list[str]) -> tuple[str, list[str]]:
@@ -273,21 +302,22 @@ def _unknown_command(name: str) -> StemdistError:
     return StemdistError(f"unknown command {name!r}:{question} Choose from: {', '.join(choices)}")
 
 
-def _dispatch(name: str, arguments: list[str]) -> None:
+def _dispatch(name: str, arguments: list[str]) -> Result | None:
     if name:
-        COMMANDS[name].run(name, arguments)
-    elif "--version" in arguments:
+        return COMMANDS[name].run(name, arguments)
+    if "--version" in arguments:
         print(f"stemdist {version('stemdist')}")
     elif not arguments or "-h" in arguments or "--help" in arguments:
         print(_overview())
     else:
         raise StemdistError(f"unknown option {arguments[0]!r} without a command: see stemdist -h")
+    return None
 
 
 def _overview() -> str:
     lines = (f"  {name:16} {command.summary}" for name, command in COMMANDS.items())
     listing = "\n".join(lines)
-    return f"""usage: stemdist COMMAND ... [--quiet] [--verbose] [--debug]
+    return f"""usage: stemdist COMMAND ... [--json] [--quiet] [--verbose] [--debug]
        stemdist COMMAND --help | stemdist --version
 
 Distil spatio-temporal data sets along time and space: a NetCDF, Zarr, GRIB or CSV file in, a
@@ -302,13 +332,18 @@ example:
   stemdist predict traffic-mlp traffic-sim -o forecast.nc"""
 
 
-def _report_error(error: Exception, debug: bool) -> int:
+def _report_error(
+    error: Exception, debug: bool, name: str = "", result: Result | None = None
+) -> Ended:
     if debug:
         traceback.print_exception(error)
-    return _report(*said_of(error, debug=debug))
+    return _report(*said_of(error, debug=debug), name, type(error).__name__, result)
 
 
-def _report(message: str, status: int) -> int:
+def _report(
+    message: str, status: int, name: str, error: str, result: Result | None = None
+) -> Ended:
     with suppress(OSError, ValueError):  # standard error may be full or closed
         print(f"stemdist: {printable(message)}", file=sys.stderr)
-    return status
+    message = message.removeprefix("error: ")
+    return Ended(command=name, status=status, result=result, error=error, message=message)

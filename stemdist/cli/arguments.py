@@ -9,6 +9,7 @@ from typing import Any, TypeVar, is_typeddict
 
 from jsonargparse import Namespace
 
+from stemdist.cli.answer import Result
 from stemdist.cli.console import Console
 from stemdist.cli.option_types import (
     Given,
@@ -16,8 +17,9 @@ from stemdist.cli.option_types import (
     type_hints,
 )
 from stemdist.cli.parser import CommandParser
+from stemdist.errors import InputError
 
-Command = TypeVar("Command", bound=Callable[..., None])
+Command = TypeVar("Command", bound=Callable[..., Result])
 
 
 def usual_options(
@@ -46,7 +48,7 @@ def usual_options(
     return mark
 
 
-def call(function: Callable[..., None], prog: str, argv: Sequence[str]) -> None:
+def call(function: Callable[..., Result], prog: str, argv: Sequence[str]) -> Result:
     """Parse ``argv`` for ``function`` and call it.
 
     Parameters
@@ -60,6 +62,11 @@ def call(function: Callable[..., None], prog: str, argv: Sequence[str]) -> None:
     argv : sequence of str
         The rest.
 
+    Returns
+    -------
+    Result
+        That of the function.
+
     Raises
     ------
     InputError
@@ -68,6 +75,8 @@ def call(function: Callable[..., None], prog: str, argv: Sequence[str]) -> None:
     parser = CommandParser(function, prog)
     canonical = list(parser.canonical(argv))
     values = parser.parse_args(canonical)
+    if "json" in values:  # the program reads it before any configuration
+        raise InputError("unknown option 'json' in the configuration: type --json")
     explicit = vars(parser.parse_args(canonical, defaults=False).as_flat())
     chosen = Given(name for name, value in explicit.items() if _says_something(value))
     console: Console = _build(Console, values)
@@ -85,7 +94,7 @@ def call(function: Callable[..., None], prog: str, argv: Sequence[str]) -> None:
         else:
             arguments[name] = _build(kind, values) if is_group(kind) else values[name]
     with console.installed(), _scheduler(arguments.get("scheduler")):
-        function(**arguments)
+        return function(**arguments)
 
 
 def _scheduler(where: str | None) -> AbstractContextManager[None]:

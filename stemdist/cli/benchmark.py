@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stemdist.cli.answer import Result
 from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import (
     default_output,
     expert_folder,
+    files_of,
     output_folder,
     results_in,
     write_report,
@@ -45,7 +48,7 @@ def benchmark(
     opening: OpenOptions,
     task: TaskOptions,
     console: Console,
-) -> None:
+) -> Result:
     """Distil data sets by several methods and compare what forecasters learn from the sets.
 
     Every method distils every data set at every ratio with several seeds; the same forecasters
@@ -103,13 +106,27 @@ def benchmark(
     print()
     written += write_report(lambda path: report_benchmark(path, found, column=metric), folder)
     print_fields("written", written)
-    if found.failures:
-        first = found.failures[0]
-        raise StemdistError(
-            f"{len(found.failures)} of the benchmark's jobs failed, the first: {first['job']} "
-            f"({first['error']}). The results of the others are kept: correct the cause and run "
-            "the same command again"
-        )
+    values = {
+        "verdicts": found.verdicts(metric) if len(found.table) else [],
+        "excess": found.excess(metric, by=("data",)) if found.has_full else [],
+        "table": found.table,
+        "failures": found.failures,
+        "facts": found.facts,
+    }
+    return Result(
+        values=values, written=[folder, *files_of(written)], failure=_failure(found.failures)
+    )
+
+
+def _failure(failures: Sequence[Mapping[str, str]]) -> StemdistError | None:
+    if not failures:
+        return None
+    first = failures[0]
+    return StemdistError(
+        f"{len(failures)} of the benchmark's jobs failed, the first: {first['job']} "
+        f"({first['error']}). The results of the others are kept: correct the cause and run "
+        "the same command again"
+    )
 
 
 def _tasks(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from stemdist.cli.answer import Result
 from stemdist.cli.console import Console, bytes_text, print_fields, print_next
 from stemdist.data import dataset_recipe, fetch, graph_recipe, list_datasets
 
 _SHOWN_OTHERWISE = ("name", "title", "summary", "source", "graph")
 
 
-def list_recipes(*, console: Console) -> None:
+def list_recipes(*, console: Console) -> Result:
     """List the data sets that can be named instead of a file.
 
     Examples
@@ -21,13 +22,16 @@ def list_recipes(*, console: Console) -> None:
     """
     names = list_datasets()
     width = max(map(len, names))
-    for name in names:
-        recipe = dataset_recipe(name)
-        print(f"{name:{width}}  {_how(name):10}  {recipe.title}")
+    rows = [
+        {"name": name, "how": _how(name), "title": dataset_recipe(name).title} for name in names
+    ]
+    for row in rows:
+        print(f"{row['name']:{width}}  {row['how']:10}  {row['title']}")
     console.note("stemdist catalogue show NAME tells more")
+    return Result(values={"datasets": rows})
 
 
-def show(name: str, *, console: Console) -> None:
+def show(name: str, *, console: Console) -> Result:
     """Show one data set: what it is, where it comes from, and the settings it recommends.
 
     Parameters
@@ -61,9 +65,10 @@ def show(name: str, *, console: Console) -> None:
     print_next([*fetched, f"stemdist distill {data}"])
     if own_file:
         console.note("FILE is the file you bring; see instructions")
+    return Result(values={"recipe": recipe, "how": _how(name), "graph": graph})
 
 
-def fetch_files(name: str, *, folder: str | None = None, console: Console) -> None:
+def fetch_files(name: str, *, folder: str | None = None, console: Console) -> Result:
     """Download the file of a data set, and that of its graph, checked by SHA-256.
 
     Parameters
@@ -80,6 +85,7 @@ def fetch_files(name: str, *, folder: str | None = None, console: Console) -> No
     """
     path = fetch(name, folder, progress=not console.quiet)
     print(path)
+    return Result(values={"path": path, "bytes": path.stat().st_size}, written=[path])
 
 
 def _how(name: str) -> str:

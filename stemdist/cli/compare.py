@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from stemdist.cli.answer import Result
 from stemdist.cli.arguments import usual_options
 from stemdist.cli.baselines import print_winner
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import (
     default_output,
+    files_of,
     output_folder,
     results_in,
     write_report,
@@ -41,7 +43,7 @@ def compare(
     task: TaskOptions,
     console: Console,
     given: Given,
-) -> None:
+) -> Result:
     """Train several forecasters on a data file in full and compare errors and costs.
 
     Every forecaster makes the same updates from the same seeds, or as many as it needs
@@ -100,3 +102,9 @@ def compare(
         lambda path: report_evaluation(path, comparison, task=whole, column=metric), folder
     )
     print_fields("written", written)
+    values = {
+        "summary": comparison.summary(metric),
+        "table": comparison.table,
+        "facts": comparison.facts,
+    }
+    return Result(values=values, written=[folder, *files_of(written)])

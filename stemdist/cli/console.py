@@ -60,10 +60,10 @@ class Console:
         """Print log records and warnings as one line each, and limit threads, for a command."""
         import torch
 
-        level = logging.ERROR if self.quiet else logging.WARNING
-        level = logging.INFO if self.verbose else level
+        level = logging.INFO if self.verbose else logging.WARNING
         logger = logging.getLogger("stemdist")
         stream = logging.StreamHandler(sys.stderr)
+        stream.setLevel(logging.ERROR if self.quiet else level)
         stream.setFormatter(_PrintableFormatter("stemdist: %(message)s"))
         before, threads = logger.level, torch.get_num_threads()
         torch.set_num_threads(self.threads)
@@ -81,11 +81,9 @@ class Console:
     def _show_warning(
         self, message: Warning | str, category: type[Warning], filename: str, *_: Any
     ) -> None:
-        if self.quiet:
-            return
         origin = f" ({category.__name__}, {filename})" if self.verbose else ""
         first_line = str(message).strip().partition("\n")[0]
-        self.note(f"warning: {first_line}{origin}")
+        logging.getLogger("stemdist").warning("warning: %s%s", first_line, origin)
 
 
 class _PrintableFormatter(logging.Formatter):

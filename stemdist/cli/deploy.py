@@ -7,6 +7,7 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from stemdist.cli.answer import Result
 from stemdist.cli.console import Console, bytes_text, print_fields
 from stemdist.cli.outputs import default_output, output_file
 
@@ -26,7 +27,7 @@ def deploy(
     output: str | None = None,
     batch: int | None = None,
     console: Console,
-) -> None:
+) -> Result:
     """Write a trained forecaster as one file that runs without stemdist.
 
     An .onnx file runs in ONNX Runtime, in any language; a .pt2 file is read with
@@ -82,6 +83,9 @@ def deploy(
         ("stemdist", f"{own:.3g} ms per window"),
     ]
     print_fields(f"deployed {forecaster}", fields)
+    times = {"deployed_milliseconds": deployed, "stemdist_milliseconds": own}
+    values = {**times, "batch": batch, "bytes": target.stat().st_size, "metadata": metadata}
+    return Result(values=values, written=[target])
 
 
 def _axes(sizes: Iterable[tuple[str, int]]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stemdist.cli.answer import Result
 from stemdist.cli.arguments import chosen_options, usual_options
 from stemdist.cli.baselines import print_baselines
 from stemdist.cli.console import (
@@ -25,7 +26,7 @@ from stemdist.cli.outputs import (
     expert_folder,
     output_file,
 )
-from stemdist.cli.sources import is_distilled, series_and_settings, travelling
+from stemdist.cli.sources import distilled_values, is_distilled, series_and_settings, travelling
 from stemdist.data import OpenOptions
 from stemdist.display import share_text
 from stemdist.distill import DistillSettings
@@ -62,7 +63,7 @@ def distill(
     task: TaskOptions,
     console: Console,
     given: Given,
-) -> None:
+) -> Result:
     """Distil a data set along time and space into a tiny training set.
 
     The result holds a few windows over a few clusters of locations; forecasters trained on it
@@ -145,6 +146,7 @@ def distill(
             f"stemdist evaluate {made} --data {given_data} --forecasters linear,mlp --seeds 3",
         ]
     )
+    return Result(values=distilled_values(distilled), written=[target])
 
 
 def _say_how_long(settings: DistillSettings, forecast: TaskSettings, console: Console) -> None:

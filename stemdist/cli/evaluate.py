@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from stemdist.cli.answer import Result
 from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import (
     default_output,
     expert_folder,
+    files_of,
     output_folder,
     results_in,
     write_report,
@@ -48,7 +50,7 @@ def evaluate(
     opening: OpenOptions,
     console: Console,
     given: Given,
-) -> None:
+) -> Result:
     """Compare a distilled set with the full data and with simple choices of the same size.
 
     Or measure forecasters that are trained already, students and their teachers for example, on
@@ -117,8 +119,8 @@ def evaluate(
         if ranking:
             raise InputError(f"--ranking is for a distilled set, and {distilled!r} is none")
         folders = [distilled, *beside]
-        _evaluate_trained(folders, data, output, metric, device, settings, opening, console)
-        return
+        how = (output, metric, device, settings, opening, console)
+        return _evaluate_trained(folders, data, *how)
     if beside:
         raise InputError(
             "--beside is for trained forecasters, and "
@@ -139,17 +141,17 @@ def evaluate(
     folder = output_folder(asked, distilled, data, command="evaluate", force=console.force)
     task, stored = matching_sample(data, opening, stored, memory, progress=console.progress)
     with results_in(folder, "evaluate", console):
-        how: dict[str, Any] = {
+        shared: dict[str, Any] = {
             "results": folder,
             "experts": expert_folder(),
             "n_jobs": jobs,
             "device": device,
             "progress": console.progress,
         }
-        evaluation = compare(stored, task, settings, **how)
+        evaluation = compare(stored, task, settings, **shared)
         written = write_tables(evaluation, folder)
         if ranking:
-            ranked = rank(stored, task, ranked_how, **how)
+            ranked = rank(stored, task, ranked_how, **shared)
             written += [(path.suffix[1:], str(path)) for path in ranked.write(folder)]
     print(text_table(evaluation, metric))
     print("" if ranked is None else f"\n{ranked}\n")
@@ -160,6 +162,15 @@ def evaluate(
         folder,
     )
     print_fields("written", written)
+    values = {
+        "verdict": evaluation.verdict(metric),
+        "summary": evaluation.summary(metric),
+        "quality": evaluation.quality(metric),
+        "table": evaluation.table,
+        "facts": evaluation.facts,
+        "ranking": None if ranked is None else {"scores": ranked.scores, "table": ranked.table},
+    }
+    return Result(values=values, written=[folder, *files_of(written)])
 
 
 def _evaluate_trained(
@@ -171,7 +182,7 @@ def _evaluate_trained(
     settings: EvaluationSettings,
     opening: OpenOptions,
     console: Console,
-) -> None:
+) -> Result:
     from stemdist.evaluate import evaluate_trained
     from stemdist.forecast import FittedForecaster
 
@@ -192,4 +203,7 @@ def _evaluate_trained(
     print(errors.text(metric))
     print()
     with results_in(folder, "evaluate", console):
-        print_fields("written", [("csv", str(path)) for path in errors.write_csv(folder)])
+        files = errors.write_csv(folder)
+    print_fields("written", [("csv", str(path)) for path in files])
+    values = {"table": errors.table, "by_horizon": errors.by_horizon, "facts": errors.facts}
+    return Result(values=values, written=[folder, *files])

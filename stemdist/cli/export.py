@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stemdist.cli.answer import Result
 from stemdist.cli.console import Console, print_fields, print_next
 from stemdist.cli.outputs import default_output, output_folder
 from stemdist.cli.sources import task_of
@@ -27,7 +28,7 @@ def export(
     opening: OpenOptions,
     task: TaskOptions,
     console: Console,
-) -> None:
+) -> Result:
     """Write train.npz, val.npz and test.npz with windows x and y, as STemDist's code reads them.
 
     x is (windows, lookback, locations, variables) and y (windows, horizon, locations, 1), of
@@ -72,6 +73,8 @@ def export(
     start = str(prepared.series["time"].values[0])[:19].replace(" ", "T")
     step = step_seconds(prepared.series) / 60
     print_next([f"stemdist distill {folder} --start {start} --step-minutes {step:g}"])
+    sizes = {name: {"x": x.shape, "y": y.shape} for name, (x, y) in parts.items()}
+    return Result(values={"shapes": sizes}, written=[folder])
 
 
 def _windows(values: np.ndarray, windows: SeriesWindows) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,17 @@ from stemdist.errors import StemdistError
 
 EXIT_BUG, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
 
+EXIT_CODES = {
+    0: "the command did what it was asked for",
+    EXIT_BUG: "a fault of stemdist itself: please report it",
+    EXIT_ERROR: "an option, a file or the machine is at fault; the message says what to do",
+    129: "hung up (SIGHUP)",
+    EXIT_INTERRUPTED: "interrupted with Ctrl-C",
+    EXIT_PIPE_CLOSED: "whoever read the output went away (a closed pipe)",
+    143: "terminated (SIGTERM)",
+}
+"""Every exit code with its meaning; a signal ends a command with 128 plus its number."""
+
 ISSUES = "https://github.com/stemdist/stemdist/issues"
 
 # How numpy, torch on a CPU and torch on a GPU say that memory is used up.

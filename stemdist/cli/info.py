@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from stemdist.cli.answer import Result
 from stemdist.cli.console import (
     Console,
     about_text,
@@ -17,8 +18,9 @@ from stemdist.cli.console import (
     print_next,
     quoted,
 )
+from stemdist.cli.info_values import checked_values, file_values, plan_values, series_values
 from stemdist.cli.parser import option_text
-from stemdist.cli.sources import is_distilled, raw_of, series_and_settings
+from stemdist.cli.sources import distilled_values, is_distilled, raw_of, series_and_settings
 from stemdist.data import OpenOptions
 from stemdist.data.checks import ValueSummary
 from stemdist.data.dimensions import find_dimensions
@@ -42,7 +44,7 @@ def info(
     opening: OpenOptions,
     task: TaskOptions,
     console: Console,
-) -> None:
+) -> Result:
     """Show what is in a data file and how stemdist would use it.
 
     Dimensions, time axis, variables and the memory estimate come from the file's metadata;
@@ -68,17 +70,17 @@ def info(
     that would be needed if they were copied out of it.
     """
     if is_distilled(data):
-        _print_distilled(data)
-        return
+        return _distilled(data)
     raw = raw_of(data, opening)
     names = time_varying_variables(raw, opening.time_name)
     _print_file(data, raw, opening.time_name)
+    values = file_values(raw, names)
     try:
         series, settings = series_and_settings(data, opening, task)
     except InputError as problem:
         _print_variables(raw, names)
         print_fields("before it can be used", [("needed", str(problem))])
-        return
+        return Result(values={**values, "usable": False, "needed": str(problem)})
     target = str(next(iter(series.data_vars)))
     _print_time(series)
     _print_variables(raw, names, target)
@@ -98,6 +100,15 @@ def info(
         if not fits:
             how = [] if memory is None else ["--memory", memory]
         print_next([" ".join([*_suggestion(data, opening, target, len(names)), *how])])
+    return Result(
+        values={
+            **values,
+            **series_values(series, settings),
+            "training_windows": n_windows,
+            "values": checked_values(found, series),
+            "plan": plan_values(plan),
+        }
+    )
 
 
 def _print_file(data: str, raw: xr.Dataset, time_name: str | None) -> None:
@@ -322,9 +333,10 @@ def _suggestion(data: str, opening: OpenOptions, target: str, n_usable: int) -> 
     return words
 
 
-def _print_distilled(data: str) -> None:
+def _distilled(data: str) -> Result:
     from stemdist.distill import DistilledSet
 
     stored = DistilledSet.load(data)
     print_fields(f"{data}: a distilled set", stored.fields())
     print_next([f"stemdist train {data} --forecaster mlp"])
+    return Result(values={"distilled": True, **distilled_values(stored)})

@@ -95,7 +95,7 @@ def type_hints(function: Any) -> dict[str, Any]:
     return {name: hints[name] for name in names}
 
 
-def with_resolved_types(function: Callable[..., None]) -> Callable[..., None]:
+def with_resolved_types(function: Callable[..., object]) -> Callable[..., object]:
     """Return a function of the same signature whose types are no texts any more.
 
     jsonargparse looks texts up in the function's module, and imports for that what the module

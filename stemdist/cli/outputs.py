@@ -12,7 +12,7 @@ import glob
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -245,6 +245,11 @@ def write_tables(evaluation: Evaluation, folder: Path) -> list[tuple[str, str]]:
         evaluation.write_json(folder / "all.json"),
     ]
     return [(file.suffix[1:], str(file)) for file in files]
+
+
+def files_of(written: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the files among what is printed as written, which may say why one is missing."""
+    return [file for kind, file in written if not kind.startswith("no ")]
 
 
 def write_report(write: Callable[[Path], Path], folder: Path) -> list[tuple[str, str]]:

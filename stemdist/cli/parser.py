@@ -43,8 +43,8 @@ SHORT_NAMES = {"h": "help", "o": "output", "q": "quiet", "v": "verbose"}
 SINGULAR = {"variable": "variables", "teacher": "teachers"}
 
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")
-_NOT_VALUES = ("help", "help_all", "print_config")
-_ALWAYS_SHOWN = (*_NOT_VALUES, "config", "quiet", "verbose")
+_NOT_VALUES = ("help", "help_all", "print_config", "json")
+_ALWAYS_SHOWN = ("help", "help_all", "json", "config", "quiet", "verbose")
 
 
 def option_text(name: str) -> str:
@@ -113,6 +113,16 @@ class _HelpAll(Action):
         raise SystemExit(0)
 
 
+class _Json(Action):
+    """Stands in the help for an option of the program, which reads it before any command."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(nargs=0, **{**settings, "default": SUPPRESS})
+
+    def __call__(self, *_: Any) -> None:
+        """Leave the values as they are."""
+
+
 class CommandParser(ArgumentParser):
     """The parser of one command, made from the signature and docstring of its function.
 
@@ -126,7 +136,7 @@ class CommandParser(ArgumentParser):
         The command as typed.
     """
 
-    def __init__(self, function: Callable[..., None], prog: str) -> None:
+    def __init__(self, function: Callable[..., object], prog: str) -> None:
         self._renamed: Mapping[str, str] = getattr(function, "renamed", {})
         self._configured_by: Mapping[str, tuple[str, str]] = getattr(function, "configured_by", {})
         self._hidden: set[str] = set()
@@ -147,6 +157,9 @@ class CommandParser(ArgumentParser):
             "-h", "--help", action="help", default=SUPPRESS, help="show the usual options and exit"
         )
         self.add_argument("--help_all", action=_HelpAll, help="show all options and exit")
+        self.add_argument(
+            "--json", action=_Json, help="print the result as one JSON object, for programs"
+        )
         self.add_argument("--config", action="config", help="read options from a YAML file")
         for name, (_, text) in self._configured_by.items():
             self.add_argument(f"--{name}", type=str, default=SUPPRESS, help=text)

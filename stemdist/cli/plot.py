@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from stemdist.cli.answer import Result
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.outputs import default_output, output_file
 from stemdist.errors import InputError
@@ -18,7 +19,7 @@ def plot(
     output: str | None = None,
     metric: ErrorName = "relative_rmse",
     console: Console,
-) -> None:
+) -> Result:
     """Draw a distilled set (its clusters, some windows, its size) or the errors of a comparison.
 
     Parameters
@@ -64,6 +65,8 @@ def plot(
         figure = plot_evaluation(_read_table(table), metric)
     save_figure(figure, target)
     print_fields(f"plotted {file}", [("written", str(target))])
+    kind = "distilled set" if table is None else "comparison"
+    return Result(values={"kind": kind}, written=[target])
 
 
 def _table_file(path: Path) -> Path | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import xarray as xr
 
+from stemdist.cli.answer import Result
 from stemdist.cli.console import Console, print_fields
 from stemdist.cli.option_types import Given
 from stemdist.cli.outputs import default_output, output_file
@@ -27,7 +28,7 @@ def predict(
     opening: OpenOptions,
     console: Console,
     given: Given,
-) -> None:
+) -> Result:
     """Forecast a data file at every location, in physical units, on the grid it came from.
 
     Parameters
@@ -71,15 +72,34 @@ def predict(
     blocks = fitted.predict_blocks(series, init_times=init_times, stride=stride, device=device)
     marked = (as_dataset(each).assign_attrs({MADE_BY: "stemdist predict"}) for each in blocks)
     write_forecast(target, marked)
+    errors = None
     if verify:
         from stemdist.evaluate import evaluate_trained
 
-        print(evaluate_trained({forecaster: fitted}, series, device=device).text())
+        errors = evaluate_trained({forecaster: fitted}, series, device=device)
+        print(errors.text())
         print()
     console.note(f"forecast by {fitted.name}, trained on {fitted.record.get('trained_on')} data")
     engine: Any = "zarr" if target.suffix == ".zarr" else "netcdf4"
     with xr.open_dataset(target, engine=engine, chunks={}) as written:
         print_fields(f"forecast {data}", [("written", str(target)), *_summary(written)])
+        values = {**_values(written), "verification": None if errors is None else errors.table}
+    return Result(values=values, written=[target])
+
+
+def _values(forecast: xr.Dataset) -> dict[str, Any]:
+    init, valid = (forecast[name].values.ravel() for name in ("init_time", "valid_time"))
+    variables = {
+        name: {
+            "units": array.attrs.get("units"),
+            "sizes": array.sizes,
+            "low": float(array.min()),
+            "high": float(array.max()),
+        }
+        for name, array in forecast.items()
+    }
+    times = {"first_init_time": init[0], "last_init_time": init[-1], "last_valid_time": valid[-1]}
+    return {"variables": variables, **{name: _time(moment) for name, moment in times.items()}}
 
 
 def _summary(forecast: xr.Dataset) -> list[tuple[str, str]]:

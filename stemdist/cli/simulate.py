@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stemdist.cli.answer import Result
 from stemdist.cli.console import Console, bytes_text, print_fields, print_next
 from stemdist.cli.outputs import output_file
 from stemdist.data.simulate import make_simulation
@@ -17,7 +18,7 @@ def simulate(
     settings: Mapping[str, Any] | None = None,
     block_steps: int = 288,
     console: Console,
-) -> None:
+) -> Result:
     """Write simulated data to a file; memory does not grow with its length.
 
     Parameters
@@ -54,3 +55,9 @@ def simulate(
     print_fields(f"simulated {name}", fields)
     first = next(iter(simulation.variables()))
     print_next([f"stemdist distill {target} --variable {first}"])
+    values = {
+        "variables": {key: made.attrs.get("units") for key, made in simulation.variables().items()},
+        "steps": simulation.n_steps,
+        "step_minutes": simulation.step_minutes,
+    }
+    return Result(values=values, written=[target])

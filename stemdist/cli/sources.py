@@ -185,6 +185,22 @@ def is_distilled(source: str) -> bool:
         return False
 
 
+def distilled_values(distilled: DistilledSet) -> dict[str, Any]:
+    """Return what is known of a distilled set, for programs."""
+    return {
+        "windows": distilled.n_windows,
+        "clusters": distilled.n_clusters,
+        "locations": len(distilled.locations),
+        "variables": distilled.variables,
+        "features": distilled.feature_names,
+        "units": distilled.units,
+        "y_kind": distilled.y_kind,
+        "content_hash": distilled.content_hash,
+        "task": distilled.settings.to_json(),
+        "record": distilled.record,
+    }
+
+
 def refuse(given: Iterable[str], group: Any, reason: str) -> None:
     """Raise if an option of a group was given that has no meaning here."""
     found = sorted(set(group.__annotations__) & set(given))

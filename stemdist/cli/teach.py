@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from stemdist.cli.answer import Result
 from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, duration_text, print_fields, print_next
 from stemdist.cli.option_types import Given
@@ -121,7 +122,7 @@ def teach(
     task: TaskOptions,
     console: Console,
     given: Given,
-) -> None:
+) -> Result:
     """Train a small student on data and on the outputs of large teachers.
 
     The outputs of teachers are computed once for all training windows and kept, so that another
@@ -200,6 +201,8 @@ def teach(
             f"stemdist deploy {target} -o {target.name}.onnx",
         ]
     )
+    values = {"student": student.name, "units": student.units, "record": student.record}
+    return Result(values=values, written=[target])
 
 
 def _spelled_out(options: TeachOptions) -> TeachOptions:

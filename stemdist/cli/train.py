@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stemdist.cli.answer import Result
 from stemdist.cli.arguments import usual_options
 from stemdist.cli.baselines import print_baselines
 from stemdist.cli.console import Console, duration_text, print_fields, print_next, quoted
@@ -40,7 +41,7 @@ def train(
     task: TaskOptions,
     console: Console,
     given: Given,
-) -> None:
+) -> Result:
     """Train a forecaster on a distilled set, or on a data file in full.
 
     A run that was stopped goes on where it was when the same command is run again; its state
@@ -115,6 +116,8 @@ def train(
     own = None if is_distilled(training_set) else training_set
     real_data = own or data or fitted.record.get("source_name") or "DATA"
     print_next([f"stemdist predict {quoted(target)} {quoted(real_data)} -o forecast.nc"])
+    values = {"forecaster": fitted.name, "units": fitted.units, "record": fitted.record}
+    return Result(values=values, written=[target])
 
 
 def _print_baselines(task: ForecastTask, fitted: FittedForecaster) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from stemdist.cli.answer import Result
 from stemdist.cli.arguments import usual_options
 from stemdist.cli.console import Console, print_fields, print_next, quoted
 from stemdist.cli.option_types import Given
@@ -42,7 +45,7 @@ def tune(
     task: TaskOptions,
     console: Console,
     given: Given,
-) -> None:
+) -> Result:
     """Search for a forecaster and its hyper-parameters on a distilled set.
 
     Trials train on the small set and are scored on real validation windows at all locations; the
@@ -86,7 +89,7 @@ def tune(
     spaces = spaces_of(settings.forecasters, changes)
     if print_space:
         print(space_text(spaces), end="")
-        return
+        return Result(values={"spaces": yaml.safe_load(space_text(spaces))})
     limit = None if time is None else parse_seconds(time)
     sources = [name for name in (source, data, space) if name]
     folder = output_folder(output, *sources, command="tune", force=console.force)
@@ -110,6 +113,8 @@ def tune(
     print_fields("written", written)
     whole = data or distilled.record.get("source_name") or source
     print_next([f"stemdist train {quoted(whole)} --from {quoted(folder)} -o final"])
+    values = {"best": found.configuration, "trials": found.table, "importance": found.importance}
+    return Result(values=values, written=[file for _, file in written])
 
 
 def _page(found: Tuned, source: str, folder: Path) -> Path:

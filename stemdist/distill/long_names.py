@@ -3,6 +3,7 @@
 LONG_NAMES = {
     "calendar": "calendar features of the inputs, equal at all clusters",
     "calendar_feature": "name of the calendar feature",
+    "calendar_of": "row of calendar that a window has at a cluster",
     "cluster_lat": "mean latitude of the locations of the cluster",
     "cluster_lon": "mean longitude of the locations of the cluster",
     "cluster_medoid": "number of the location nearest to the centre of the cluster",

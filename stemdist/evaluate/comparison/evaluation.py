@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from stemdist.display import table_html
-from stemdist.errors import unknown_name
+from stemdist.errors import InputError, unknown_name
 from stemdist.evaluate.comparison.budgets import FULL_TEXT, AtBudgets, at_budget
 from stemdist.evaluate.comparison.quality import break_even, gap_closed
 from stemdist.evaluate.comparison.statistics import (
@@ -218,6 +218,24 @@ class Evaluation(AtBudgets):
         tables = {name: json.loads(getattr(self, name).to_json(orient="split")) for name in _TABLES}
         write_json(path, {"facts": self.facts, **tables})
         return Path(path)
+
+    @classmethod
+    def read_json(cls, path: str | Path) -> Evaluation:
+        """Read what :meth:`write_json` wrote.
+
+        Raises
+        ------
+        InputError
+            If it is not the ``all.json`` of a comparison.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            tables: dict[str, Any] = {name: pd.DataFrame(**content[name]) for name in _TABLES}
+            return cls(facts=dict(content["facts"]), **tables)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{str(path)!r} is not the all.json that `stemdist evaluate` wrote ({error})"
+            ) from error
 
     def __repr__(self) -> str:
         return text_table(self)

@@ -196,6 +196,7 @@ def _facts(distilled: DistilledSet | None, run_folder: RunFolder) -> dict[str, A
     if distilled is None:
         return facts
     return facts | {
+        "distilled_hash": distilled.content_hash,
         "synthetic_windows": distilled.n_windows,
         "clusters": distilled.n_clusters,
         "distill_seconds": distilled.record.get("seconds"),

@@ -39,11 +39,14 @@ class Ranking:
         Time of making the training data, by method.
     settings : mapping
         How it was made.
+    distilled_hash : str
+        ``content_hash`` of the distilled set.
     """
 
     table: pd.DataFrame
     made_seconds: Mapping[str, float]
     settings: Mapping[str, Any]
+    distilled_hash: str = ""
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -96,7 +99,12 @@ class Ranking:
             method: {name: _or_none(value) for name, value in row.items()}
             for method, row in self.scores.to_dict("index").items()
         }
-        facts = {"settings": dict(self.settings), "scores": scores, "in words": self.sentence}
+        facts = {
+            "settings": dict(self.settings),
+            "distilled_hash": self.distilled_hash,
+            "scores": scores,
+            "in words": self.sentence,
+        }
         write_json(folder / "ranking.json", facts)
         return [folder / "ranking.csv", folder / "ranking.json"]
 
@@ -212,7 +220,12 @@ def _ranked(runs: RankingRuns) -> Ranking:
         for method, own in rows.items()
         for place, row in zip(places, own, strict=True)
     ]
-    return Ranking(table=pd.DataFrame(table), made_seconds=made, settings=settings.to_json())
+    return Ranking(
+        table=pd.DataFrame(table),
+        made_seconds=made,
+        settings=settings.to_json(),
+        distilled_hash="" if runs.distilled is None else runs.distilled.content_hash,
+    )
 
 
 def equal_updates(

@@ -1,0 +1,4 @@
+from .card import card_of
+from .quality import Quality
+
+__all__ = ["Quality", "card_of"]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from stemdist.distill import DistilledSet
 from stemdist.distill.problem import validating_within_reason
@@ -18,7 +17,7 @@ from stemdist.durations import TimeLimit
 from stemdist.errors import InputError
 from stemdist.files import atomic_path
 from stemdist.forecast import ForecastTask, fit_once
-from stemdist.progress import stage
+from stemdist.progress import bar, stage
 from stemdist.search.settings import TuneSettings
 from stemdist.search.space import spaces_of
 from stemdist.search.study import (
@@ -287,17 +286,15 @@ def _run(search: Search, done: int, limit: TimeLimit, n_jobs: int, progress: boo
         Parallel(n_jobs=n_jobs)(delayed(_worker)(search, left) for _ in range(n_jobs))
         return
     total = search.settings.trials
-    disable = None if progress is None else not progress
-    with tqdm(
-        desc="tune", total=total, initial=done, unit="trial", disable=disable, leave=False
-    ) as bar:
+    shown = bar(title="tune", total=total, initial=done, unit="trial", progress=progress)
+    with shown:
         lowest = float("inf")
 
         def tell(trial: optuna.trial.FrozenTrial) -> None:
             nonlocal lowest
             lowest = min(lowest, float("inf") if trial.value is None else trial.value)
-            bar.set_postfix(rmse=f"{lowest:.4f}")
-            bar.update()
+            shown.set_postfix(rmse=f"{lowest:.4f}")
+            shown.update()
 
         search.work(limit, tell)
 

@@ -158,6 +158,30 @@ class Tuned:
             "memory, trainings on them as short as the trials would take about as long as these."
         )
 
+    @property
+    def verdict(self) -> str:
+        """Which configuration was best, and how it compares with the best of the defaults."""
+        winner, n_trials = self.winner, len(ended(self.study))
+        name = str(winner.params[FORECASTER])
+        if not self.finalists:
+            return (
+                f"The best of {n_trials} trials is a configuration of {name}, with an RMSE of "
+                f"{winner.value:.4f} (scaled units) on validation after training on the small set."
+            )
+        best = self.finalists[0]
+        said = (
+            f"The best of {n_trials} trials is a configuration of {name}, with an RMSE of "
+            f"{best.error:.4f} (scaled units) on validation after training on the full data"
+        )
+        defaults = [one for one in self.finalists if is_default(self.study.trials[one.trial])]
+        if not defaults:
+            return f"{said}."
+        other = self.study.trials[defaults[0].trial]
+        if other.number == winner.number:
+            return f"{said}; it is the default of {name}."
+        gain = 100 * (1 - best.error / defaults[0].error)
+        return f"{said}, {gain:.1f} % lower than that of the default {other.params[FORECASTER]}."
+
     def write(self, folder: str | Path) -> list[Path]:
         """Write ``trials.csv`` and ``best.yaml``, which ``stemdist train --config`` reads."""
         folder = Path(folder)

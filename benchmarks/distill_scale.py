@@ -35,7 +35,7 @@ from scaling import draw_slopes
 import stemdist
 from stemdist.data.simulate import make_simulation
 from stemdist.distill import DistillationProblem, DistillSettings, distill, pipeline
-from stemdist.evaluate.comparison.figures import MARKERS, SERIES, save_figure
+from stemdist.figures import MARKERS, SERIES, save_figure
 from stemdist.forecast import ForecastTask, TrainingSettings, task
 from stemdist.profiling import measure
 

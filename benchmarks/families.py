@@ -39,8 +39,8 @@ from stemdist import ForecastTask, GraphSettings, TaskSettings
 from stemdist.data import canonical_series, simulate
 from stemdist.data.windows import WindowSource
 from stemdist.evaluate import EvaluationSettings, evaluate
-from stemdist.evaluate.comparison.figures import SERIES, save_figure
 from stemdist.evaluate.comparison.tables import aligned
+from stemdist.figures import SERIES, save_figure
 from stemdist.files import atomic_path
 from stemdist.forecast import FORECASTERS, TrainingSettings, fresh_forecaster, train_forecaster
 from stemdist.profiling import keep_freed_memory, measure

@@ -33,7 +33,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 from torch_geometric.data import Data
 
-from stemdist.evaluate.comparison.figures import MARKERS, SERIES, save_figure
+from stemdist.figures import MARKERS, SERIES, save_figure
 from stemdist.forecast import make_forecaster
 from stemdist.forecast.layers import learned_graph, sparse
 

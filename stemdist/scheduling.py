@@ -10,10 +10,10 @@ from typing import Any
 
 import joblib
 from joblib import Parallel
-from tqdm import tqdm
 
 from stemdist.dependencies import require
 from stemdist.errors import InputError
+from stemdist.progress import bar
 
 PROCESSES = "processes"
 PATIENCE_SECONDS = 30
@@ -97,8 +97,7 @@ def results_of(
     todo = list(jobs)
     n_jobs = None if away() else n_jobs
     done = Parallel(n_jobs=n_jobs, return_as="list" if away() else "generator")(todo)
-    disable = None if progress is None else not progress
-    yield from tqdm(done, title, len(todo), unit=unit, leave=False, disable=disable)
+    yield from bar(done, title, len(todo), unit=unit, progress=progress)
 
 
 def here(condition: bool = True) -> AbstractContextManager[object]:

@@ -69,6 +69,8 @@ class Console:
         torch.set_num_threads(self.threads)
         logger.addHandler(stream)
         logger.setLevel(level)
+        stages = logging.getLogger("stemdist.progress")
+        stages.setLevel(logging.NOTSET if self.quiet else logging.INFO)
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = self._show_warning  # type: ignore[assignment]
@@ -76,6 +78,7 @@ class Console:
         finally:
             logger.removeHandler(stream)
             logger.setLevel(before)
+            stages.setLevel(logging.NOTSET)
             torch.set_num_threads(threads)
 
     def _show_warning(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 from stemdist.data.catalogue import dataset_recipe, graph_recipe
 from stemdist.data.recipe import Source
 from stemdist.errors import InputError, OutputError, StemdistError
+from stemdist.progress import bar
 
 if TYPE_CHECKING:
     import requests
@@ -53,7 +51,7 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
     folder : str or Path, optional
         Where to put the files; by default :func:`cache_folder`.
     progress : bool
-        Show a progress bar, if standard error is a terminal.
+        Show progress: a bar on a terminal or in a notebook, else lines of a log.
 
     Returns
     -------
@@ -136,16 +134,16 @@ def _transfer(url: str, part: str, progress: bool) -> None:
     ):
         response.raise_for_status()
         size = response.headers.get("Content-Length")
-        with tqdm(
-            desc=PurePosixPath(url).name,
+        shown = bar(
+            title=PurePosixPath(url).name,
             total=None if size is None else int(size),
             unit="B",
-            unit_scale=True,
-            disable=not (progress and sys.stderr.isatty()),
-        ) as bar:
+            progress=None if progress else False,
+        )
+        with shown:
             for chunk in response.iter_content(_CHUNK_BYTES):
                 stream.write(chunk)
-                bar.update(len(chunk))
+                shown.update(len(chunk))
 
 
 def _reason(error: requests.RequestException) -> str:

@@ -19,6 +19,7 @@ import xarray as xr
 from stemdist.data.checks import ValueSummary
 from stemdist.data.chunks import merged_chunks, time_blocks
 from stemdist.data.scaling import constant, unobserved
+from stemdist.progress import bar
 
 _STEPS = 2**16
 SKETCH_WIDTH = 256
@@ -210,8 +211,10 @@ def progress_bar(title: str, progress: bool | None) -> AbstractContextManager[An
         return nullcontext()
     from tqdm.dask import TqdmCallback
 
-    disable = None if progress is None else not progress
-    return TqdmCallback(desc=title, leave=False, disable=disable)
+    def shown(total: int, **_: Any) -> Any:
+        return bar(title=title, total=total, unit="task", progress=progress)
+
+    return TqdmCallback(tqdm_class=shown)  # type: ignore[arg-type]
 
 
 def directions(begin: int, n_steps: int, width: int, key: int) -> npt.NDArray[np.float32]:

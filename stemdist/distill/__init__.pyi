@@ -1,5 +1,6 @@
 from .distilled import DistilledSet
 from .experts import train_experts
+from .figures import plot_distilled
 from .material import Material, prepare
 from .pipeline import StartingPoint, distill, starting_point
 from .problem import DistillationProblem
@@ -17,6 +18,7 @@ __all__ = [
     "Synthesizer",
     "distill",
     "make_synthesizer",
+    "plot_distilled",
     "prepare",
     "starting_point",
     "train_experts",

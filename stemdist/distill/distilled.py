@@ -29,6 +29,8 @@ from stemdist.forecast import ForecastTask, TrainingSet
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
+    from stemdist.distill.figures import DistilledPlots
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DistilledSet(Shown, SetContents):
@@ -97,6 +99,31 @@ class DistilledSet(Shown, SetContents):
             return ""
         space = self.n_clusters / len(self.locations)
         return share_picture(min(1.0, whole / space), space)
+
+    @property
+    def plot(self) -> DistilledPlots:
+        """Draw it: ``tiny.plot()``, or one of ``clusters``, ``graph``, ``windows``, ``sizes``.
+
+        Needs matplotlib, which the extra ``report`` installs.
+
+        Examples
+        --------
+        >>> from stemdist.data import canonical_series, simulate
+        >>> from stemdist.distill import DistillSettings, distill
+        >>> from stemdist.forecast import ForecastTask, TrainingSettings
+        >>> series = canonical_series(simulate("weather-sim", days=8, n_lat=3, n_lon=4))
+        >>> few = TrainingSettings(updates=2)
+        >>> real = ForecastTask.from_series(series)
+        >>> quick = DistillSettings(synthesizer="selection", expert_training=few, judging=few)
+        >>> tiny = distill(real, quick)
+        >>> tiny.plot.windows().get_ylabel()
+        't2m (K)'
+        >>> [axes.get_title() for axes in tiny.plot(real)][1:3]
+        ['Real windows of the set', 'Real training windows']
+        """
+        from stemdist.distill.figures import DistilledPlots
+
+        return DistilledPlots(self)
 
     def at(self, places: Tensor) -> DistilledSet:
         """Return the same windows for chosen real locations (n,), all medoids among them."""

@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from stemdist.data.windows import TensorWindows
 from stemdist.distill.parametrisation import Parametrisation, encode
@@ -25,6 +24,7 @@ from stemdist.distill.problem import DistillationProblem
 from stemdist.durations import TimeLimit
 from stemdist.errors import InputError, unknown_name
 from stemdist.files import atomic_path
+from stemdist.progress import bar, stage, stage_or
 from stemdist.registry import Registry
 
 _HOME = "stemdist.distill.synthesizers"
@@ -254,7 +254,9 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         if after is not None:
             last, continued_problem = after
             beside = None if state is None else Path(state).with_suffix(f".after-{done}.state")
-            self._add(last.fit(continued_problem, state=beside, limit=self._limit, **how))
+            with stage("final round"):
+                last.fit(continued_problem, state=beside, limit=self._limit, **how)
+            self._add(last)
         return self
 
     def _add(self, last: Synthesizer) -> None:
@@ -286,16 +288,15 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
         done = self._resume(state, synthetic, problem)
         if done:
             self.cached_seconds_ = 0.0  # they are among the earlier seconds
-        bar = tqdm(
+        shown = bar(
             range(done, self.iterations),
-            desc="distill",
+            stage_or("distill"),
+            self.iterations,
             initial=done,
-            total=self.iterations,
             unit="iteration",
-            disable=None if progress is None else not progress,
-            leave=False,
+            progress=progress,
         )
-        for iteration in bar:
+        for iteration in shown:
             self.out_of_time_ = self._limit.over
             if self.out_of_time_ or self._out_of_patience():
                 break
@@ -303,7 +304,7 @@ class Synthesizer(BaseEstimator, ABC):  # type: ignore[misc]
             loss = self.improve(problem, synthetic, generator)
             candidate = self._candidate(problem, synthetic)
             self._judge(problem, candidate, iteration + 1, loss)
-            bar.set_postfix(loss=f"{loss:.3g}", validation=f"{self.best_:.4f}")
+            shown.set_postfix(loss=f"{loss:.3g}", validation=f"{self.best_:.4f}")
             self._save(state, synthetic, time.perf_counter() - began)
 
     @torch.no_grad()

@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from tqdm.auto import tqdm
 
 from stemdist.data.windows import Batch, WindowSource, evenly_spaced
 from stemdist.errors import DamagedError, InputError
@@ -30,7 +29,7 @@ from stemdist.forecast.objective import ForecastLoss, Objective, Update
 from stemdist.forecast.predict import mean_error
 from stemdist.forecast.training_settings import SCHEDULES, TrainingSettings
 from stemdist.graph import subgraph
-from stemdist.progress import stage_or
+from stemdist.progress import bar, stage_or
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -122,14 +121,13 @@ def train_forecaster(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         run.resume(checkpoint)
-        for _ in tqdm(
+        for _ in bar(
             run.steps(),
-            desc=stage_or("train"),
-            total=settings.updates,
+            stage_or("train"),
+            settings.updates,
             initial=run.update,
             unit="update",
-            disable=None if progress is None else not progress,
-            leave=False,
+            progress=progress,
         ):
             if run.update % settings.validate_every == 0 or run.update == settings.updates:
                 run.record()

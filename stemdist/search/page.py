@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from stemdist.dependencies import require
-from stemdist.files import atomic_path
+from stemdist.page.elements import Details, Drawing, Page, Paragraph, Part, Rows, Section, Table
 from stemdist.search.study import FORECASTER
 
 if TYPE_CHECKING:
     from stemdist.search.tuned import Tuned
 
 SHOWN_TRIALS = 20
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.2rem 0.8rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-pre { background: #f4f4f4; padding: 1rem; overflow-x: auto; }
-.wide { overflow-x: auto; }
-"""
+_CLEAR = "rgba(0, 0, 0, 0)"
 
 
 def write_page(path: str | Path, tuned: Tuned, title: str) -> Path:
@@ -43,45 +35,48 @@ def write_page(path: str | Path, tuned: Tuned, title: str) -> Path:
     Raises
     ------
     MissingDependencyError
-        Without plotly, which the extra ``tune`` installs.
+        Without plotly or jinja2, which the extra ``tune`` installs.
     """
-    require("plotly", "tune", "the page of a search")
-    parts = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(tuned.sentence)}</p>",
-        "<h2>The best configuration</h2>",
-        f"<pre>{escape(yaml.safe_dump(tuned.configuration, sort_keys=False))}</pre>",
-        *_finalists(tuned),
-        f"<h2>The best {SHOWN_TRIALS} trials</h2>",
-        f'<div class="wide">{_trials(tuned)}</div>',
-        *_plots(tuned),
-    ]
-    body = "\n".join(parts)
-    text = (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
+    for module in ("plotly", "jinja2"):
+        require(module, "tune", "the page of a search")
+    best = yaml.safe_dump(tuned.configuration, sort_keys=False)
+    page = Page(
+        title=title,
+        verdict=tuned.verdict,
+        lines=[tuned.sentence],
+        sections=[
+            Section(title="The best configuration", parts=[*_finalists(tuned), _yaml(best)]),
+            Section(title=f"The best {SHOWN_TRIALS} trials", parts=[_trials(tuned)]),
+            *_plots(tuned),
+        ],
     )
-    with atomic_path(path) as part:
-        part.write_text(text, encoding="utf-8")
-    return Path(path)
+    return page.write(path)
 
 
-def _finalists(tuned: Tuned) -> list[str]:
+def _yaml(text: str) -> Details:
+    return Details(title="As options of stemdist train (best.yaml)", text=text)
+
+
+def _finalists(tuned: Tuned) -> list[Part]:
     if not tuned.finalists:
-        return []
-    rows: list[tuple[str, ...]] = []
+        return [Paragraph(text="No trial was trained on the full data.")]
+    rows: Rows = [
+        ["trial", "forecaster", "RMSE after the small set", "RMSE after the full data", "seconds"]
+    ]
     for one in tuned.finalists:
-        small = tuned.study.trials[one.trial].value
-        rows.append((str(one.trial), f"{small:.4f}", f"{one.error:.4f}", f"{one.seconds:.1f}"))
-    names = ("trial", "RMSE after the small set", "RMSE after the full data", "seconds")
-    return ["<h2>Finalists, trained on the full data</h2>", _table(names, rows)]
+        trial = tuned.study.trials[one.trial]
+        errors = (f"{trial.value:.4f}", f"{one.error:.4f}", f"{one.seconds:.1f}")
+        rows.append([str(one.trial), str(trial.params[FORECASTER]), *errors])
+    caption = "Finalists, trained on the full data; RMSE on validation in scaled units"
+    return [Table(caption=caption, rows=rows)]
 
 
-def _trials(tuned: Tuned) -> str:
+def _trials(tuned: Tuned) -> Table:
     table = tuned.table.head(SHOWN_TRIALS)
-    rows = [tuple(_text(value) for value in row) for row in table.to_numpy(dtype=object)]
-    return _table(tuple(map(str, table.columns)), rows)
+    rows: Rows = [list(map(str, table.columns))]
+    rows += [[_text(value) for value in row] for row in table.to_numpy(dtype=object)]
+    caption = "Trained on the small set; RMSE on validation in scaled units"
+    return Table(caption=caption, rows=rows)
 
 
 def _text(value: Any) -> str:
@@ -90,32 +85,51 @@ def _text(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _plots(tuned: Tuned) -> list[str]:
-    """Return Optuna's plots as HTML; the first brings plotly with it."""
+def _plots(tuned: Tuned) -> list[Section]:
+    """Return Optuna's plots; the first brings plotly with it."""
     import optuna.visualization as drawn
 
     study, best = tuned.study, str(tuned.winner.params[FORECASTER])
     names = [name for name in tuned.winner.params if name.startswith(f"{best}.")]
-    plots: list[tuple[str, Callable[[], Any]]] = [
-        ("History", lambda: drawn.plot_optimization_history(study)),
-        ("Importance", lambda: drawn.plot_param_importances(study, params=list(tuned.importance))),
-        (f"Hyper-parameters of {best}", lambda: drawn.plot_slice(study, params=names)),
-        ("Seconds", lambda: drawn.plot_timeline(study)),
+    plots: list[tuple[str, str, Callable[[], Any]]] = [
+        (
+            "History",
+            "Dots: the error of each trial in the order of trials, and a line of the lowest so far",
+            lambda: drawn.plot_optimization_history(study, target_name="RMSE"),
+        ),
+        (
+            "Importance",
+            "Bars: how much the error depends on each hyper-parameter",
+            lambda: drawn.plot_param_importances(study, params=list(tuned.importance)),
+        ),
+        (
+            f"Hyper-parameters of {best}",
+            f"Dots: the error of each trial of {best} against each of its hyper-parameters",
+            lambda: drawn.plot_slice(study, params=names, target_name="RMSE"),
+        ),
+        (
+            "Seconds",
+            "Bars: when each trial ran and for how long",
+            lambda: drawn.plot_timeline(study),
+        ),
     ]
-    parts: list[str] = []
-    for title, plot in plots:
+    sections: list[Section] = []
+    for title, alt, plot in plots:
         if title == "Importance" and not tuned.importance:
             continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # some plots are called experimental
-            figure = plot()
-        html = figure.to_html(full_html=False, include_plotlyjs=not parts)
-        parts += [f"<h2>{escape(title)}</h2>", html]
-    return parts
+        drawing = Drawing(html=_html(plot, first=not sections), alt=alt)
+        sections.append(Section(title=title, parts=[drawing]))
+    return sections
+
+
+def _html(plot: Callable[[], Any], *, first: bool) -> str:
+    """Return a plot with no colour of paper, so that it fits a light and a dark page."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some plots are called experimental
+        figure = plot()
+    figure.update_layout(
+        paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR, title=None, height=340, margin={"t": 20}
+    )
+    shown = {"displaylogo": False, "responsive": True}
+    html: str = figure.to_html(full_html=False, include_plotlyjs=first, config=shown)
+    return html

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from stemdist.distill import DistilledSet
 from stemdist.distill.problem import validating_within_reason
@@ -18,7 +17,7 @@ from stemdist.durations import TimeLimit
 from stemdist.errors import InputError
 from stemdist.files import atomic_path
 from stemdist.forecast import ForecastTask, fit_once
-from stemdist.progress import stage
+from stemdist.progress import bar, stage
 from stemdist.search.settings import TuneSettings
 from stemdist.search.space import spaces_of
 from stemdist.search.study import (
@@ -159,6 +158,30 @@ class Tuned:
             "memory, trainings on them as short as the trials would take about as long as these."
         )
 
+    @property
+    def verdict(self) -> str:
+        """Which configuration was best, and how it compares with the best of the defaults."""
+        winner, n_trials = self.winner, len(ended(self.study))
+        name = str(winner.params[FORECASTER])
+        if not self.finalists:
+            return (
+                f"The best of {n_trials} trials is a configuration of {name}, with an RMSE of "
+                f"{winner.value:.4f} (scaled units) on validation after training on the small set."
+            )
+        best = self.finalists[0]
+        said = (
+            f"The best of {n_trials} trials is a configuration of {name}, with an RMSE of "
+            f"{best.error:.4f} (scaled units) on validation after training on the full data"
+        )
+        defaults = [one for one in self.finalists if is_default(self.study.trials[one.trial])]
+        if not defaults:
+            return f"{said}."
+        other = self.study.trials[defaults[0].trial]
+        if other.number == winner.number:
+            return f"{said}; it is the default of {name}."
+        gain = 100 * (1 - best.error / defaults[0].error)
+        return f"{said}, {gain:.1f} % lower than that of the default {other.params[FORECASTER]}."
+
     def write(self, folder: str | Path) -> list[Path]:
         """Write ``trials.csv`` and ``best.yaml``, which ``stemdist train --config`` reads."""
         folder = Path(folder)
@@ -287,17 +310,15 @@ def _run(search: Search, done: int, limit: TimeLimit, n_jobs: int, progress: boo
         Parallel(n_jobs=n_jobs)(delayed(_worker)(search, left) for _ in range(n_jobs))
         return
     total = search.settings.trials
-    disable = None if progress is None else not progress
-    with tqdm(
-        desc="tune", total=total, initial=done, unit="trial", disable=disable, leave=False
-    ) as bar:
+    shown = bar(title="tune", total=total, initial=done, unit="trial", progress=progress)
+    with shown:
         lowest = float("inf")
 
         def tell(trial: optuna.trial.FrozenTrial) -> None:
             nonlocal lowest
             lowest = min(lowest, float("inf") if trial.value is None else trial.value)
-            bar.set_postfix(rmse=f"{lowest:.4f}")
-            bar.update()
+            shown.set_postfix(rmse=f"{lowest:.4f}")
+            shown.update()
 
         search.work(limit, tell)
 

@@ -22,13 +22,13 @@ import torch
 import xarray as xr
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from stemdist.errors import InputError
 from stemdist.files import atomic_path, hash_of, locked
 from stemdist.forecast import TrainingSet
 from stemdist.forecast.predict import windows_per_block
 from stemdist.markers import MADE_BY
+from stemdist.progress import bar
 from stemdist.students.teacher import Teacher
 
 log = logging.getLogger(__name__)
@@ -268,13 +268,7 @@ def _write_blocks(
 ) -> None:
     blocks = list(_blocks(data))
     for number, index in enumerate(
-        tqdm(
-            blocks,
-            f"outputs of {teacher.name}",
-            unit="block",
-            leave=False,
-            disable=None if progress is None else not progress,
-        )
+        bar(blocks, f"outputs of {teacher.name}", unit="block", progress=progress)
     ):
         part = work / f"{number:06}.safetensors"
         if part.exists():

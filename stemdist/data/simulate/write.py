@@ -10,12 +10,12 @@ import dask.array
 import netCDF4
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from stemdist.data.simulate.variable import Variable
 from stemdist.errors import MissingDependencyError
 from stemdist.files import atomic_path, check_suffix
 from stemdist.markers import MADE_BY
+from stemdist.progress import bar
 
 
 def write_blocks(
@@ -26,7 +26,7 @@ def write_blocks(
     blocks: Iterable[xr.Dataset],
     block_steps: int,
 ) -> Path:
-    """Write blocks of time steps to ``target``, atomically, with a progress bar on a terminal.
+    """Write blocks of time steps to ``target``, atomically, and show progress.
 
     Parameters
     ----------
@@ -66,12 +66,13 @@ def write_blocks(
 def _regions(blocks: Iterable[xr.Dataset], n_steps: int) -> Iterator[tuple[slice, xr.Dataset]]:
     """Yield each block with the time steps it holds, and show how many are done."""
     first = 0
-    with tqdm(total=n_steps, unit="step", disable=None) as bar:
+    shown = bar(title="simulate", total=n_steps, unit="step", progress=None)
+    with shown:
         for block in blocks:
             region = slice(first, first + block.sizes["time"])
             yield region, block
             first = region.stop
-            bar.update(block.sizes["time"])
+            shown.update(block.sizes["time"])
 
 
 def _write_netcdf(

@@ -11,19 +11,27 @@ from typing import Any
 
 import pandas as pd
 
-from stemdist.display import table_html
+from stemdist.display import share_text, table_html
 from stemdist.errors import InputError, unknown_name
 from stemdist.evaluate.comparison.budgets import FULL_TEXT, AtBudgets, at_budget
+from stemdist.evaluate.comparison.figures import EvaluationPlots
 from stemdist.evaluate.comparison.quality import break_even, gap_closed
 from stemdist.evaluate.comparison.statistics import (
     Key,
+    by_seed,
     frame_of,
     interval,
     paired_p_value,
     records,
+    summary_of,
 )
 from stemdist.evaluate.comparison.tables import evaluation_tables, text_table
-from stemdist.evaluate.comparison.verdict import RANDOM_TEXT, Difference, verdict
+from stemdist.evaluate.comparison.verdict import (
+    RANDOM_TEXT,
+    Difference,
+    best_forecaster,
+    verdict,
+)
 from stemdist.files import atomic_path, write_json
 
 _TABLES = ("table", "search", "by_target", "by_horizon", "by_stratum", "by_location")
@@ -74,6 +82,14 @@ class Evaluation(AtBudgets):
         tables: dict[str, Any] = {n: at_budget(getattr(self, n), budget) for n in _TABLES}
         return replace(self, **tables)
 
+    @property
+    def plot(self) -> EvaluationPlots:
+        """Draw it: ``evaluation.plot()`` errors, or ``evaluation.plot.horizon(forecaster)``.
+
+        Needs matplotlib, which the extra ``report`` installs.
+        """
+        return EvaluationPlots(self)
+
     def untrained(self, column: str = "relative_rmse") -> dict[str, float]:
         """Return the error of each baseline."""
         rows = records(self.summary(column))
@@ -118,14 +134,17 @@ class Evaluation(AtBudgets):
         return frame_of({key: interval(values) for key, values in found.items()})
 
     def verdict(self, column: str = "relative_rmse") -> str:
-        """Return what the comparison says about the distilled set, a sentence for each budget."""
+        """Return what the comparison says about the distilled set, a sentence for each budget.
+
+        Where forecasters are compared on the full data, it says which is best.
+        """
         parts = [self.at(budget)._verdict(budget, column) for budget in self.budgets]
         return " ".join(part for part in parts if part)
 
     def _verdict(self, budget: str, column: str) -> str:
         methods = set(self.table["method"])
         if "distilled" not in methods:
-            return ""
+            return self._best(column) if self.of_forecasters else ""
         labelled = next((name for name in RANDOM_TEXT if name in methods), "random")
         others = {"full": FULL_TEXT[budget], labelled: RANDOM_TEXT[labelled]}
         differences = []
@@ -136,7 +155,27 @@ class Evaluation(AtBudgets):
                 differences.append(Difference(other=text, mean=mean, half_width=half))
         rows = records(self.summary(column))
         trained = {name: row["mean"] for (m, name), row in rows.items() if m == "distilled"}
-        return verdict("The distilled set", differences, trained, self.untrained(column))
+        share = self.table.loc[self.table["method"] == "distilled", "window_ratio"].iloc[0]
+        size = f"At {share_text(float(share))} of the windows x locations"
+        return verdict(f"{size}, the distilled set", differences, trained, self.untrained(column))
+
+    @property
+    def of_forecasters(self) -> bool:
+        """Whether forecasters are compared, all on the full data, and not training data."""
+        return list(self.facts["settings"]["references"]) == ["full"]
+
+    def _best(self, column: str) -> str:
+        """Return which forecaster is best on the full data, and by how much."""
+        errors = {name: own for (_, name), own in self._by_seed(column).items() if name}
+        means = {name: fmean(own.values()) for name, own in errors.items()}
+        to_next = None
+        if len(means) > 1:
+            best, other = sorted(means, key=lambda name: means[name])[:2]
+            found = interval([errors[best][s] / errors[other][s] - 1 for s in errors[best]])
+            to_next = Difference(
+                other=f"{other}, the next", mean=found["mean"], half_width=found["half_width"]
+            )
+        return best_forecaster(means, to_next, self.untrained(column))
 
     def summary(self, column: str = "relative_rmse") -> pd.DataFrame:
         """Return mean and half width of the 95 % t-interval over seeds of one column.
@@ -147,8 +186,7 @@ class Evaluation(AtBudgets):
             ``mean``, ``half_width`` (NaN for one seed) and ``seeds``, indexed by method and
             forecaster in the order of the table.
         """
-        seeds = self._by_seed(column)
-        return frame_of({key: interval(list(own.values())) for key, own in seeds.items()})
+        return summary_of(self.table, column)
 
     def paired(self, reference: str = "random", column: str = "relative_rmse") -> pd.DataFrame:
         """Compare all training data with one reference, seed by seed.
@@ -246,11 +284,4 @@ class Evaluation(AtBudgets):
 
     def _by_seed(self, column: str) -> dict[Key, dict[int, float]]:
         """Return the values of a column by method and forecaster, then by seed."""
-        if column not in self.table:
-            raise unknown_name("column", column, map(str, self.table.columns))
-        found: dict[Key, dict[int, float]] = {}
-        names = ("method", "forecaster", "seed", column)
-        table = at_budget(self.table, self.headline)
-        for method, forecaster, seed, value in zip(*(table[n] for n in names), strict=True):
-            found.setdefault((method, forecaster), {})[int(seed)] = float(value)
-        return found
+        return by_seed(self.table, column)

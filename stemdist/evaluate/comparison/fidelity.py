@@ -17,9 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from stemdist.data.windows import SeriesWindows, WindowSource, evenly_spaced
-from stemdist.distill.clusters import cluster_windows
 from stemdist.distill.distilled import DistilledSet
-from stemdist.evaluate.comparison.protocol import check_fit
+from stemdist.distill.real_windows import real_windows
 from stemdist.forecast import ForecastTask
 
 SAMPLE = 1024
@@ -117,18 +116,6 @@ def spectra(distilled: DistilledSet, task: ForecastTask) -> pd.DataFrame:
         for name, windows in (("synthetic", one), ("real", other))
     }
     return pd.DataFrame(power, index=pd.Index(periods, name="period"))
-
-
-def real_windows(distilled: DistilledSet, task: ForecastTask) -> SeriesWindows:
-    """Return the training windows at the representatives of the set's clusters.
-
-    Raises
-    ------
-    InputError
-        If the set does not fit the task.
-    """
-    check_fit(distilled, task)
-    return cluster_windows(task.train, distilled.clusters)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from stemdist.distill.distilled import DistilledSet
+from stemdist.distill.real_windows import check_fit
 from stemdist.errors import InputError
 from stemdist.evaluate.comparison.evaluation import Evaluation
 from stemdist.evaluate.comparison.runs import Row, RunFolder
@@ -126,25 +127,6 @@ def results_folder(results: str | Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="stemdist-") as folder:
         yield Path(folder)
-
-
-def check_fit(distilled: DistilledSet, task: ForecastTask) -> None:
-    """Raise with all differences between the set and the task."""
-    pairs = {
-        "lookback": (distilled.settings.lookback, task.settings.lookback),
-        "horizon": (distilled.settings.horizon, task.settings.horizon),
-        "features": (distilled.feature_names, task.feature_names),
-        "locations": (len(distilled.cluster_of_location), task.n_locations),
-    }
-    faults = [f"{name} {one} and {other}" for name, (one, other) in pairs.items() if one != other]
-    if not faults and not distilled.scaler.equals(task.scaler, rtol=1e-4):
-        ours, theirs = ((*s.mean, *s.scale) for s in (distilled.scaler, task.scaler))
-        faults = [f"scaling (means, then scales) {ours} and {theirs}"]
-    if faults:
-        raise InputError(
-            f"the distilled set does not fit the data: {'; '.join(faults)}. Give the data it was "
-            "distilled from, prepared with the same settings and split"
-        )
 
 
 def _collect(

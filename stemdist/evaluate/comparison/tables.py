@@ -14,11 +14,22 @@ from stemdist.evaluate.comparison.statistics import records
 from stemdist.evaluate.comparison.training_data import REFERENCES
 from stemdist.evaluate.comparison.verdict import WORSE_MARK, footnote, is_worse
 from stemdist.evaluate.metrics.errors import METRICS
+from stemdist.page.elements import Rows
 
 MIB = 2**20
-Rows = list[list[str]]
-"""Cells of a table; the first row is its header."""
 ERRORS = tuple(name for name in METRICS if name not in ("bias", "correlation"))
+ERROR_WORDS = {
+    "mae": "mean absolute error, in the unit of the target",
+    "rmse": "root mean squared error, in the unit of the target",
+    "crps": "continuous ranked probability score, in the unit of the target",
+    "mape": "mean absolute percentage error",
+    "relative_rmse": "root mean squared error over that of the test mean as a forecast",
+    "relative_mae": "mean absolute error over that of the test mean as a forecast",
+    "mase": "mean absolute error over that of persistence in the training part",
+    "standardised_mse": "mean squared error of the standardised target",
+    "standardised_mae": "mean absolute error of the standardised target",
+}
+"""What each error is."""
 
 
 class Comparison(Protocol):
@@ -39,6 +50,10 @@ class Comparison(Protocol):
     @property
     def by_horizon(self) -> pd.DataFrame:
         """Test errors by horizon step."""
+
+    @property
+    def of_forecasters(self) -> bool:
+        """Whether forecasters are compared, all on the full data."""
 
     @property
     def by_stratum(self) -> pd.DataFrame:
@@ -202,9 +217,9 @@ def heading(
 ) -> str:
     """Return the lines above the tables: target, sizes, split and training."""
     facts, settings = evaluation.facts, evaluation.facts["settings"]
-    sizes = f"M = {facts['training_windows']} training windows, N = {facts['locations']} locations"
+    sizes = f"{facts['training_windows']} training windows x {facts['locations']} locations"
     if "clusters" in facts:
-        sizes += f"; distilled M_S = {facts['synthetic_windows']}, K = {facts['clusters']}"
+        sizes += f"; distilled: {facts['synthetic_windows']} windows x {facts['clusters']} clusters"
     parts = facts["split_boundaries"].items()
     split = ", ".join(f"{part} {begin}-{end - 1}" for part, (begin, end) in parts if end > begin)
     some = settings["locations_per_update"]

@@ -67,11 +67,12 @@ class Trainings:
         tried: list[Trained] = []
         best: dict[Cell, Trained] = {}
         for updates in settings.tried_updates(budget):
-            found = self._train(
+            runs = [
                 self._run(cell, settings.first_seed, Tuning(rate, shuffle, updates))
                 for cell in cells
                 for rate, shuffle in grids[cell]
-            )
+            ]
+            found = self._train(runs, f"search, {updates} updates")
             tried += found
             latest = lowest_of_each(found)
             cells = [cell for cell in cells if helps(best.get(cell), latest[cell])]
@@ -89,11 +90,12 @@ class Trainings:
     def _other_seeds(self, chosen: Mapping[Cell, Tuning]) -> list[Trained]:
         """Train the other seeds with the chosen settings."""
         first, seeds = self.run_folder.settings.first_seed, self.run_folder.settings.seeds
-        return self._train(
+        runs = [
             self._run(cell, seed, tuning)
             for cell, tuning in chosen.items()
             for seed in range(first + 1, first + seeds)
-        )
+        ]
+        return self._train(runs, "other seeds")
 
     def _test(self, trained: list[Trained], chosen: Mapping[Cell, Tuning]) -> list[tuple[Row, Row]]:
         """Read the test part, once, for baselines and runs with the chosen settings."""
@@ -123,14 +125,14 @@ class Trainings:
             device=self.run_folder.device,
         )
 
-    def _train(self, runs: Iterable[Run]) -> list[Trained]:
+    def _train(self, runs: Iterable[Run], title: str) -> list[Trained]:
         jobs, runs = [], list(runs)
         for run in runs:
             if self.run_folder.trained(run) is None:
                 kind = REFERENCES.get(run.cell.method)
                 data = self._data(run.cell.method, run.seed if kind.random else 0)
                 jobs.append(delayed(_train)(self.run_folder, run, *data, away=self._away))
-        for files in self._parallel(jobs, "train"):
+        for files in self._parallel(jobs, title):
             self.run_folder.receive(files)
         rows = [(run, self.run_folder.trained(run)) for run in runs]
         return [(run, {**row, "budget": run.cell.budget}) for run, row in rows if row is not None]

@@ -103,6 +103,39 @@ def verdict(
     return "; ".join(part for part in (said, against) if part) + "." if said else ""
 
 
+def best_forecaster(
+    trained: Mapping[str, float], to_next: Difference | None, untrained: Mapping[str, float]
+) -> str:
+    """Return a verdict on forecasters that were all trained on the same data.
+
+    Parameters
+    ----------
+    trained : mapping
+        Mean error of each forecaster.
+    to_next : Difference, optional
+        Of the best one from the next, where there are two.
+    untrained : mapping
+        Error of each baseline, in the same unit.
+
+    Examples
+    --------
+    >>> to_next = Difference(other="mlp, the next", mean=-0.05, half_width=0.02)
+    >>> best_forecaster({"mlp": 0.42, "gru": 0.4}, to_next, {"climatology": 0.3})
+    ... # doctest: +NORMALIZE_WHITESPACE
+    'gru has the lowest error of 2 forecasters (0.4) and is 5.0 % better than mlp, the next
+    (+- 2.0 %); the climatology (0.3) beats every forecaster.'
+    """
+    best = min(trained, key=lambda name: trained[name])
+    if to_next is None:
+        said = f"The error of {best} is {trained[best]:.4g}"
+    else:
+        said = f"{best} has the lowest error of {len(trained)} forecasters ({trained[best]:.4g})"
+        said += f" and is {to_next.text()}"
+    beaten = [name for name, error in trained.items() if is_worse(error, untrained)]
+    against = _baseline(beaten, len(trained), untrained, on="")
+    return "; ".join(part for part in (said, against) if part) + "."
+
+
 def is_worse(error: float, untrained: Mapping[str, float]) -> bool:
     """Tell whether an error is above that of the best baseline without training.
 
@@ -120,10 +153,15 @@ def footnote(rows: Sequence[Sequence[str]]) -> str:
     return f"{WORSE_MARK} worse than a baseline without training: no win" if marked else ""
 
 
-def _baseline(beaten: Sequence[str], n_trained: int, untrained: Mapping[str, float]) -> str:
+def _baseline(
+    beaten: Sequence[str],
+    n_trained: int,
+    untrained: Mapping[str, float],
+    on: str = " trained on it",
+) -> str:
     if not beaten:
         return ""
     name = min(untrained, key=lambda each: untrained[each])
     which = name if name == "persistence" else f"the {name}"
     whom = f"{', '.join(beaten)}" if len(beaten) < n_trained else "every forecaster"
-    return f"{which} ({untrained[name]:.4g}) beats {whom} trained on it"
+    return f"{which} ({untrained[name]:.4g}) beats {whom}{on}"

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,13 @@ from stemdist.evaluate.comparison.budgets import AtBudgets, at_budget
 from stemdist.evaluate.comparison.quality import break_even, gap_closed, label_robust_score
 from stemdist.evaluate.comparison.statistics import interval, paired_p_value
 from stemdist.evaluate.comparison.training_data import REFERENCES
+from stemdist.evaluate.grid.figure import show_excess
 from stemdist.evaluate.grid.tables import benchmark_text
-from stemdist.evaluate.grid.verdicts import verdicts_of
+from stemdist.evaluate.grid.verdicts import headline_of, verdicts_of
 from stemdist.files import atomic_path, write_json
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 KEYS = (
     *("data", "split", "ratio", "method", "surrogate", "forecaster", "seed", "training_seed"),
@@ -65,6 +69,14 @@ class Benchmark(AtBudgets):
     def has_full(self) -> bool:
         """Whether there are errors on full data, to which an excess is relative."""
         return REFERENCES.get("full").title in set(self.table["method"])
+
+    def plot(self, column: str = "relative_rmse", ax: Axes | None = None) -> Axes:
+        """Draw the excess of each method; see :func:`~stemdist.evaluate.plot_benchmark`."""
+        return show_excess(self, column, ax)
+
+    def headline_verdict(self, column: str = "relative_rmse") -> str:
+        """Return in one sentence how far the best method is from the full data."""
+        return headline_of(self.at(self.headline), self.headline, column)
 
     def at(self, budget: str) -> Benchmark:
         """Return the benchmark at one budget."""

@@ -12,7 +12,6 @@ import pandas as pd
 from stemdist.evaluate.comparison.budgets import FULL_TEXT, updates_text
 from stemdist.evaluate.comparison.tables import (
     MIB,
-    Rows,
     aligned,
     check_error,
     excess_text,
@@ -20,6 +19,7 @@ from stemdist.evaluate.comparison.tables import (
 )
 from stemdist.evaluate.comparison.training_data import REFERENCES
 from stemdist.evaluate.comparison.verdict import WORSE_MARK, footnote
+from stemdist.page.elements import Rows
 
 EXCESS = (
     ("excess", None, "mean over all"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import pandas as pd
 
+from stemdist.display import share_text
 from stemdist.evaluate.comparison.budgets import FULL_TEXT
 from stemdist.evaluate.comparison.training_data import REFERENCES
 from stemdist.evaluate.comparison.verdict import RANDOM_TEXT, Difference, verdict
+from stemdist.evaluate.grid.settings import ratio_pair
 
 
 class OnOneDataSet(Protocol):
@@ -33,6 +36,46 @@ class OnOneDataSet(Protocol):
 
     def errors(self, column: str = ...) -> dict[Any, float]:
         """Return the mean error by ratio, method and forecaster."""
+
+
+def headline_of(benchmark: OnOneDataSet, budget: str, column: str) -> str:
+    """Return in one sentence how far the best method is from the full data at the smallest ratio.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+        Its results, of one or several data sets.
+    budget : str
+        The budget of its statistics.
+    column : str
+        The error to judge by; lower is better.
+
+    Returns
+    -------
+    str
+        Empty without the full data or without any set.
+    """
+    if not benchmark.has_full:
+        return ""
+    references = {REFERENCES.get(name).title for name in REFERENCES.names()}
+    found: dict[Any, Any] = benchmark.excess(column).to_dict("index")
+    rows = {key: row for key, row in found.items() if key[1] not in references}
+    if not rows:
+        return ""
+    share = {ratio: math.prod(ratio_pair(ratio)) for ratio, _ in rows}
+    smallest = min(share, key=lambda ratio: share[ratio])
+    own = {method: row for (ratio, method), row in rows.items() if ratio == smallest}
+    best = min(own, key=lambda method: own[method]["mean"])
+    row, n_data = own[best], benchmark.table["data"].nunique()
+    over = f" of {n_data} data sets" if n_data > 1 else ""
+    difference = Difference(
+        other=FULL_TEXT[budget], mean=row["mean"], half_width=row["half_width"]
+    ).text()
+    of = f", the lowest error of {len(own)} methods" if len(own) > 1 else ""
+    lost = row["over_untrained"] > 1
+    untrained = "; the best baseline without training has a lower mean error" if lost else ""
+    size = f"At {share_text(share[smallest])} of the windows x locations{over}"
+    return f"{size}, forecasters on the sets of {best} are {difference}{of}{untrained}."
 
 
 def verdicts_of(benchmark: OnOneDataSet, data: str, budget: str, column: str) -> list[str]:

@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from stemdist.distill import DistilledSet
+from stemdist.distill.real_windows import check_fit
 from stemdist.errors import InputError
-from stemdist.evaluate.comparison.protocol import check_fit, results_folder
+from stemdist.evaluate.comparison.protocol import results_folder
 from stemdist.evaluate.comparison.tables import aligned
 from stemdist.evaluate.comparison.training_data import REFERENCES
 from stemdist.evaluate.ranking.runs import RankingRuns, Row

@@ -6,8 +6,7 @@ Shapes: N locations, K clusters, L_out horizon.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,63 +14,26 @@ import pandas as pd
 import xarray as xr
 
 from stemdist.data.windows import WindowSource
+from stemdist.distill.cluster_figures import draw_cluster_graph, draw_clusters, highlights
 from stemdist.distill.distilled import DistilledSet
-from stemdist.evaluate.comparison.figures import (
-    DASHES,
-    MARKERS,
-    SERIES,
-    draw_windows,
-    error_label,
-    highlights,
-    method_title,
-    new_figure,
-)
-from stemdist.evaluate.comparison.location_map import draw_locations, draw_values, positions
-from stemdist.evaluate.comparison.statistics import interval
+from stemdist.distill.figures import draw_windows, share_height
+from stemdist.evaluate.comparison.figures import draw_horizon
+from stemdist.figures import SERIES, new_figure, styles
+from stemdist.graph.location_map import draw_values, positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 5.6, 4.2
-MOST_EDGES = 2000
-"""Most edges of the cluster graph that are drawn, the strongest first."""
-HEADROOM = 1.4
-"""Largest upper limit of an axis as a multiple of the highest mean, for wide intervals."""
-LEAST_MODELS = 10
-"""Smallest range of the number of trainings in curves of cost."""
+LEAST_TRAININGS = 10.0
+"""Smallest range of the number of trainings after which methods break even."""
 
 
 def plot_horizon(by_horizon: pd.DataFrame, forecaster: str, column: str) -> Figure:
-    """Draw the error of every reference and baseline by horizon step.
-
-    Parameters
-    ----------
-    by_horizon : pandas.DataFrame
-        As in :class:`~stemdist.evaluate.Evaluation`.
-    forecaster : str
-        Name of the trained forecaster.
-    column : str
-        Error to draw; its band is the 95 % interval over seeds.
-    """
+    """Draw the error of every reference and baseline by horizon step."""
     figure, axes = _panel()
-    trained = by_horizon[by_horizon["forecaster"] == forecaster]
-    methods = list(dict.fromkeys(trained["method"]))
-    for method, style in _styles(methods).items():
-        steps = trained[trained["method"] == method].groupby("horizon")[column]
-        rows = pd.DataFrame([interval(own.tolist()) for _, own in steps], index=list(steps.groups))
-        low, high = (rows["mean"] + sign * rows["half_width"] for sign in (-1, 1))
-        axes.fill_between(rows.index, low, high, color=style["color"], alpha=0.12, lw=0)
-        axes.plot(rows.index, rows["mean"], label=method_title(method), ms=4, **style)
-    untrained = by_horizon[by_horizon["forecaster"] == ""]
-    for method, dash in zip(dict.fromkeys(untrained["method"]), cycle(DASHES), strict=False):
-        own = untrained[untrained["method"] == method]
-        axes.plot(own["horizon"], own[column], color="0.45", ls=dash, lw=1.1, label=method)
-    worst = float(trained.groupby(["method", "horizon"])[column].mean().max())
-    top = min(float(axes.get_ylim()[1]), HEADROOM * worst)
-    axes.set(xlabel="horizon (steps)", ylabel=error_label(column).replace(" (", "\n("))
-    axes.set_ylim(0, top if top > 0 else None)
-    _whole_steps(axes)
+    draw_horizon(axes, by_horizon, forecaster, column)
     _legend_below(figure, axes)
     return figure
 
@@ -121,42 +83,53 @@ def plot_memory(peaks: Mapping[str, tuple[float, float]]) -> Figure:
     return figure
 
 
-def plot_break_even(costs: Mapping[str, tuple[float, float]], after: Mapping[str, float]) -> Figure:
-    """Draw the time against the number of trainings, by reference.
+def plot_break_even(after: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw after how many trainings each method breaks even, of all forecasters in one chart.
 
     Parameters
     ----------
-    costs : mapping of str to tuple of float
-        Seconds of making the data and of training, by title.
-    after : mapping of str to float
-        Number of trainings after which a method breaks even; infinite for never.
+    after : mapping of str to mapping of str to float
+        Number of trainings by title of the method, then by forecaster: infinite for never, 0 for
+        what takes no time to make.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Dots, one row per method, on a logarithmic axis that ends in "never".
     """
-    figure, axes = _panel()
-    finite = [value for value in after.values() if math.isfinite(value)]
-    models = np.linspace(0, max([LEAST_MODELS, *(2 * value for value in finite)]), 200)
-    for name, style in _styles(list(costs)).items():
-        making, training = costs[name]
-        axes.plot(models, making + training * models, label=name, markevery=25, ms=4, **style)
-        if math.isfinite(after.get(name, math.nan)):
-            seconds = making + training * after[name]
-            axes.plot(after[name], seconds, "o", ms=11, mfc="none", color=style["color"])
-    if finite:
-        axes.plot([], [], "o", ms=11, mfc="none", color="0.3", label="breaks even")
-    axes.set(xlabel="forecasters trained (number)", ylabel="time for data and training (s)")
-    axes.set_xlim(0, models[-1])
-    axes.set_ylim(bottom=0)
+    figure, axes = _panel(height=1.9 + 0.34 * len(after))
+    found = [number for own in after.values() for number in own.values() if math.isfinite(number)]
+    decades = math.ceil(math.log10(max([LEAST_TRAININGS, *found])))
+    never = decades + 0.6
+    names = list(dict.fromkeys(name for own in after.values() for name in own))
+    offsets = np.linspace(-0.2, 0.2, len(names)) if len(names) > 1 else [0.0]
+    for (name, style), offset in zip(styles(names).items(), offsets, strict=True):
+        numbers = [own.get(name, math.nan) for own in after.values()]
+        places = [
+            math.log10(max(1.0, n)) if math.isfinite(n) else never if n > 0 else n for n in numbers
+        ]
+        axes.plot(places, np.arange(len(after)) + offset, ls="", ms=6, label=name, **style)
+    axes.axvline(decades + 0.3, color="0.35", lw=1)
+    ticks = [f"{10**k:,}" for k in range(decades + 1)]
+    axes.set_xticks([*range(decades + 1), never], ["at most 1", *ticks[1:], "never"])
+    axes.set_yticks(range(len(after)), list(after))
+    axes.set(xlabel="trainings until it breaks even", ylim=(len(after) - 0.5, -0.5))
+    axes.set_xlim(-0.3, never + 0.3)
     _legend_below(figure, axes)
     return figure
 
 
 def plot_clusters(distilled: DistilledSet) -> Figure:
-    """Draw the locations by cluster and, if positions are known, the cluster graph."""
-    figure, axes = _panel(height=5.4)
-    names = positions(distilled.locations.coords)
-    if names is not None:
-        _draw_edges(axes, distilled, names)
-    draw_locations(axes, distilled, highlights(distilled))
+    """Draw the locations by cluster, or their mean windows where a map says nothing."""
+    figure, axes = _panel(height=5.2)
+    draw_clusters(axes, distilled, highlights(distilled))
     return figure
+
+
+def plot_cluster_graph(distilled: DistilledSet) -> Figure | None:
+    """Draw the graph between the clusters on a map; None where there is none to draw."""
+    figure, axes = _panel(height=5.2)
+    return figure if draw_cluster_graph(axes, distilled) else None
 
 
 def plot_location_values(
@@ -211,9 +184,7 @@ def plot_windows(distilled: DistilledSet, real: WindowSource) -> list[Figure]:
     sources = (distilled.windows, None), (real, "observed")
     for (_, axes), (source, labels) in zip(panels, sources, strict=True):
         draw_windows(axes, distilled, source, highlights(distilled), labels)
-    limits = np.array([axes.get_ylim() for _, axes in panels])
-    for _, axes in panels:
-        axes.set_ylim(limits[:, 0].min(), limits[:, 1].max())
+    share_height(*(axes for _, axes in panels))
     return [figure for figure, _ in panels]
 
 
@@ -246,21 +217,9 @@ def _panel(width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return colour and marker of each name."""
-    styles = zip(names, cycle(SERIES), cycle(MARKERS), strict=False)
-    return {name: {"color": colour, "marker": marker} for name, colour, marker in styles}
-
-
 def _legend_below(figure: Figure, axes: Axes) -> None:
     handles, _ = axes.get_legend_handles_labels()
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
-
-
-def _whole_steps(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _bar_axes(axes: Axes, totals: np.ndarray, label: str, text: str) -> None:
@@ -272,26 +231,3 @@ def _bar_axes(axes: Axes, totals: np.ndarray, label: str, text: str) -> None:
     axes.set(xlabel=label, xlim=(0, 1.3 * (totals.max() or 1.0)))
     axes.grid(visible=False, axis="y")
     axes.invert_yaxis()
-
-
-def _draw_edges(axes: Axes, distilled: DistilledSet, names: tuple[str, str]) -> None:
-    """Draw the edges between medoids, darker where the weight is larger."""
-    from matplotlib.collections import LineCollection
-    from matplotlib.patheffects import withStroke
-
-    graph, medoids = distilled.cluster_graph, distilled.medoids.numpy()
-    source, target = graph.edge_index.numpy()
-    weight = graph.edge_weight.numpy()
-    kept = np.nonzero(source != target)[0]
-    kept = kept[np.argsort(-weight[kept], kind="stable")][:MOST_EDGES]
-    if not len(kept):
-        return
-    places = np.stack([distilled.locations.coords[name].values[medoids] for name in names], axis=1)
-    ends = np.stack([places[source[kept]], places[target[kept]]], axis=1)  # (edges, 2, 2)
-    share = weight[kept] / weight[kept].max()
-    lines = LineCollection(
-        list(ends), colors=[str(0.6 * (1 - float(s))) for s in share],
-        linewidths=1.1, zorder=0.8, label="edge of the cluster graph",
-        path_effects=[withStroke(linewidth=2.2, foreground="white")],
-    )  # fmt: skip
-    axes.add_collection(lines)

@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from stemdist.distill.cluster_figures import MOST_EDGES
 from stemdist.distill.distilled import DistilledSet
 from stemdist.evaluate.comparison.evaluation import Evaluation
 from stemdist.evaluate.comparison.figures import method_title
-from stemdist.evaluate.comparison.location_map import positions
 from stemdist.evaluate.comparison.statistics import records
 from stemdist.evaluate.report import figures
-from stemdist.evaluate.report.page import Image, Images, Paragraph, Part, Section
 from stemdist.forecast import ForecastTask
 from stemdist.forecast.locations import Locations
+from stemdist.graph.location_map import positions
+from stemdist.page.elements import Image, Images, Paragraph, Part, Section
 
 
 def maps_section(
@@ -28,17 +29,7 @@ def maps_section(
     """Return the maps for which positions are known, of a comparison at one budget."""
     images: list[Image] = []
     if distilled is not None:
-        graph = distilled.cluster_graph
-        edges = int((graph.edge_index[0] != graph.edge_index[1]).sum())
-        images.append(
-            Image(
-                figure=figures.plot_clusters(distilled),
-                alt="Map of the locations, coloured by cluster, with the medoid of each cluster "
-                "and the edges of the cluster graph; mean windows where positions are unknown.",
-                caption=f"{len(distilled.locations)} locations in {distilled.n_clusters} "
-                f"clusters, {edges} directed edges between clusters; darker is stronger.",
-            )
-        )
+        images += _cluster_maps(distilled)
     known = Locations.of_task(task) if distilled is None and task is not None else None
     place = distilled.locations if distilled is not None else known
     coords = None if place is None else place.coords
@@ -46,13 +37,46 @@ def maps_section(
     if evaluation.facts.get("held_out_locations"):
         parts.append(Paragraph(text="Errors at held-out locations are not drawn on a map."))
     elif coords is None or positions(coords) is None:
-        parts.append(Paragraph(text="Positions are not known: errors are not drawn on a map."))
+        parts.append(
+            Paragraph(
+                text="Positions are not known, or do not tell locations apart: "
+                "errors are not drawn on a map."
+            )
+        )
     else:
         images += _error_maps(evaluation, coords, column)
         images += _graph_maps(evaluation, coords)
     if images:
         parts.append(Images(figures=images))
     return Section(title="Maps", parts=parts)
+
+
+def _cluster_maps(distilled: DistilledSet) -> list[Image]:
+    """Clusters, and the graph between them beside it."""
+    located = positions(distilled.locations.coords) is not None
+    shown = "Map of the locations" if located else "Mean window of each location"
+    images = [
+        Image(
+            figure=figures.plot_clusters(distilled),
+            alt=f"{shown}, coloured by cluster, with the medoid of each cluster.",
+            caption=f"{len(distilled.locations):,} locations in {distilled.n_clusters:,} clusters.",
+        )
+    ]
+    graph = figures.plot_cluster_graph(distilled)
+    if graph is not None:
+        ends = distilled.cluster_graph.edge_index
+        edges = int((ends[0] != ends[1]).sum())
+        some = f" The {MOST_EDGES:,} strongest are drawn." if edges > MOST_EDGES else ""
+        images.append(
+            Image(
+                figure=graph,
+                alt="Map of the medoids of the clusters and the edges between them, wider where "
+                "they are stronger.",
+                caption=f"{edges:,} directed edges between {distilled.n_clusters:,} clusters; "
+                f"wider is stronger.{some}",
+            )
+        )
+    return images
 
 
 def _error_maps(evaluation: Evaluation, coords: xr.Dataset, column: str) -> list[Image]:

@@ -5,24 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from stemdist.evaluate.comparison.tables import Rows, check_error
+from stemdist.evaluate.comparison.tables import ERROR_WORDS, check_error
 from stemdist.evaluate.comparison.verdict import footnote
 from stemdist.evaluate.grid.figure import plot_benchmark
 from stemdist.evaluate.grid.result import Benchmark
 from stemdist.evaluate.grid.tables import benchmark_tables, heading
 from stemdist.evaluate.report import figures
-from stemdist.evaluate.report.page import (
+from stemdist.evaluate.report.provenance import LOOKS, config_section
+from stemdist.page.elements import (
     Details,
     Image,
     Images,
     Page,
     Paragraph,
     Part,
+    Rows,
     Section,
     Table,
     check_installed,
 )
-from stemdist.evaluate.report.provenance import LOOKS, config_section
 
 SECTIONS = {
     "Excess over full data": {
@@ -102,7 +103,11 @@ def report_benchmark(
     names = dict.fromkeys(str(task["data"]) for task in benchmark.facts["tasks"])
     page = Page(
         title=f"Benchmark: {', '.join(names)}",
-        lines=heading(benchmark, column).replace("+-", "±").splitlines(),
+        verdict=benchmark.headline_verdict(column).replace("+-", "±") if tables else "",
+        lines=[
+            f"Error: {ERROR_WORDS[column]} ({column}).",
+            *heading(benchmark, column).replace("+-", "±").splitlines(),
+        ],
         sections=sections,
     )
     return page.write(path)
@@ -113,7 +118,7 @@ def _verdicts(benchmark: Benchmark, column: str, tables: dict[str, Rows]) -> lis
     found = benchmark.verdicts(column) if tables else []
     note = footnote([row for rows in tables.values() for row in rows])
     parts: list[Part] = [Paragraph(text=text.replace("+-", "±")) for text in [*found, note] if text]
-    return [Section(title="Verdict", parts=parts)] if parts else []
+    return [Section(title="Each method", parts=parts)] if parts else []
 
 
 def _curves(benchmark: Benchmark, column: str) -> list[Part]:

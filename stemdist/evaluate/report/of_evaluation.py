@@ -9,15 +9,16 @@ import math
 from pathlib import Path
 
 from stemdist.distill.distilled import DistilledSet
+from stemdist.distill.real_windows import real_windows
 from stemdist.evaluate.comparison.budgets import FULL_TEXT
 from stemdist.evaluate.comparison.evaluation import Evaluation
-from stemdist.evaluate.comparison.fidelity import fidelity, real_windows, spectra
+from stemdist.evaluate.comparison.fidelity import fidelity, spectra
 from stemdist.evaluate.comparison.figures import method_title, plot_evaluation
 from stemdist.evaluate.comparison.statistics import records
 from stemdist.evaluate.comparison.tables import (
+    ERROR_WORDS,
     MIB,
     Comparison,
-    Rows,
     by_budget,
     check_error,
     digits,
@@ -29,19 +30,20 @@ from stemdist.evaluate.comparison.verdict import footnote
 from stemdist.evaluate.ranking.ranking import Ranking
 from stemdist.evaluate.report import figures
 from stemdist.evaluate.report.maps import maps_section
-from stemdist.evaluate.report.page import (
+from stemdist.evaluate.report.provenance import LOOKS, config_section, looks_like
+from stemdist.forecast import ForecastTask
+from stemdist.page.elements import (
     Details,
     Image,
     Images,
     Page,
     Paragraph,
     Part,
+    Rows,
     Section,
     Table,
     check_installed,
 )
-from stemdist.evaluate.report.provenance import LOOKS, config_section, looks_like
-from stemdist.forecast import ForecastTask
 
 
 def report_evaluation(
@@ -113,30 +115,30 @@ def report_evaluation(
         *([] if distilled is None else [_windows(distilled, task)]),
         config_section(evaluation.facts, record),
     ]
+    kind = "Comparison of forecasters" if evaluation.of_forecasters else "Evaluation"
     page = Page(
-        title=f"Evaluation: {source}",
-        lines=heading(evaluation, column, "mean ± 95 % interval").splitlines(),
+        title=f"{kind}: {source}",
+        verdict=evaluation.at(evaluation.headline).verdict(column).replace("+-", "±"),
+        lines=[
+            f"Error: {ERROR_WORDS[column]} ({column}).",
+            *heading(evaluation, column, "mean ± 95 % interval").splitlines(),
+        ],
         sections=sections,
     )
     return page.write(path)
 
 
-def _of_forecasters(evaluation: Evaluation) -> bool:
-    """Return whether forecasters are compared, all on the full data, and not references."""
-    return list(evaluation.facts["settings"]["references"]) == ["full"]
-
-
 def _errors(evaluation: Evaluation, tables: dict[str, Rows], column: str) -> Section:
     shown = f"Test {column}, mean ± 95 % interval over seeds"
     parts: list[Part]
-    if _of_forecasters(evaluation):
+    if evaluation.of_forecasters:
         caption = f"{shown}, and costs; in brackets without training"
         rows = forecaster_rows(evaluation, column)
         parts = [Table(caption=caption, rows=rows), *_paragraphs(footnote(rows))]
     else:
         untrained: Rows = [["forecast", column], *tables["references"][1:]]
         parts = [
-            *_paragraphs(evaluation.verdict(column).replace("+-", "±")),
+            *_paragraphs(_other_budgets(evaluation, column).replace("+-", "±")),
             Table(caption=f"{shown}; * lowest of its column", rows=tables["errors"]),
             *_paragraphs(footnote(tables["errors"])),
             Table(caption=f"Test {column} of forecasts without training", rows=untrained),
@@ -161,6 +163,12 @@ def _errors(evaluation: Evaluation, tables: dict[str, Rows], column: str) -> Sec
     )
     parts.append(Details(title="Errors by size of the target", table=_strata(evaluation)))
     return Section(title="Test error", parts=parts)
+
+
+def _other_budgets(evaluation: Evaluation, column: str) -> str:
+    """Return the verdicts at other budgets than that of the headline, which is on top."""
+    others = (name for name in evaluation.budgets if name != evaluation.headline)
+    return " ".join(evaluation.at(name).verdict(column) for name in others)
 
 
 def _paragraphs(text: str) -> list[Part]:
@@ -221,7 +229,7 @@ def _costs(evaluation: Evaluation, tables: dict[str, Rows]) -> Section:
     settings = evaluation.facts["settings"]
     kind, over = "method", "forecasters and seeds"
     where = " The numbers are in the table above."
-    if _of_forecasters(evaluation):
+    if evaluation.of_forecasters:
         kind, over, where = "forecaster", "seeds", ""
     seconds, peaks = {}, {}
     for name in settings["references" if kind == "method" else "forecasters"]:
@@ -265,29 +273,22 @@ def _costs(evaluation: Evaluation, tables: dict[str, Rows]) -> Section:
 
 
 def _break_even(evaluation: Evaluation) -> list[Image]:
-    """Return one figure for each forecaster, where the full data were evaluated."""
-    making, training = (
-        records(evaluation.summary(name)) for name in ("data_seconds", "train_seconds")
-    )
-    quality = records(evaluation.quality())
-    images = []
-    for name in evaluation.facts["settings"]["forecasters"]:
-        own = [key for key in training if key[1] == name]
-        if ("full", name) not in own or len(own) == 1:
-            continue
-        costs = {method_title(k[0]): (making[k]["mean"], training[k]["mean"]) for k in own}
-        after = {method_title(k[0]): quality[k]["break_even"] for k in own if k in quality}
-        figure = figures.plot_break_even(costs, after)
-        images.append(
-            Image(
-                figure=figure,
-                alt=f"Lines: seconds for data and training over the number of {name} models that "
-                "are trained, for the full data and for every method; a ring marks where a "
-                "method breaks even.",
-                caption=f"{name}: a method below the line of full data is cheaper.",
-            )
+    """Return one figure of all forecasters, where the full data and others were evaluated."""
+    after: dict[str, dict[str, float]] = {}
+    for (method, forecaster), row in records(evaluation.quality()).items():
+        if not math.isnan(row["break_even"]):
+            after.setdefault(method_title(method), {})[forecaster] = row["break_even"]
+    if not after:
+        return []
+    return [
+        Image(
+            figure=figures.plot_break_even(after),
+            alt="Dots: the number of trainings until making the data has paid for itself, by "
+            "method, one dot for each forecaster; those at never save no time.",
+            caption="Trainings until data and training together took less time than as many "
+            "trainings on the full data.",
         )
-    return images
+    ]
 
 
 def _ranking(ranking: Ranking) -> Section:

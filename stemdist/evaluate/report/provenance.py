@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from stemdist.evaluate.comparison.tables import Rows, digits
-from stemdist.evaluate.report.page import Details, Part, Section, Table
+from stemdist.evaluate.comparison.tables import digits
+from stemdist.page.elements import Details, Part, Rows, Section, Table
 
 LIBRARIES = ("torch", "numpy", "scikit-learn", "xarray")
 

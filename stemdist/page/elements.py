@@ -1,4 +1,4 @@
-"""The elements of a report, and its rendering to one self-contained HTML file."""
+"""The elements of a page, and its rendering to one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stemdist.errors import MissingDependencyError
-from stemdist.evaluate.comparison.tables import Rows
 from stemdist.files import atomic_path
+from stemdist.page.dark import darken
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
+Rows = list[list[str]]
+"""Cells of a table; the first row is its header."""
 SCREEN_DPI = 100
 SHARPNESS = 1.5
 """Pixels of a figure per pixel of the page, for high-resolution screens."""
@@ -129,15 +131,13 @@ class Image:
         return round(self.figure.get_figheight() * SCREEN_DPI)
 
     @cached_property
-    def png(self) -> str:
-        """The figure as PNG in base 64."""
+    def pictures(self) -> tuple[str, str]:
+        """The figure on light and on dark paper, as PNG in base 64."""
         for label in _labels(self.figure):
             label.set_parse_math(False)  # a $ in the name of a variable is literal
-        content = BytesIO()
-        self.figure.savefig(
-            content, format="png", dpi=SCREEN_DPI * SHARPNESS, metadata={"Software": None}
-        )
-        return base64.b64encode(content.getvalue()).decode("ascii")
+        light = _png(self.figure)
+        darken(self.figure)
+        return light, _png(self.figure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,24 @@ class Details:
         return cls(title=title, text=json.dumps(content, indent=2, ensure_ascii=False, default=str))
 
 
-Part = Paragraph | Table | Images | Details
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """Markup of a library that draws itself, which is written as it is.
+
+    Parameters
+    ----------
+    html : str
+        Trusted: nothing in it is escaped.
+    alt : str
+        Text alternative, for screen readers.
+    """
+
+    kind: ClassVar[str] = "drawing"
+    html: str
+    alt: str
+
+
+Part = Paragraph | Table | Images | Details | Drawing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +193,24 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A whole report."""
+    """A whole page.
+
+    Parameters
+    ----------
+    title : str
+        Its heading.
+    verdict : str
+        What was found, in one sentence, at the top; empty if nothing can be said.
+    lines : sequence of str
+        What it is about, below.
+    sections : sequence of Section
+        The rest.
+    """
 
     title: str
     lines: Sequence[str]
     sections: Sequence[Section]
+    verdict: str = ""
 
     def write(self, path: str | Path) -> Path:
         """Write the page as one HTML file, atomically.
@@ -207,7 +237,7 @@ class Page:
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        style, script, template = map(_own_file, ("style.css", "sort.js", "page.html.jinja"))
+        style, script, template = map(_own_file, ("style.css", "page.js", "page.html.jinja"))
         return environment.from_string(template).render(
             page=self, style=Markup(style), script=Markup(script)
         )
@@ -228,6 +258,12 @@ def check_installed() -> None:
         raise MissingDependencyError(
             'the report needs matplotlib and jinja2: pip install "stemdist[report]"'
         ) from error
+
+
+def _png(figure: Figure) -> str:
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=SCREEN_DPI * SHARPNESS, metadata={"Software": None})
+    return base64.b64encode(content.getvalue()).decode("ascii")
 
 
 def _own_file(name: str) -> str:

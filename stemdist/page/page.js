@@ -20,3 +20,12 @@ for (const button of document.querySelectorAll("thead button")) {
     body.append(...rows);
   });
 }
+// A table that does not fit says that it scrolls.
+const fits = new ResizeObserver((changes) => {
+  for (const { target } of changes) {
+    const wide = target.scrollWidth > target.clientWidth + 1;
+    target.classList.toggle("wide", wide);
+    target.previousElementSibling.hidden = !wide;
+  }
+});
+for (const region of document.querySelectorAll(".scroll")) fits.observe(region);

@@ -1,0 +1,1 @@
+"""Self-contained HTML pages of text, tables and figures; they need the extra ``report``."""

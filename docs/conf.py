@@ -16,6 +16,7 @@ project = "stemdist"
 author = "stemdist developers"
 project_copyright = author
 smartquotes = False  # options begin with two hyphens
+highlight_language = "none"  # of blocks without a language: commands and their output
 release = version = version_of("stemdist")
 
 extensions = [
@@ -30,7 +31,7 @@ extensions = [
     "generated_pages",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
-exclude_patterns = ["_build", "_ext", "_templates", "**/.ipynb_checkpoints"]
+exclude_patterns = ["_build", "jupyter_execute", "_ext", "_templates", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
 suppress_warnings = ["myst.header"]  # a page that is included begins at its second heading
 

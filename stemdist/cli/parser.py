@@ -68,11 +68,23 @@ class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
         return super()._format_action_invocation(action)
 
     def _get_help_string(self, action: Action) -> str:
-        text = action.help or ""
-        silent = any(action.default is value for value in (None, False, SUPPRESS))
-        shown = not silent and action.default != () and action.default != {}
-        known = "default" in text.lower() or not action.option_strings
-        return text if known or not shown else f"{text} (default: {_value_text(action.default)})"
+        return _help_text(action)
+
+
+def _help_text(action: Action) -> str:
+    """Return the help of an option, with its default where that says something."""
+    text = action.help or ""
+    silent = any(action.default is value for value in (None, False, SUPPRESS))
+    shown = not silent and action.default != () and action.default != {}
+    known = "default" in text.lower() or not action.option_strings
+    return text if known or not shown else f"{text} (default: {_value_text(action.default)})"
+
+
+def _typed(action: Action) -> str:
+    """Return how an option is typed, with a name for its value."""
+    value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    switch = action.nargs == 0 or has_type(getattr(action, "_typehint", None), bool)
+    return " ".join([", ".join(action.option_strings), "" if switch else value]).strip()
 
 
 def _configuration_in(folder: str, name: str) -> str:
@@ -223,6 +235,17 @@ class CommandParser(ArgumentParser):
                 action.help = help_text
         more = len(hidden) > len(self._hidden)
         return f"{text.rstrip()}\n\nmore options: {self.prog} --help-all\n" if more else text
+
+    def entries(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        """Yield the title of each group of options, and of each option how to type it and its help."""
+        for group in self._action_groups:
+            shown = [
+                (_typed(action), _help_text(action))
+                for action in group._group_actions
+                if action.dest not in self._hidden
+            ]
+            if shown:
+                yield group.title or "", shown
 
     def _needed(self) -> list[str]:
         """Return the arguments that have no name, as the help shows them."""

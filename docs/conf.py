@@ -59,11 +59,10 @@ numpydoc_xref_aliases = {
     "Module": "torch.nn.Module",
     "Data": "torch_geometric.data.Data",
     "Path": "pathlib.Path",
-    # By themselves these would link to Python's glossary, which is out of reach without a network.
-    "bool": "bool",
-    "sequence": "collections.abc.Sequence",
-    "iterable": "collections.abc.Iterable",
-    "mapping": "collections.abc.Mapping",
+    # numpydoc would show these as ``python:str`` and link to Python's glossary, which is out of
+    # reach where the site is built without a network.
+    **{name: name for name in ("str", "int", "float", "bool", "dict", "list", "tuple", "set")},
+    **{name: f"collections.abc.{name.title()}" for name in ("sequence", "iterable", "mapping", "callable")},
 }
 numpydoc_xref_ignore = {"optional", "default", "of", "or", "and", "a", "the", "type"}
 

@@ -68,6 +68,7 @@ MARKED = {
         "tests/students/teachers",
         "tests/students/test_teach.py",
         "tests/students/test_teacher_outputs.py",
+        "tests/test_reference.py",
     ),
 }
 

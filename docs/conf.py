@@ -44,6 +44,7 @@ nb_execution_timeout = 300  # seconds of a cell
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_output_stderr = "warn"  # a tutorial that warns does not pass
 
 # The reference, from the docstrings.
 autosummary_generate = True
@@ -62,7 +63,10 @@ numpydoc_xref_aliases = {
     # numpydoc would show these as ``python:str`` and link to Python's glossary, which is out of
     # reach where the site is built without a network.
     **{name: name for name in ("str", "int", "float", "bool", "dict", "list", "tuple", "set")},
-    **{name: f"collections.abc.{name.title()}" for name in ("sequence", "iterable", "mapping", "callable")},
+    **{
+        name: f"collections.abc.{name.title()}"
+        for name in ("sequence", "iterable", "mapping", "callable")
+    },
 }
 numpydoc_xref_ignore = {"optional", "default", "of", "or", "and", "a", "the", "type"}
 

@@ -158,8 +158,8 @@ def api_pages() -> dict[str, str]:
     ]
     pages["registries/index.rst"] = page(
         heading("Names and entry points"),
-        "What can be chosen by name on the command line and in Python. Each kind has an entry point, "
-        "through which :doc:`other packages </plugins>` add names.",
+        "What can be chosen by name on the command line and in Python. Each kind has an entry "
+        "point, through which :doc:`other packages </plugins>` add names.",
         table(("kind", "entry point", "built-in names"), rows),
         toctree(*(f"/reference/registries/{word}" for word in found), hidden=""),
     )

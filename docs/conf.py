@@ -73,6 +73,7 @@ numpydoc_xref_ignore = {"optional", "default", "of", "or", "and", "a", "the", "t
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+toc_object_entries_show_parents = "hide"
 html_theme = "pydata_sphinx_theme"
 html_title = f"stemdist {version}"
 html_static_path = ["_static"]

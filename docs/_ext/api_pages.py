@@ -128,8 +128,9 @@ def registry_page(word: str, registry: Registry[Any]) -> str:
     parts = []
     for name in registry.names():
         item = registry.get(name)
+        path = f"{item.__module__}.{item.__qualname__}"
         how = "autoclass" if inspect.isclass(item) else "autofunction"
-        parts += [heading(name, "-"), directive(how, f"{item.__module__}.{item.__qualname__}")]
+        parts += [heading(name, "-"), directive(how, path, no_contents_entry="")]
     return page(
         heading(word.capitalize()),
         f"Built-in names. Other packages add theirs through the entry point "

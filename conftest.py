@@ -69,6 +69,7 @@ MARKED = {
         "tests/students/teachers",
         "tests/students/test_teach.py",
         "tests/students/test_teacher_outputs.py",
+        "tests/test_reference.py",
     ),
 }
 

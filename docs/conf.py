@@ -44,6 +44,7 @@ nb_execution_timeout = 300  # seconds of a cell
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_output_stderr = "warn"  # a tutorial that warns does not pass
 
 # The reference, from the docstrings.
 autosummary_generate = True
@@ -59,17 +60,20 @@ numpydoc_xref_aliases = {
     "Module": "torch.nn.Module",
     "Data": "torch_geometric.data.Data",
     "Path": "pathlib.Path",
-    # By themselves these would link to Python's glossary, which is out of reach without a network.
-    "bool": "bool",
-    "sequence": "collections.abc.Sequence",
-    "iterable": "collections.abc.Iterable",
-    "mapping": "collections.abc.Mapping",
+    # numpydoc would show these as ``python:str`` and link to Python's glossary, which is out of
+    # reach where the site is built without a network.
+    **{name: name for name in ("str", "int", "float", "bool", "dict", "list", "tuple", "set")},
+    **{
+        name: f"collections.abc.{name.title()}"
+        for name in ("sequence", "iterable", "mapping", "callable")
+    },
 }
 numpydoc_xref_ignore = {"optional", "default", "of", "or", "and", "a", "the", "type"}
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+toc_object_entries_show_parents = "hide"
 html_theme = "pydata_sphinx_theme"
 html_title = f"stemdist {version}"
 html_static_path = ["_static"]

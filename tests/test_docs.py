@@ -8,14 +8,19 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stemdist.cli import COMMANDS
 from stemdist.cli.parser import CommandParser
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = ROOT / "docs"
+WRITTEN = [page for page in sorted(DOCS.rglob("*.md")) if DOCS / "_build" not in page.parents]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *WRITTEN]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+FENCE = re.compile(r"^ *```([\w{}-]*(?: python)?)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+CELL = "{code-cell} python"  # of a tutorial, which runs when the site is built
 STATEMENTS = ("|", ">", "<", "&&", "#")  # where the shell takes over
 
 
@@ -54,6 +59,24 @@ def test_relative_links_resolve(page: Path) -> None:
     assert broken == []
 
 
+def anchors(page: Path) -> set[str]:
+    """What GitHub and the site call the headings of a page."""
+    found = HEADING.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_links_to_headings_resolve(page: Path) -> None:
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+    links = [
+        link.partition("#") for link in LINK.findall(prose) if ".md#" in link or link[0] == "#"
+    ]
+    targets = [(page.parent / file if file else page, anchor) for file, _, anchor in links]
+    included = {DOCS / "contributing.md": ROOT / "CONTRIBUTING.md"}
+    wanted = [(included.get(file.resolve(), file), anchor) for file, anchor in targets]
+    assert [(file, anchor) for file, anchor in wanted if anchor not in anchors(file)] == []
+
+
 def test_there_are_commands_to_check() -> None:
     assert {"README.md", "docs/quickstart.md"} <= {page for page, _ in command_lines()}
 
@@ -76,8 +99,25 @@ def test_commands_parse(page: str, line: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_python_blocks_compile(page: Path) -> None:
-    for block in blocks(page, "python"):
+    for block in blocks(page, "python", CELL):
         compile(block, page_name(page), "exec")
+
+
+TUTORIALS = [page for page in WRITTEN if page.parent.name == "tutorials" and blocks(page, CELL)]
+
+
+def test_the_index_names_every_tutorial() -> None:
+    index = (DOCS / "tutorials" / "index.md").read_text(encoding="utf-8")
+    assert len(TUTORIALS) >= 3
+    assert [page.name for page in TUTORIALS if f"]({page.name})" not in index] == []
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=page_name)
+def test_a_tutorial_is_a_notebook(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    _, head, body = text.split("---\n", 2)
+    assert yaml.safe_load(head)["kernelspec"]["name"] == "python3"
+    assert body.count("```{") == len(blocks(page, CELL))  # every cell is closed and of Python
 
 
 def test_plugin_examples_run() -> None:

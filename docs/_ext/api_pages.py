@@ -128,8 +128,9 @@ def registry_page(word: str, registry: Registry[Any]) -> str:
     parts = []
     for name in registry.names():
         item = registry.get(name)
+        path = f"{item.__module__}.{item.__qualname__}"
         how = "autoclass" if inspect.isclass(item) else "autofunction"
-        parts += [heading(name, "-"), directive(how, f"{item.__module__}.{item.__qualname__}")]
+        parts += [heading(name, "-"), directive(how, path, no_contents_entry="")]
     return page(
         heading(word.capitalize()),
         f"Built-in names. Other packages add theirs through the entry point "
@@ -158,8 +159,8 @@ def api_pages() -> dict[str, str]:
     ]
     pages["registries/index.rst"] = page(
         heading("Names and entry points"),
-        "What can be chosen by name on the command line and in Python. Each kind has an entry point, "
-        "through which :doc:`other packages </plugins>` add names.",
+        "What can be chosen by name on the command line and in Python. Each kind has an entry "
+        "point, through which :doc:`other packages </plugins>` add names.",
         table(("kind", "entry point", "built-in names"), rows),
         toctree(*(f"/reference/registries/{word}" for word in found), hidden=""),
     )

@@ -34,9 +34,8 @@ def _section(recipe: DatasetRecipe) -> str:
         "step": f"{recipe.frequency_minutes:g} min" if recipe.frequency_minutes else "",
         "graph": recipe.graph or "",
     }
-    fields = "\n".join(
-        f":{name}: {' '.join(escape(text).split())}" for name, text in facts.items() if text
+    listed = "\n".join(
+        f"- **{name}**: {' '.join(escape(text).split())}" for name, text in facts.items() if text
     )
-    return page(
-        heading(recipe.name, "^"), f"{escape(recipe.title)}. {escape(recipe.summary or '')}", fields
-    )
+    summary = f"{escape(recipe.title)}. {escape(recipe.summary)}"
+    return page(heading(recipe.name, "^"), summary, listed)

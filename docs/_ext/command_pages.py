@@ -21,9 +21,11 @@ def parser_of(name: str) -> CommandParser:
 def command_page(name: str) -> str:
     """Return the page of a command."""
     parser = parser_of(name)
+    groups = dict(parser.entries())
+    groups["help and configuration"] = groups.pop("options")  # argparse puts them first
     options = [
         part
-        for title, entries in parser.entries()
+        for title, entries in groups.items()
         for part in (
             heading(title[:1].upper() + title[1:], "-"),
             *(directive("option", typed, escape(text)) for typed, text in entries),

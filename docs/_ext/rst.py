@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from textwrap import indent
 
-from sphinx.util.rst import escape
+_MARKUP = re.compile(r"([\\*`|_:<>])")
+
+
+def escape(text: str) -> str:
+    """Return plain text such that nothing in it is markup."""
+    return _MARKUP.sub(r"\\\1", text)
 
 
 def heading(text: str, mark: str = "=") -> str:
@@ -34,6 +40,3 @@ def page(*parts: str) -> str:
 def toctree(*entries: str, **options: object) -> str:
     """Return a table of contents."""
     return directive("toctree", body="\n".join(entries), **options)
-
-
-__all__ = ["directive", "escape", "heading", "page", "table", "toctree"]

@@ -237,7 +237,7 @@ class CommandParser(ArgumentParser):
         return f"{text.rstrip()}\n\nmore options: {self.prog} --help-all\n" if more else text
 
     def entries(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-        """Yield the title of each group of options, and of each option how to type it and its help."""
+        """Yield the title of each group of options, and how each is typed with its help."""
         for group in self._action_groups:
             shown = [
                 (_typed(action), _help_text(action))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def random_partition(
     n: int, n_subsets: int, generator: torch.Generator | None = None
 ) -> list[Tensor]:
-    """Shuffle the numbers below ``n`` and split them into subsets whose sizes differ by at most one.
+    """Shuffle the numbers below ``n``, split into subsets whose sizes differ by at most one.
 
     This is the split of subset-based granular distillation (Kwon et al., ICDE 2026, STemDist).
 

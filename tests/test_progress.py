@@ -42,7 +42,7 @@ def terminal(monkeypatch):
 
 def test_a_stage_says_when_it_begins_and_ends(said):
     assert list(bar(range(3), "train", unit="update", progress=None)) == [0, 1, 2]
-    assert said() == ["train begins (3 updates)", "train ended: 3 updates"]
+    assert said() == ["train: starting (3 updates)", "train: ended, 3 updates"]
 
 
 def test_seconds_are_in_the_last_line(clock, caplog):
@@ -53,8 +53,8 @@ def test_seconds_are_in_the_last_line(clock, caplog):
     with Lines(title="b", unit="run") as lines:
         clock.seconds += 90
     texts = [record.getMessage() for record in caplog.records]
-    assert texts[1] == "a ended: 1 run in 2.2 s"
-    assert texts[3] == "b ended: 0 runs in 1.5 min"
+    assert texts[1] == "a: ended, 1 run in 2.2 s"
+    assert texts[3] == "b: ended, 0 runs in 1.5 min"
 
 
 def test_at_most_two_lines_a_minute_while_it_goes_on(said, clock):
@@ -64,25 +64,25 @@ def test_at_most_two_lines_a_minute_while_it_goes_on(said, clock):
             lines.set_postfix(loss=f"{clock.seconds:.0f}")
             lines.update()
     assert said() == [
-        "distill begins (200 iterations)",
+        "distill: starting (200 iterations)",
         "distill: 30 of 200 iterations after 30.0 s, loss 30",
         "distill: 60 of 200 iterations after 1.0 min, loss 60",
         "distill: 90 of 200 iterations after 1.5 min, loss 90",
-        "distill ended: 100 of 200 iterations",
+        "distill: ended, 100 of 200 iterations",
     ]
 
 
 def test_what_was_done_before_is_told_and_what_is_all_done_is_not(said):
     list(bar(range(1, 3), "train", 3, initial=1, unit="update", progress=None))
     list(bar([], "train", 3, initial=3, unit="update", progress=None))
-    assert said() == ["train begins (3 updates), 1 are done", "train ended: 3 updates"]
+    assert said() == ["train: starting (3 updates), 1 are done", "train: ended, 3 updates"]
 
 
 def test_a_loop_that_is_left_says_how_far_it_came(said):
     for number in bar(range(9), "train", unit="update", progress=None):
         if number == 4:
             break
-    assert said()[-1] == "train ended: 4 of 9 updates"
+    assert said()[-1] == "train: ended, 4 of 9 updates"
 
 
 def test_nothing_is_logged_without_progress_or_with_a_bar(said, terminal, capsys):
@@ -120,9 +120,9 @@ def test_passes_of_dask_and_jobs_are_stages(said):
     jobs = [delayed(abs)(-1), delayed(abs)(-2)]
     assert list(results_of(jobs, 1, "search", unit="run", progress=None)) == [1, 2]
     texts = said()
-    assert texts[0].startswith("statistics begins (")
-    assert texts[1].startswith("statistics ended: ")
-    assert texts[2:] == ["search begins (2 runs)", "search ended: 2 runs"]
+    assert texts[0].startswith("statistics: starting (")
+    assert texts[1].startswith("statistics: ended, ")
+    assert texts[2:] == ["search: starting (2 runs)", "search: ended, 2 runs"]
 
 
 def test_megabytes():

@@ -64,9 +64,18 @@ def coastlines(limits: tuple[float, ...]) -> list[np.ndarray]:
     path = _shapes((*fitting, *RESOLUTIONS))
     if path is None:
         return []
+    try:
+        return _within(path, limits)
+    except Exception as error:  # of a file that another program wrote: maps do without it
+        log.warning("the coastlines in %s cannot be read (%s): remove the file", path, error)
+        return []
+
+
+def _within(path: Path, limits: tuple[float, ...]) -> list[np.ndarray]:
     from cartopy.io.shapereader import Reader
     from shapely import box, get_parts
 
+    west, east, south, north = limits
     found = []
     for turn in (-360.0, 0.0, 360.0):  # longitudes of data may run from 0 to 360
         view = box(west - turn, south, east - turn, north)

@@ -43,7 +43,7 @@ def draw_coastlines(axes: Axes) -> bool:
         return False
     from matplotlib.collections import LineCollection
 
-    collection = LineCollection(lines, colors="0.35", linewidths=0.7, zorder=0.75)
+    collection = LineCollection(lines, colors="black", linewidths=0.6, zorder=0.75)
     axes.add_collection(collection, autolim=False)
     collection.set_label("_coastline")
     axes.set(xlim=limits[:2], ylim=limits[2:])

@@ -50,7 +50,7 @@ CASES = [
     ("plot w.csv -o w.bmp", "'w.bmp' must end in .png or .svg or .pdf, e.g. w.png"),
     ("plot w.csv --data w.nc", "--data is for a distilled set, and 'w.csv' is a comparison"),
     ("plot w.csv --start 2020-01-01", "--start: no use here, because the data of a comparison"),
-    ("plot w.distilled.nc --variables a", "--variables: no use here"),
+    ("plot w.distilled.nc --variables a", "--variable: no use here, because the distilled set"),
     ("plot w.csv --metric rmsee", "unknown error 'rmsee': did you mean 'rmse'?"),
 ]
 

@@ -1,6 +1,7 @@
 """Progress: bars on a terminal and in notebooks, lines of a log elsewhere."""
 
 import logging
+import subprocess
 import sys
 import types
 
@@ -130,3 +131,30 @@ def test_megabytes():
     assert lines.how_far == "0.0 of 3.4 MB"
     lines.update(1_250_000)
     assert lines.how_far == "1.2 of 3.4 MB"
+
+
+NOTEBOOK = """
+import sys, types
+shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: shell, __spec__=None)
+sys.modules["ipykernel.zmqshell"] = types.ModuleType("zmqshell")
+sys.modules["ipywidgets"] = None  # not installed
+sys.modules["IPython.html"] = sys.modules["IPython.display"] = None
+from stemdist.data.survey import progress_bar
+from stemdist.progress import bar
+progress_bar("statistics", None)
+list(bar(range(3), "train", unit="update", progress=None))
+"""
+
+
+def test_a_notebook_without_widgets_has_bars_of_text_and_no_warning():
+    def printed(program):
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stderr
+
+    shown = printed(NOTEBOOK)
+    assert "train:" in shown
+    assert "Warning" not in shown
+    warned = printed(NOTEBOOK.replace("from stemdist", "import tqdm.auto\nfrom stemdist", 1))
+    assert "TqdmWarning: IProgress not found" in warned  # which tqdm says where it is not kept off

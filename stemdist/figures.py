@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 # Colours of Okabe and Ito, which are distinguishable with colour blindness.
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX*"  # one more than colours: pairs repeat after 56 only
-DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)), (0, (1, 1)))
+DASHES = (
+    *((0, (6, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)), (0, (1, 1))),
+    *((0, (12, 3)), (0, (6, 2, 1, 2, 1, 2)), (0, (2, 5))),
+)
 LONGEST = 1.0
 """Intervals are drawn this many ranges of all means beyond them; longer ones are cut and marked."""
 

@@ -165,7 +165,7 @@ class Lines:
         self.over = self.total is not None and initial >= self.total
         if not self.over:
             left = "" if self.total is None else f" ({self._counted(self.total)})"
-            log.info("%s begins%s", title, f"{left}, {initial} are done" if initial else left)
+            log.info("%s: starting%s", title, f"{left}, {initial} are done" if initial else left)
 
     @property
     def how_far(self) -> str:
@@ -205,7 +205,7 @@ class Lines:
         """Say that the stage ended, once."""
         if not self.over:
             self.over = True
-            log.info("%s ended: %s in %s%s", self.title, self.how_far, self._seconds, self.values)
+            log.info("%s: ended, %s in %s%s", self.title, self.how_far, self._seconds, self.values)
 
     @property
     def _seconds(self) -> str:

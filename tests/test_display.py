@@ -59,7 +59,7 @@ def test_results_show_their_table_and_verdict(task, tiny, tmp_path):
     found = evaluate(tiny, task, settings)
     assert repr(found) == str(found)
     html = parsed(found)
-    assert "The distilled set is" in "".join(html.itertext())
+    assert "of the windows x locations, the distilled set is" in "".join(html.itertext())
     assert "linear" in [each.text for each in html.iter("th")]
     grid = BenchmarkSettings(
         methods=("random",), ratios=("0.1x0.5",), forecasters=("linear",), seeds=1, updates=3

@@ -1,6 +1,7 @@
 """Progress: bars on a terminal and in notebooks, lines of a log elsewhere."""
 
 import logging
+import subprocess
 import sys
 import types
 
@@ -42,7 +43,7 @@ def terminal(monkeypatch):
 
 def test_a_stage_says_when_it_begins_and_ends(said):
     assert list(bar(range(3), "train", unit="update", progress=None)) == [0, 1, 2]
-    assert said() == ["train begins (3 updates)", "train ended: 3 updates"]
+    assert said() == ["train: starting (3 updates)", "train: ended, 3 updates"]
 
 
 def test_seconds_are_in_the_last_line(clock, caplog):
@@ -53,8 +54,8 @@ def test_seconds_are_in_the_last_line(clock, caplog):
     with Lines(title="b", unit="run") as lines:
         clock.seconds += 90
     texts = [record.getMessage() for record in caplog.records]
-    assert texts[1] == "a ended: 1 run in 2.2 s"
-    assert texts[3] == "b ended: 0 runs in 1.5 min"
+    assert texts[1] == "a: ended, 1 run in 2.2 s"
+    assert texts[3] == "b: ended, 0 runs in 1.5 min"
 
 
 def test_at_most_two_lines_a_minute_while_it_goes_on(said, clock):
@@ -64,25 +65,25 @@ def test_at_most_two_lines_a_minute_while_it_goes_on(said, clock):
             lines.set_postfix(loss=f"{clock.seconds:.0f}")
             lines.update()
     assert said() == [
-        "distill begins (200 iterations)",
+        "distill: starting (200 iterations)",
         "distill: 30 of 200 iterations after 30.0 s, loss 30",
         "distill: 60 of 200 iterations after 1.0 min, loss 60",
         "distill: 90 of 200 iterations after 1.5 min, loss 90",
-        "distill ended: 100 of 200 iterations",
+        "distill: ended, 100 of 200 iterations",
     ]
 
 
 def test_what_was_done_before_is_told_and_what_is_all_done_is_not(said):
     list(bar(range(1, 3), "train", 3, initial=1, unit="update", progress=None))
     list(bar([], "train", 3, initial=3, unit="update", progress=None))
-    assert said() == ["train begins (3 updates), 1 are done", "train ended: 3 updates"]
+    assert said() == ["train: starting (3 updates), 1 are done", "train: ended, 3 updates"]
 
 
 def test_a_loop_that_is_left_says_how_far_it_came(said):
     for number in bar(range(9), "train", unit="update", progress=None):
         if number == 4:
             break
-    assert said()[-1] == "train ended: 4 of 9 updates"
+    assert said()[-1] == "train: ended, 4 of 9 updates"
 
 
 def test_nothing_is_logged_without_progress_or_with_a_bar(said, terminal, capsys):
@@ -120,9 +121,9 @@ def test_passes_of_dask_and_jobs_are_stages(said):
     jobs = [delayed(abs)(-1), delayed(abs)(-2)]
     assert list(results_of(jobs, 1, "search", unit="run", progress=None)) == [1, 2]
     texts = said()
-    assert texts[0].startswith("statistics begins (")
-    assert texts[1].startswith("statistics ended: ")
-    assert texts[2:] == ["search begins (2 runs)", "search ended: 2 runs"]
+    assert texts[0].startswith("statistics: starting (")
+    assert texts[1].startswith("statistics: ended, ")
+    assert texts[2:] == ["search: starting (2 runs)", "search: ended, 2 runs"]
 
 
 def test_megabytes():
@@ -130,3 +131,30 @@ def test_megabytes():
     assert lines.how_far == "0.0 of 3.4 MB"
     lines.update(1_250_000)
     assert lines.how_far == "1.2 of 3.4 MB"
+
+
+NOTEBOOK = """
+import sys, types
+shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: shell, __spec__=None)
+sys.modules["ipykernel.zmqshell"] = types.ModuleType("zmqshell")
+sys.modules["ipywidgets"] = None  # not installed
+sys.modules["IPython.html"] = sys.modules["IPython.display"] = None
+from stemdist.data.survey import progress_bar
+from stemdist.progress import bar
+progress_bar("statistics", None)
+list(bar(range(3), "train", unit="update", progress=None))
+"""
+
+
+def test_a_notebook_without_widgets_has_bars_of_text_and_no_warning():
+    def printed(program):
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stderr
+
+    shown = printed(NOTEBOOK)
+    assert "train:" in shown
+    assert "Warning" not in shown
+    warned = printed(NOTEBOOK.replace("from stemdist", "import tqdm.auto\nfrom stemdist", 1))
+    assert "TqdmWarning: IProgress not found" in warned  # which tqdm says where it is not kept off

@@ -19,7 +19,7 @@ import xarray as xr
 from stemdist.data.checks import ValueSummary
 from stemdist.data.chunks import merged_chunks, time_blocks
 from stemdist.data.scaling import constant, unobserved
-from stemdist.progress import bar
+from stemdist.progress import bar, bars
 
 _STEPS = 2**16
 SKETCH_WIDTH = 256
@@ -209,6 +209,7 @@ def progress_bar(title: str, progress: bool | None) -> AbstractContextManager[An
     """Return a bar over the tasks that dask computes in the block; a cluster has its own."""
     if progress is False:
         return nullcontext()
+    bars()  # loads what tqdm.dask imports without its warning
     from tqdm.dask import TqdmCallback
 
     def shown(total: int, **_: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import xarray as xr
 
 from stemdist.data.windows import WindowSource
 from stemdist.distill.cluster_figures import draw_cluster_graph, draw_clusters, highlights
@@ -83,20 +84,21 @@ class DistilledPlots:
     def __init__(self, distilled: SetContents) -> None:
         self._distilled = distilled
 
-    def __call__(self, real: ForecastTask | None = None) -> list[Axes]:
+    def __call__(self, real: ForecastTask | xr.Dataset | None = None) -> list[Axes]:
         """Draw clusters, windows and size side by side; see :func:`plot_distilled`.
 
         Parameters
         ----------
-        real : ForecastTask, optional
-            The data it was distilled from, whose windows are drawn beside its own.
+        real : ForecastTask or xarray.Dataset, optional
+            The series it was distilled from, whose windows are drawn beside its own.
 
         Returns
         -------
         list of matplotlib.axes.Axes
             One for each panel.
         """
-        return _draw_all(shown_figure(*_size(real)), self._distilled, real)
+        task = self._task(real)
+        return _draw_all(shown_figure(*_size(task)), self._distilled, task)
 
     def clusters(self, ax: Axes | None = None) -> Axes:
         """Draw the locations by cluster: a map, or mean windows where a map says nothing."""
@@ -120,13 +122,15 @@ class DistilledPlots:
             )
         return ax
 
-    def windows(self, real: ForecastTask | None = None, ax: Axes | None = None) -> Axes:
+    def windows(
+        self, real: ForecastTask | xr.Dataset | None = None, ax: Axes | None = None
+    ) -> Axes:
         """Draw a few windows of the set, or of the data it was distilled from.
 
         Parameters
         ----------
-        real : ForecastTask, optional
-            Draw training windows of these data at the same clusters instead of the set's own.
+        real : ForecastTask or xarray.Dataset, optional
+            Draw training windows of this series at the same clusters instead of the set's own.
         ax : matplotlib.axes.Axes, optional
             Where to draw.
 
@@ -136,11 +140,11 @@ class DistilledPlots:
             If the set does not fit the real data.
         """
         ax = axes_or_new(ax, 7, 5)
-        made, colours = self._distilled, highlights(self._distilled)
-        if real is None:
+        made, colours, task = self._distilled, highlights(self._distilled), self._task(real)
+        if task is None:
             draw_windows(ax, made, made.windows, colours)
         else:
-            draw_windows(ax, made, real_windows(made, real), colours, "observed")
+            draw_windows(ax, made, real_windows(made, task), colours, "observed")
         return ax
 
     def sizes(self, ax: Axes | None = None) -> Axes:
@@ -148,6 +152,12 @@ class DistilledPlots:
         ax = axes_or_new(ax, 5.6, 5)
         _draw_sizes(ax, self._distilled)
         return ax
+
+    def _task(self, real: ForecastTask | xr.Dataset | None) -> ForecastTask | None:
+        """Return the task of a series with the settings of the set."""
+        if not isinstance(real, xr.Dataset):
+            return real
+        return ForecastTask.from_series(real, self._distilled.settings)
 
 
 def _size(real: ForecastTask | None) -> tuple[float, float]:

@@ -43,7 +43,7 @@ def draw_coastlines(axes: Axes) -> bool:
         return False
     from matplotlib.collections import LineCollection
 
-    collection = LineCollection(lines, colors="0.35", linewidths=0.7, zorder=0.75)
+    collection = LineCollection(lines, colors="black", linewidths=0.6, zorder=0.75)
     axes.add_collection(collection, autolim=False)
     collection.set_label("_coastline")
     axes.set(xlim=limits[:2], ylim=limits[2:])
@@ -64,9 +64,18 @@ def coastlines(limits: tuple[float, ...]) -> list[np.ndarray]:
     path = _shapes((*fitting, *RESOLUTIONS))
     if path is None:
         return []
+    try:
+        return _within(path, limits)
+    except Exception as error:  # of a file that another program wrote: maps do without it
+        log.warning("the coastlines in %s cannot be read (%s): remove the file", path, error)
+        return []
+
+
+def _within(path: Path, limits: tuple[float, ...]) -> list[np.ndarray]:
     from cartopy.io.shapereader import Reader
     from shapely import box, get_parts
 
+    west, east, south, north = limits
     found = []
     for turn in (-360.0, 0.0, 360.0):  # longitudes of data may run from 0 to 360
         view = box(west - turn, south, east - turn, north)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,19 @@ class Outcome:
     status: int
     out: str
     err: str
+
+    @property
+    def notes(self) -> str:
+        """Standard error without the lines that tell which stage runs."""
+        lines = self.err.splitlines(keepends=True)
+        return "".join(line for line in lines if not self._stage.search(line))
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages that ended."""
+        return re.findall(r"^stemdist: (.*): ended, ", self.err, re.MULTILINE)
+
+    _stage: ClassVar[re.Pattern[str]] = re.compile(r"^stemdist: .*: (starting|ended, | after \d)")
 
 
 Run = Callable[[str], Outcome]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import shutil
 import warnings
@@ -91,7 +92,7 @@ def test_print_config_is_a_config(run: Run, made: Path) -> None:
     assert values["expert_training"]["updates"] == 4
     Path("c.yaml").write_text(yaml.safe_dump({**values, "select": None}))
     outcome = run("distill --config c.yaml -o a.distilled.nc")
-    assert (outcome.status, outcome.err) == (0, "")
+    assert (outcome.status, outcome.notes) == (0, "")
     assert DistilledSet.load("a.distilled.nc").settings.split.train == 0.5
 
 
@@ -213,7 +214,7 @@ def test_a_full_disk_leaves_nothing_behind(line: str, run: Run, made: Path) -> N
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert outcome.status == 2
-    *notes, error = outcome.err.splitlines()
+    *notes, error = outcome.notes.splitlines()
     assert error.startswith("stemdist: error: cannot write")
     assert "free some space" in error
     assert all("distilling takes about" in note for note in notes)
@@ -396,3 +397,18 @@ def test_data_larger_than_the_budget_are_sampled(run, made, monkeypatch):
     refused = run(f"distill {made}/w.nc --memory 10MiB")
     assert refused.status == 2
     assert "memory is '10MiB'" in refused.err
+
+
+def test_a_line_for_each_stage_without_a_terminal(run: Run, made: Path) -> None:
+    line = f"distill {made}/w.nc -o out.nc {QUICK_DISTILL} --expert-training.updates 5"
+    outcome = run(line)
+    assert outcome.status == 0
+    assert outcome.stages
+    assert all(stage.startswith("expert ") for stage in outcome.stages)
+    assert outcome.notes == ""
+    assert run(f"{line} --quiet").err == ""
+    trained = run(f"train {made}/w.nc --updates 3 -o model")
+    assert trained.stages == ["train"]
+    begun, ended = trained.err.splitlines()
+    assert begun == "stemdist: train: starting (3 updates)"
+    assert re.fullmatch(r"stemdist: train: ended, 3 updates in \d+\.\d s", ended)

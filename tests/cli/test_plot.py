@@ -21,6 +21,21 @@ def test_a_distilled_set_becomes_a_picture(run, made):
     assert Path("w.distilled.png").read_bytes().startswith(PNG)
 
 
+def test_real_windows_are_drawn_beside_on_request(run, made):
+    assert run(f"plot {made}/w.distilled.nc -o alone.png").status == 0
+    outcome = run(f"plot {made}/w.distilled.nc --data {made}/w.nc -o beside.png")
+    assert outcome.status == 0
+    assert "next" not in outcome.out
+    headers = [Path(name).read_bytes()[16:20] for name in ("alone.png", "beside.png")]
+    widths = [int.from_bytes(width, "big") for width in headers]
+    assert widths == [1600, 2100]
+
+
+def test_the_way_to_real_windows_is_suggested(run, made):
+    outcome = run(f"plot {made}/w.distilled.nc")
+    assert "--data" in outcome.out.partition("next")[2]
+
+
 @pytest.mark.parametrize("source", ["w.evaluation", "w.evaluation/table.csv"])
 def test_a_comparison_becomes_a_picture(source, run):
     write_table("w.evaluation")
@@ -33,6 +48,9 @@ CASES = [
     ("plot results", "`stemdist evaluate` writes it at its end"),
     ("plot w.csv", "there is no table 'w.csv'"),
     ("plot w.csv -o w.bmp", "'w.bmp' must end in .png or .svg or .pdf, e.g. w.png"),
+    ("plot w.csv --data w.nc", "--data is for a distilled set, and 'w.csv' is a comparison"),
+    ("plot w.csv --start 2020-01-01", "--start: no use here, because the data of a comparison"),
+    ("plot w.distilled.nc --variables a", "--variable: no use here, because the distilled set"),
     ("plot w.csv --metric rmsee", "unknown error 'rmsee': did you mean 'rmse'?"),
 ]
 

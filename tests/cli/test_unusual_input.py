@@ -78,11 +78,11 @@ def test_unusual_input_works_end_to_end(case: str, run: Run) -> None:
     write_file(weather())
     distilled = run(f"distill w.nc {QUICK_DISTILL} {options}")
     note = NOTES.get(case, "")
-    assert (distilled.status, distilled.err) == (0, note)
+    assert (distilled.status, distilled.notes) == (0, note)
     stored = DistilledSet.load("w.distilled.nc")
     assert stored.windows.x.isfinite().all()
     trained = run("train w.distilled.nc --updates 3 -o model")
-    assert (trained.status, trained.err) == (0, "")
+    assert (trained.status, trained.notes) == (0, "")
     predicted = run("predict model w.nc -o f.nc --quiet")  # how to open it is remembered
     assert (predicted.status, predicted.err) == (0, "")
     with xr.open_dataset("f.nc") as forecast:

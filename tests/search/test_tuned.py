@@ -1,6 +1,8 @@
+import dataclasses
 import math
 import os
 import socket
+import sys
 from dataclasses import replace
 
 import optuna
@@ -12,7 +14,7 @@ import yaml
 from stemdist.data.windows import TensorWindows
 from stemdist.distill import train_on_distilled
 from stemdist.distill.problem import validating_within_reason
-from stemdist.errors import InputError
+from stemdist.errors import InputError, MissingDependencyError
 from stemdist.forecast import ForecastTask, TrainingSettings, fit_windows
 from stemdist.search import TuneSettings, tune
 from stemdist.search import study as studies
@@ -62,6 +64,37 @@ def test_what_is_written(found, tmp_path):
     assert "http://" not in page.partition("<script")[0]  # no other file, no network
     assert page.count("plotly-graph-div") >= 3
     assert f"{found.finalists[0].error:.4f}" in page
+    verdict = page.partition('<p class="verdict">')[2].partition("</p>")[0]
+    assert verdict == found.verdict
+    described = page.count('<div class="drawing" role="img" aria-label="')
+    assert described == page.count('class="plotly-graph-div"')
+
+
+def test_the_verdict_compares_with_the_default(found):
+    first = found.finalists[0]
+    name = found.study.trials[first.trial].params["forecaster"]
+    said = f"The best of 4 trials is a configuration of {name}, with an RMSE of {first.error:.4f}"
+    assert found.verdict.startswith(said)
+    assert "default" in found.verdict
+    other = next(one for one in found.finalists if is_default(found.study.trials[one.trial]))
+    better = dataclasses.replace(first, trial=_not_default(found), error=0.9 * other.error)
+    ahead = dataclasses.replace(found, finalists=(better, other))
+    assert ", 10.0 % lower than that of the default " in ahead.verdict
+    small = dataclasses.replace(found, finalists=())
+    assert f"{small.winner.value:.4f} (scaled units)" in small.verdict
+    assert "on the small set" in small.verdict
+    assert "full data" not in small.verdict
+
+
+def _not_default(found):
+    return next(t.number for t in found.study.trials if not is_default(t))
+
+
+def test_the_page_names_what_it_needs(found, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install "stemdist\[tune\]"'):
+        write_page(tmp_path / "tune.html", found, "Search")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_search_that_was_stopped_goes_on_the_same_way(tiny, task, few, tmp_path, monkeypatch):

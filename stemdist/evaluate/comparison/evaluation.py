@@ -155,9 +155,16 @@ class Evaluation(AtBudgets):
                 differences.append(Difference(other=text, mean=mean, half_width=half))
         rows = records(self.summary(column))
         trained = {name: row["mean"] for (m, name), row in rows.items() if m == "distilled"}
-        share = self.table.loc[self.table["method"] == "distilled", "window_ratio"].iloc[0]
-        size = f"At {share_text(float(share))} of the windows x locations"
-        return verdict(f"{size}, the distilled set", differences, trained, self.untrained(column))
+        return verdict(self._subject, differences, trained, self.untrained(column))
+
+    @property
+    def _subject(self) -> str:
+        """Return the distilled set with its size, where the table has it."""
+        own = self.table[self.table["method"] == "distilled"]
+        if "window_ratio" not in own:
+            return "The distilled set"
+        share = share_text(float(own["window_ratio"].iloc[0]))
+        return f"At {share} of the windows x locations, the distilled set"
 
     @property
     def of_forecasters(self) -> bool:

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from stemdist.data.windows import materialise
+from stemdist.distill.figures import WINDOWS_SHOWN
 from stemdist.errors import InputError, MissingDependencyError
 from stemdist.evaluate import plot_distilled, plot_evaluation, save_figure
-from stemdist.evaluate.comparison.figures import WINDOWS_SHOWN
+from stemdist.figures import cut_intervals, new_figure
 from stemdist.forecast.locations import Locations
 
 
@@ -121,6 +122,7 @@ def test_without_positions_profiles_are_drawn(distilled):
 
 def test_dots_are_means_and_references_are_lines():
     axes = plot_evaluation(table()).axes[0]
+    assert axes.get_ylabel() == "trained on"
     assert [text.get_text() for text in axes.get_yticklabels()] == ["full data", "distilled"]
     assert "standard deviations of the target" in axes.get_xlabel()
     linear, mlp = axes.containers
@@ -128,7 +130,8 @@ def test_dots_are_means_and_references_are_lines():
     np.testing.assert_allclose(linear.lines[0].get_xdata().astype(float), [0.5, 0.5])
     (start, end) = linear.lines[2][0].get_segments()[0][:, 0]
     assert end - start == pytest.approx(2 * 12.706 * 0.1, rel=1e-3)  # t(0.975; 1) s / sqrt(2)
-    assert [line.get_label() for line in axes.get_lines()][-1] == "persistence: 0.900"
+    labels = [line.get_label() for line in axes.get_lines()]
+    assert [label for label in labels if label != "_cut"][-1] == "persistence: 0.900"
 
 
 def test_a_table_read_back_is_the_same_figure(tmp_path):
@@ -168,3 +171,99 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "stemdist\[report\]"'):
         plot_evaluation(table())
+
+
+def test_real_windows_are_beside_those_of_the_set_on_equal_axes(distilled, task):
+    figure = plot_distilled(distilled, task)
+    own, real, sizes = figure.axes[1:4]
+    assert own.get_title() == "Real windows of the set"
+    assert real.get_title() == "Real training windows"
+    assert real.get_ylim() == own.get_ylim()
+    assert sizes.get_title() == "Size"
+    first = task.train.batch(torch.tensor([0]))[0][0, :, distilled.medoids, 0]
+    scale = distilled.cluster_scaler
+    largest = int(distilled.cluster_sizes.argmax())
+    expected = scale.inverse(first)[:, largest]
+    np.testing.assert_allclose(real.get_lines()[0].get_ydata(), expected, rtol=1e-5)
+
+
+def test_accessors_draw_what_the_functions_draw(distilled, task, evaluation):
+    from matplotlib import pyplot
+
+    panels = distilled.plot(task)
+    titles = [axes.get_title() for axes in plot_distilled(distilled, task).axes[:4]]
+    assert [axes.get_title() for axes in panels] == titles
+    assert distilled.plot.clusters().get_title() == "Locations by cluster"
+    assert distilled.plot.graph().get_title() == "Graph of the clusters"
+    assert distilled.plot.sizes().get_title() == "Size"
+    axes = new_figure(4, 4).subplots()
+    assert distilled.plot.windows(ax=axes) is axes
+    own = distilled.plot.windows().get_lines()[0].get_ydata()
+    np.testing.assert_array_equal(axes.get_lines()[0].get_ydata(), own)
+    real = distilled.plot.windows(task).get_lines()[0].get_ydata()
+    np.testing.assert_array_equal(panels[2].get_lines()[0].get_ydata(), real)
+    ticks = [text.get_text() for text in evaluation.plot("mae").get_yticklabels()]
+    expected = plot_evaluation(evaluation, "mae").axes[0].get_yticklabels()
+    assert ticks == [text.get_text() for text in expected]
+    horizon = evaluation.plot.horizon("mlp", "rmse")
+    assert horizon.get_ylabel().startswith("rmse")
+    with pytest.raises(InputError, match="unknown forecaster 'mpl': did you mean 'mlp'"):
+        evaluation.plot.horizon("mpl")
+    assert len(pyplot.get_fignums()) == 8
+    pyplot.close("all")
+
+
+def test_a_series_is_made_a_task_for_the_accessor(distilled, series):
+    from matplotlib import pyplot
+
+    axes = distilled.plot(series)
+    assert axes[2].get_title() == "Real training windows"
+    pyplot.close("all")
+
+
+def test_no_graph_without_a_map(distilled):
+    with pytest.raises(InputError, match="graph of the clusters is not drawn"):
+        unknown_places(distilled).plot.graph(ax=new_figure(2, 2).subplots())
+
+
+@pytest.mark.parametrize("place", ["point", "line", "shared"])
+def test_no_map_where_positions_say_nothing(distilled, place):
+    n = len(distilled.locations)
+    lon = {"point": np.ones(n), "line": np.arange(n) * 1.0, "shared": np.arange(n) % 2 * 1.0}
+    lat = {"point": np.ones(n), "line": np.ones(n), "shared": np.arange(n) % 2 * 1.0}
+    coords = distilled.locations.coords.assign_coords(
+        lon=("location", lon[place]), lat=("location", lat[place])
+    )
+    places = plot_distilled(with_coords(distilled, coords)).axes[0]
+    assert places.get_title() == "Mean window of each location"
+
+
+def test_intervals_of_two_seeds_are_cut_and_marked():
+    wide = table()
+    wide.loc[wide["method"] == "full", "relative_rmse"] = [0.4, 1.4, 0.45, 0.451]
+    figure = plot_evaluation(wide)
+    axes = figure.axes[0]
+    assert "an arrow: the interval is longer" in figure.get_suptitle()
+    low, high = axes.get_xlim()
+    assert (low, high) == pytest.approx((0.4505 - 0.4495, 0.9 + 0.4495))  # means and one range
+    marks = [line for line in axes.get_lines() if line.get_label() == "_cut"]
+    assert [(line.get_marker(), line.get_xdata()[0]) for line in marks] == [
+        ("<", low), ("<", low), ("<", low), (">", high), (">", high), (">", high),
+    ]  # fmt: skip
+    narrow = table()
+    narrow["relative_rmse"] = [0.40, 0.401, 0.42, 0.421, 0.43, 0.431, 0.44, 0.441, 0.9]
+    figure = plot_evaluation(narrow)
+    assert "arrow" not in figure.get_suptitle()
+
+
+def test_equal_means_have_no_range():
+    axes = new_figure(2, 2).subplots()
+    assert not cut_intervals(axes, "y", [(1.0, 5.0, 0.0, "red"), (1.0, np.nan, 1.0, "red")])
+    assert not cut_intervals(axes, "y", [])
+
+
+def test_forecasters_on_the_same_data_have_a_row_each():
+    one = table()[lambda rows: rows["method"] != "distilled"]
+    axes = plot_evaluation(one).axes[0]
+    assert axes.get_ylabel() == "forecaster"
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["linear", "mlp"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 
 from stemdist.errors import InputError
 from stemdist.evaluate import Evaluation
-from stemdist.evaluate.comparison.verdict import Difference, footnote, verdict
+from stemdist.evaluate.comparison.verdict import Difference, best_forecaster, footnote, verdict
 
 
 def difference(mean, half=0.004, other="the converged full data"):
@@ -133,3 +134,23 @@ def test_a_sentence_for_each_budget(both):
         "+- 0.0 %), not distinguishable from random windows with the same labels "
         "(-12.1 % +- 37.1 %); the climatology (0.52) beats b trained on it."
     )
+
+
+def test_the_size_of_the_set_is_said_where_it_is_known(both):
+    sized = dataclasses.replace(both, table=both.table.assign(window_ratio=0.0123))
+    assert (
+        sized.at("equal")
+        .verdict()
+        .startswith("At 1.23 % of the windows x locations, the distilled set is ")
+    )
+
+
+def test_forecasters_on_the_same_data_are_compared_with_the_next_by_seed():
+    clear = Difference(other="mlp, the next", mean=-0.1, half_width=0.02)
+    said = best_forecaster({"mlp": 0.5, "gru": 0.45}, clear, {"climatology": 0.47})
+    assert said == (
+        "gru has the lowest error of 2 forecasters (0.45) and is 10.0 % better than mlp, the next "
+        "(+- 2.0 %); the climatology (0.47) beats mlp."
+    )
+    alone = best_forecaster({"mlp": 0.5}, None, {})
+    assert alone == "The error of mlp is 0.5."

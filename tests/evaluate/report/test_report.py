@@ -25,9 +25,9 @@ from stemdist.evaluate import (
 )
 from stemdist.evaluate.comparison.fidelity import spectra
 from stemdist.evaluate.report import figures
-from stemdist.evaluate.report.page import Cell, Image, Page, Paragraph, Section, Table
 from stemdist.evaluate.report.provenance import LOOKS
 from stemdist.forecast.locations import Locations
+from stemdist.page.elements import Cell, Image, Page, Paragraph, Section, Table
 
 HOSTILE = '</title><script>alert("1")</script><img src=x onerror="alert(2)"> $a_{'
 
@@ -35,11 +35,12 @@ HOSTILE = '</title><script>alert("1")</script><img src=x onerror="alert(2)"> $a_
 class Reader(HTMLParser):
     """Collects tables by caption, images, links, ids and the text of a page."""
 
-    VOID = ("meta", "link", "img")
+    VOID = ("meta", "link", "img", "source")
 
     def __init__(self, html):
         super().__init__()
         self.open, self.tables, self.images, self.targets = [], {}, [], []
+        self.dark, self.verdict, self.title, self.inside = 0, "", "", ""
         self.ids, self.texts, self.buttons, self.scripts, self.sorts = [], [], 0, 0, []
         self.feed(html)
         self.close()
@@ -54,6 +55,7 @@ class Reader(HTMLParser):
             self.images.append(values)
         if tag not in self.VOID:
             self.open.append(tag)
+        self.inside = values.get("class") if tag == "p" else tag
         if tag == "tr":
             self.rows.append([])
         if tag in ("th", "td"):
@@ -61,6 +63,10 @@ class Reader(HTMLParser):
             self.sorts += [values["data-sort"]] if "data-sort" in values else []
         if tag == "table":
             self.rows = []
+        if tag == "source":
+            assert values["media"] == "screen and (prefers-color-scheme: dark)"
+            assert values["srcset"].startswith("data:image/png;base64,")
+            self.dark += 1
         if tag == "button":
             assert self.open[-2:] == ["th", "button"]
             self.buttons += 1
@@ -70,6 +76,10 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
+        if self.inside == "verdict" and self.open[-1:] == ["p"]:
+            self.verdict += data
+        if self.open[-1:] == ["h1"]:
+            self.title += data
         if "caption" in self.open:
             self.caption = data
             self.tables[data] = self.rows
@@ -98,6 +108,7 @@ def checked(path):
     assert len(page.ids) == len(set(page.ids))
     assert page.buttons == sum(len(rows[0]) for rows in page.tables.values())
     assert page.scripts == 1
+    assert page.dark == len(page.images)
     assert "url(" not in html
     assert "default-src 'none'" in html
     return page
@@ -133,7 +144,9 @@ def test_headline_and_costs_are_those_of_the_text(page, evaluation):
             mean, half = summary.loc[(method, name), ["mean", "half_width"]]
             assert found[title][column] == f"{mean:.4f} ± {half:.4f}!"  # of 12 updates
     assert "! worse than a baseline without training: no win" in page.text
-    assert evaluation.verdict().replace("+-", "±") in page.text
+    assert page.verdict == evaluation.verdict().replace("+-", "±")
+    assert page.verdict.startswith("At ")
+    assert "Error: root mean squared error over that of the test mean" in page.text
     assert page.table("Excess: ")[0][0] == "excess over the full data at equal updates"
     costs, text = page.table("Costs and sizes"), text_table(evaluation)
     assert [row[0] for row in costs[1:]] == list(found)
@@ -187,8 +200,9 @@ def test_figures_of_every_part(page):
         ("over the horizon", 2),  # one for each forecaster
         ("Bars: seconds", 1),
         ("Bars: peak memory", 1),
-        ("Lines: seconds", 2),
+        ("Dots: the number of trainings", 1),
         ("Map of the locations", 1),
+        ("Map of the medoids", 1),
         ("Map of the rmse (km h-1)", 1),
         ("Map of the difference of rmse (km h-1)", 1),
         ("windows of the set at", 1),
@@ -203,7 +217,7 @@ def test_figures_of_every_part(page):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pages with an empty picture for every figure, which take less time."""
-    monkeypatch.setattr(Image, "png", "")
+    monkeypatch.setattr(Image, "pictures", ("", ""))
 
 
 def test_both_budgets_are_in_one_report(evaluation, distilled, task, tmp_path, undrawn):
@@ -237,11 +251,11 @@ def test_the_same_results_make_the_same_file(
 def test_the_same_figure_is_the_same_picture(evaluation, written):
     figure = figures.plot_horizon(evaluation.by_horizon, "linear", "relative_rmse")
     image = Image(figure=figure, alt="a", caption="c")
-    content = base64.b64decode(image.png)
+    content = base64.b64decode(image.pictures[0])
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
     assert (width, height) == (image.width * 1.5, image.height * 1.5)
-    assert image.png in written.read_text()
+    assert all(picture in written.read_text() for picture in image.pictures)
 
 
 def test_no_two_methods_look_alike(evaluation):
@@ -255,7 +269,7 @@ def test_a_dollar_is_no_formula():
     spectrum = pd.DataFrame({"real": [1.0, 2.0], "synthetic": [2.0, 1.0]}, index=[4.0, 2.0])
     figure = figures.plot_spectra(spectrum)
     figure.axes[0].set_xlabel(HOSTILE)
-    assert Image(figure=figure, alt="a", caption="c").png
+    assert all(Image(figure=figure, alt="a", caption="c").pictures)
 
 
 def test_names_from_data_are_only_text(evaluation, distilled, tmp_path, undrawn):
@@ -281,7 +295,8 @@ def test_without_a_set_and_without_positions(evaluation, distilled, tmp_path, un
     unplaced = dataclasses.replace(distilled, locations=places)
     page = checked(report_evaluation(tmp_path / "b.html", evaluation, distilled=unplaced))
     maps = [image["alt"] for image in page.images if image["alt"].startswith("Map")]
-    assert len(maps) == 1
+    assert not maps
+    assert sum(image["alt"].startswith("Mean window of each") for image in page.images) == 1
     with pytest.raises(InputError, match="unknown error 'bias'"):
         report_evaluation(tmp_path / "c.html", evaluation, column="bias")
     assert not (tmp_path / "c.html").exists()
@@ -300,6 +315,11 @@ def test_forecasters_on_the_full_data_have_a_row_each(task, small, tmp_path, und
     assert int(mlp[5]) == compared.table.query("forecaster == 'mlp'")["weights"].iloc[0]
     assert not any("of forecasts without training" in caption for caption in page.tables)
     assert "by forecaster." in " ".join(image["alt"] for image in page.images)
+    assert page.title == ("Comparison of forecasters: Simulated motorway traffic (traffic-sim)")
+    best, other = sorted(("linear", "mlp"), key=means.get)
+    assert page.verdict.startswith(f"{best} has the lowest error of 2 forecasters")
+    assert f"{other}, the next" in page.verdict
+    assert page.verdict == compared.verdict().replace("+-", "±")
 
 
 @pytest.mark.parametrize("name", ["matplotlib", "jinja2"])
@@ -336,16 +356,21 @@ def test_a_failed_write_leaves_the_old_report(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_break_even_is_where_the_lines_cross():
-    costs = {"full data": (0.0, 10.0), "distilled": (60.0, 4.0), "slow": (5.0, 11.0)}
-    after = {"distilled": 10.0, "slow": math.inf}
-    axes = figures.plot_break_even(costs, after).axes[0]
-    full, distilled, ring = axes.get_lines()[:3]
-    assert full.get_xdata()[-1] == 20
-    assert ring.get_xdata() == [10.0]
-    assert ring.get_ydata() == [100.0] == [10 * full.get_ydata()[-1] / 20]
-    gap = distilled.get_ydata() - full.get_ydata()
-    np.testing.assert_allclose(gap, 60 - 6 * full.get_xdata(), atol=1e-9)
+def test_break_even_of_all_forecasters_is_one_chart():
+    after = {
+        "distilled": {"mlp": 100.0, "gru": 1.0},
+        "random windows": {"mlp": 0.0, "gru": math.inf},
+        "slow": {"gru": 1234.0},
+    }
+    axes = figures.plot_break_even(after).axes[0]
+    mlp, gru = axes.get_lines()[:2]
+    assert (mlp.get_label(), gru.get_label()) == ("mlp", "gru")
+    np.testing.assert_allclose(mlp.get_xdata(), [2, 0, np.nan])
+    np.testing.assert_allclose(gru.get_xdata(), [0, 4.6, math.log10(1234)])
+    ticks = dict(zip(axes.get_xticks(), axes.get_xticklabels(), strict=True))
+    texts = {place: text.get_text() for place, text in ticks.items()}
+    assert texts == {0: "at most 1", 1: "10", 2: "100", 3: "1,000", 4: "10,000", 4.6: "never"}
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(after)
 
 
 def test_error_maps_and_horizon_curves(evaluation, distilled):
@@ -372,7 +397,9 @@ def test_error_maps_and_horizon_curves(evaluation, distilled):
 def test_edges_join_the_medoids(distilled):
     from matplotlib.collections import LineCollection
 
-    axes = figures.plot_clusters(distilled).axes[0]
+    clusters = figures.plot_clusters(distilled).axes[0].collections
+    assert not [item for item in clusters if isinstance(item, LineCollection)]
+    axes = figures.plot_cluster_graph(distilled).axes[0]
     (lines,) = (item for item in axes.collections if isinstance(item, LineCollection))
     source, target = distilled.cluster_graph.edge_index
     segments = lines.get_segments()
@@ -386,7 +413,10 @@ def test_edges_join_the_medoids(distilled):
     }
     assert {tuple(segment.ravel()) for segment in segments} == expected
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert "edge of the cluster graph" in labels
+    assert labels == ["edge, wider where stronger", "medoid"]
+    widths, weight = lines.get_linewidths(), distilled.cluster_graph.edge_weight[source != target]
+    assert np.argmax(widths) == 0  # the strongest first
+    assert widths[0] / widths[-1] == pytest.approx(3.2 / (0.8 + 2.4 * weight.min() / weight.max()))
 
 
 def test_spectra_differ_by_their_score(distilled, task):
@@ -449,6 +479,11 @@ def benchmark():
 
 def test_benchmark_tables(benchmark, tmp_path, undrawn):
     page = checked(report_benchmark(tmp_path / "r.html", benchmark))
+    assert page.verdict == benchmark.headline_verdict().replace("+-", "±")
+    assert page.verdict.startswith(
+        "At 1 % of the windows x locations of 2 data sets, forecasters on the sets of good are "
+        "8.0 % worse than the full data at equal updates (± 7.3 %)"
+    )
     excess = {(row[0], row[1]): row[2] for row in page.table("Excess: ")}
     assert excess["good", "0.1x0.1"].startswith("8.0 % ± ")  # 4 % and 12 %
     assert excess["good", "0.2x0.1"].startswith("-2.8 % ± ")  # 0.9 x 1.08
@@ -486,5 +521,35 @@ def test_benchmark_without_references_or_results(benchmark, tmp_path, undrawn):
     empty = dataclasses.replace(benchmark, table=table.iloc[:0])
     page = checked(report_benchmark(tmp_path / "b.html", empty))
     assert "1 of the jobs failed" in page.text
+    assert page.verdict == ""
     with pytest.raises(InputError, match="unknown error 'correlation'"):
         report_benchmark(tmp_path / "c.html", benchmark, column="correlation")
+
+
+def test_the_best_method_at_the_smallest_ratio_is_the_headline(benchmark):
+    table = benchmark.table
+    assert "methods" not in benchmark.headline_verdict()
+    other = table[table["method"] == "good"].assign(method="better")
+    other["relative_rmse"] = other["relative_rmse"] - 0.05
+    both = dataclasses.replace(benchmark, table=pd.concat([table, other], ignore_index=True))
+    said = both.headline_verdict()
+    # 0.47 and 0.51 over 0.5, of two data sets: -6, 2, -6 and 2 %
+    assert "forecasters on the sets of better are not distinguishable from the full data" in said
+    assert "(-2.0 % +- 7.3 %)" in said
+    assert said.endswith(", the lowest error of 2 methods.")
+    full = dataclasses.replace(benchmark, table=table[table["method"] == "full data"])
+    assert full.headline_verdict() == ""
+    none = dataclasses.replace(benchmark, table=table[table["method"] != "full data"])
+    assert none.headline_verdict() == ""
+
+
+def test_a_benchmark_draws_itself(benchmark):
+    from matplotlib import pyplot
+
+    axes = benchmark.plot()
+    labels = axes.get_legend_handles_labels()[1]
+    assert {"full data", "good"} <= set(labels)
+    assert axes.get_ylabel() == "excess of relative_rmse (%)"
+    with pytest.raises(InputError, match="unknown error 'bias'"):
+        benchmark.plot("bias")
+    pyplot.close("all")

@@ -158,5 +158,6 @@ ErrorName = Literal[
     "standardised_mae",
 ]
 BudgetName = Literal["equal", "converged", "both"]
+ExportFormat = Literal["npz", "parquet"]
 Shuffle = Literal["auto", "always", "never"]
 HoldOutPattern = Literal["scattered", "region"]

@@ -124,7 +124,7 @@ COMMANDS = {
     ),
     "export": Command(
         target="stemdist.cli.export:export",
-        summary="write windows as train/val/test.npz for public research code",
+        summary="write windows for public research code, or a distilled set as a table",
     ),
     "simulate": Command(
         target="stemdist.cli.simulate:simulate", summary="write simulated data to a file"

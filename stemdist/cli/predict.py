@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from stemdist.cli.answer import Result
@@ -39,8 +41,9 @@ def predict(
         A file or folder, or a data set of the catalogue, with the variables the forecaster was
         trained on; they are chosen for you.
     output : str, optional
-        File to write, .nc or .zarr; by default named after DATA. A file of that name is
-        replaced. Forecasts are written block by block, so that any number of them fits.
+        File to write, .nc, .zarr or .parquet (a table with a row per time, step and location;
+        needs stemdist[parquet]); by default named after DATA. A file of that name is replaced.
+        Forecasts are written block by block, so that any number of them fits.
     init_times : str
         From when to forecast: last (the end of the data), test (every step of the test part)
         or all (every step with enough past).
@@ -71,7 +74,8 @@ def predict(
     series = series_for(fitted, data, opening)
     blocks = fitted.predict_blocks(series, init_times=init_times, stride=stride, device=device)
     marked = (as_dataset(each).assign_attrs({MADE_BY: "stemdist predict"}) for each in blocks)
-    write_forecast(target, marked)
+    written = _Written()
+    write_forecast(target, written.noting(marked))
     errors = None
     if verify:
         from stemdist.evaluate import evaluate_trained
@@ -80,42 +84,66 @@ def predict(
         print(errors.text())
         print()
     console.note(f"forecast by {fitted.name}, trained on {fitted.record.get('trained_on')} data")
-    engine: Any = "zarr" if target.suffix == ".zarr" else "netcdf4"
-    with xr.open_dataset(target, engine=engine, chunks={}) as written:
-        print_fields(f"forecast {data}", [("written", str(target)), *_summary(written)])
-        values = {**_values(written), "verification": None if errors is None else errors.table}
+    print_fields(f"forecast {data}", [("written", str(target)), *written.fields()])
+    values = {**written.values(), "verification": None if errors is None else errors.table}
     return Result(values=values, written=[target])
 
 
-def _values(forecast: xr.Dataset) -> dict[str, Any]:
-    init, valid = (forecast[name].values.ravel() for name in ("init_time", "valid_time"))
-    variables = {
-        name: {
-            "units": array.attrs.get("units"),
-            "sizes": array.sizes,
-            "low": float(array.min()),
-            "high": float(array.max()),
+class _Written:
+    """What goes into a file of forecasts, noted block by block."""
+
+    def __init__(self) -> None:
+        self._init: list[np.ndarray] = []
+        self._valid: list[np.ndarray] = []
+        self._spans: dict[str, tuple[float, float]] = {}
+
+    def noting(self, blocks: Iterable[xr.Dataset]) -> Iterator[xr.Dataset]:
+        """Pass on blocks of consecutive initial times."""
+        for block in blocks:
+            self._init.append(block["init_time"].values)
+            self._valid.append(block["valid_time"].values[:, [0, -1]])
+            for name, array in block.items():
+                ends = self._spans.get(str(name), (np.nan, np.nan))
+                low, high = np.fmin(ends[0], array.min()), np.fmax(ends[1], array.max())
+                self._spans[str(name)] = float(low), float(high)
+            self._last = block
+            yield block
+
+    def values(self) -> dict[str, Any]:
+        """Return shapes, times and ranges."""
+        init, valid = np.concatenate(self._init), np.concatenate(self._valid)
+        variables = {
+            name: {
+                "units": self._last[name].attrs.get("units"),
+                "sizes": {**self._last[name].sizes, "init_time": len(init)},
+                "low": low,
+                "high": high,
+            }
+            for name, (low, high) in self._spans.items()
         }
-        for name, array in forecast.items()
-    }
-    times = {"first_init_time": init[0], "last_init_time": init[-1], "last_valid_time": valid[-1]}
-    return {"variables": variables, **{name: _time(moment) for name, moment in times.items()}}
+        times = {
+            "first_init_time": init[0],
+            "last_init_time": init[-1],
+            "last_valid_time": valid[-1, -1],
+        }
+        return {"variables": variables, **{name: _time(moment) for name, moment in times.items()}}
 
-
-def _summary(forecast: xr.Dataset) -> list[tuple[str, str]]:
-    init, valid = forecast["init_time"].values, forecast["valid_time"].values
-    first = next(iter(forecast.values()))
-    shape = ", ".join(f"{name} {size}" for name, size in first.sizes.items())
-    lines = [
-        ("dimensions", shape),
-        ("from", f"{_time(init[0])}" + (f" to {_time(init[-1])}" if len(init) > 1 else "")),
-        ("valid", f"{_time(valid[0, 0])} to {_time(valid[-1, -1])}"),
-    ]
-    for name, array in forecast.items():
-        units = array.attrs.get("units", "")
-        span = f"{float(array.min()):.5g} to {float(array.max()):.5g} {units}"
-        lines += [("variable", f"{name} ({units})"), ("range", span)]
-    return lines
+    def fields(self) -> list[tuple[str, str]]:
+        """Return shapes, times and ranges in words."""
+        init, valid = np.concatenate(self._init), np.concatenate(self._valid)
+        first = next(iter(self._last.values()))
+        sizes = {**first.sizes, "init_time": len(init)}
+        shape = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        lines = [
+            ("dimensions", shape),
+            ("from", f"{_time(init[0])}" + (f" to {_time(init[-1])}" if len(init) > 1 else "")),
+            ("valid", f"{_time(valid[0, 0])} to {_time(valid[-1, -1])}"),
+        ]
+        for name, (low, high) in self._spans.items():
+            units = self._last[name].attrs.get("units", "")
+            lines += [("variable", f"{name} ({units})")]
+            lines += [("range", f"{low:.5g} to {high:.5g} {units}")]
+        return lines
 
 
 def _time(moment: object) -> str:

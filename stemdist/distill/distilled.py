@@ -21,12 +21,14 @@ from torch.utils.data import TensorDataset
 from stemdist.data.origin import ORIGIN, check_origin
 from stemdist.display import Fields, Shown, share_picture, share_text
 from stemdist.distill.dataset import FORMAT, SetContents, dataset_of, fields_of
+from stemdist.distill.frame import frame_of
 from stemdist.distill.inputs import split_inputs
 from stemdist.errors import InputError
-from stemdist.files import atomic_path, recovered
+from stemdist.files import atomic_path, check_suffix, recovered
 from stemdist.forecast import ForecastTask, TrainingSet
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch_geometric.data import Data
 
     from stemdist.distill.figures import DistilledPlots
@@ -191,15 +193,42 @@ class DistilledSet(Shown, SetContents):
         """
         return dataset_of(self)
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return the windows as one tidy table in physical units, a row for each number.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``window`` and ``cluster``, their numbers; ``location``, the medoid of the cluster, and
+            ``weight``, how many locations it stands for; ``role``, ``"x"`` for inputs and ``"y"``
+            for targets; ``variable``, the feature or target; ``step``, up to 0 in inputs, 0 being
+            the last one, and from 1 in targets; ``value``, NaN where missing. Its ``attrs`` say
+            what the set was made from, and on which terms.
+
+        Examples
+        --------
+        >>> import stemdist
+        >>> raw = stemdist.simulate("weather-sim", days=8, n_lat=4, n_lon=4)
+        >>> how = {"horizon": 2, "labels": "observed", "synthesizer": "selection"}
+        >>> frame = stemdist.distill_series(raw, **how).to_frame()
+        >>> targets = frame[frame["role"] == "y"]
+        >>> targets.pivot_table(index="window", columns="step", values="value").columns.tolist()
+        [1, 2]
+        """
+        return frame_of(self.to_xarray())
+
     def save(self, path: str | Path) -> Path:
         """Write one NetCDF-4 file, or a Zarr store for a name that ends in ``.zarr``.
 
         Raises
         ------
+        InputError
+            If the name ends in anything else than ``.nc``, ``.nc4`` or ``.zarr``.
         OutputError
             If it cannot be written; an existing file is left unchanged.
         """
         path = Path(path)
+        check_suffix(path, (".nc", ".nc4", ".zarr"))
         dataset = self.to_xarray()
         with atomic_path(path) as part:
             if path.suffix == ".zarr":

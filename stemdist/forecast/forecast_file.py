@@ -12,23 +12,25 @@ from typing import Any
 
 import netCDF4
 import numpy as np
+import pandas as pd
 import xarray as xr
 from xarray.conventions import cf_encoder
 
+from stemdist.data.parquet import write_parquet
 from stemdist.dependencies import require
 from stemdist.files import atomic_path, check_suffix
 
 ALONG = "init_time"
-SUFFIXES = (".nc", ".zarr")
+SUFFIXES = (".nc", ".zarr", ".parquet")
 
 
 def write_forecast(target: str | Path, blocks: Iterable[xr.Dataset]) -> Path:
-    """Write forecasts to a NetCDF file or a Zarr store, all or nothing.
+    """Write forecasts to a NetCDF file, a Zarr store or a Parquet table, all or nothing.
 
     Parameters
     ----------
     target : str or Path
-        ``.nc`` or ``.zarr``.
+        ``.nc``, ``.zarr`` or ``.parquet``.
     blocks : iterable of xarray.Dataset
         Consecutive initial times, as
         :meth:`~stemdist.forecast.FittedForecaster.predict_blocks` gives them.
@@ -41,12 +43,16 @@ def write_forecast(target: str | Path, blocks: Iterable[xr.Dataset]) -> Path:
     Raises
     ------
     InputError
-        If the suffix is not one of the two.
+        If the suffix is none of these.
     """
     target = Path(target)
     check_suffix(target, SUFFIXES)
     blocks = iter(blocks)
     first = next(blocks)
+    if target.suffix == ".parquet":
+        frames = map(frame_of, itertools.chain([first], blocks))
+        units = {name: str(array.attrs.get("units", "")) for name, array in first.items()}
+        return write_parquet(target, frames, {**first.attrs, "units": units})
     with atomic_path(target) as part:
         if target.suffix == ".zarr":
             require("zarr", "zarr", f"writing {str(target)!r}")
@@ -54,6 +60,18 @@ def write_forecast(target: str | Path, blocks: Iterable[xr.Dataset]) -> Path:
         else:
             _write_netcdf(part, first, blocks)
     return target
+
+
+def frame_of(block: xr.Dataset) -> pd.DataFrame:
+    """Return forecasts as a table: a row per time, step and location, a column per target.
+
+    Times of calendars that pandas does not know become text.
+    """
+    frame = block.to_dataframe().reset_index()
+    for name in (ALONG, "valid_time"):
+        if frame[name].dtype == object:
+            frame[name] = [each.isoformat(sep=" ") for each in frame[name]]
+    return frame
 
 
 def _write_netcdf(path: Path, first: xr.Dataset, later: Iterable[xr.Dataset]) -> None:

@@ -94,9 +94,7 @@ def projected_edges(sketch: Floats, neighbours: int) -> Edges:
     return from_neighbour_table(chosen, _exact(scaled, None, None, chosen))
 
 
-def _nearest(
-    block_of: Callable[[slice], Floats], size: int, count: int
-) -> npt.NDArray[np.int64]:
+def _nearest(block_of: Callable[[slice], Floats], size: int, count: int) -> npt.NDArray[np.int64]:
     """Return the ``count`` others (N, count) of the largest values in blocks (b, N) of rows."""
     neighbours = np.empty((size, count), dtype=np.int64)
     for start in range(0, size, _BLOCK):

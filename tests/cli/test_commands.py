@@ -9,6 +9,7 @@ import warnings
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import xarray as xr
 import yaml
@@ -19,6 +20,7 @@ from stemdist.cli import COMMANDS, Command
 from stemdist.cli.parser import CommandParser
 from stemdist.distill import DistilledSet
 from stemdist.distill.synthesizer import Synthesizer
+from stemdist.markers import made_by
 
 
 def examples(name: str) -> list[list[str]]:
@@ -237,6 +239,20 @@ def test_distill_prints_shapes_ratios_errors_and_next_steps(run: Run, made: Path
         "stemdist evaluate w.distilled.nc --data w.nc",
     ):
         assert text in outcome.out
+
+
+def test_predict_writes_a_table(run: Run, made: Path) -> None:
+    pytest.importorskip("pyarrow")
+    line = f"predict {made}/model {made}/w.nc --init-times test --stride 4"
+    table, array = run(f"{line} -o f.parquet"), run(f"{line} -o f.nc")
+    assert table.status == array.status == 0
+    assert table.out == array.out.replace("f.nc", "f.parquet")
+    assert made_by("f.parquet") == "stemdist predict"
+    frame = pd.read_parquet("f.parquet")
+    with xr.open_dataset("f.nc") as stored:
+        assert len(frame) == stored["t2m"].size
+        assert frame["t2m"].mean() == pytest.approx(float(stored["t2m"].mean()), rel=1e-5)
+    assert run(f"{line} -o f.csv").status == 2
 
 
 def test_predict_writes_cf_netcdf_on_the_grid(run: Run, made: Path) -> None:

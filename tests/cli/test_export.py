@@ -1,8 +1,12 @@
 import numpy as np
+import pandas as pd
+import pytest
 from cli_cases import weather
 
 from stemdist.cli import main
 from stemdist.data import open_series
+from stemdist.distill import DistilledSet
+from stemdist.markers import made_by
 
 
 def test_windows_are_those_of_the_file(tmp_path, capsys):
@@ -60,3 +64,40 @@ def test_the_public_reader_finds_what_it_indexes(tmp_path):
     sums = np.zeros((len(x), x.shape[1], 1))  # as many steps out as in
     sums[:, :, 0] += y[:, :, 0]
     np.testing.assert_array_equal(y[:-4, 0, 0], x[4:, 0, 0, 0][: len(y) - 4])
+
+
+def test_a_distilled_set_becomes_a_table(run, made, tmp_path):
+    pytest.importorskip("pyarrow")
+    source = made / "w.distilled.nc"
+    outcome = run(f"export {source} --format parquet")
+    assert outcome.status == 0, outcome.err
+    assert "rows of window, cluster, location" in outcome.out
+    stored = pd.read_parquet(tmp_path / "w.parquet")
+    frame = DistilledSet.load(source).to_frame()
+    pd.testing.assert_frame_equal(stored, frame, check_flags=False)
+    assert stored.attrs == {**frame.attrs, "made_by": "stemdist export"}
+    assert made_by(tmp_path / "w.parquet") == "stemdist export"
+    assert run(f"export {source} --format parquet").status == 0  # it replaces what it made
+    (tmp_path / "w.parquet").write_text("mine")
+    refused = run(f"export {source} --format parquet")
+    assert (refused.status, (tmp_path / "w.parquet").read_text()) == (2, "mine")
+    assert "was not made by `stemdist export`" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{made}/w.distilled.nc -o t.csv --format parquet", "must end in .parquet, e.g. t.parquet"),
+        ("{made}/w.distilled.nc", "is a distilled set: write its windows as a table with --format"),
+        ("{made}/w.nc --format parquet", "is for distilled sets, and"),
+        ("traffic-sim --format parquet", "distil it first with `stemdist distill traffic-sim`"),
+        ("gone.nc --format parquet", "there is no distilled file"),
+        ("{made}/w.distilled.nc --format parquet --lookback 3", "--lookback: no use here"),
+        ("{made}/w.distilled.nc --format csv", "format"),
+    ],
+)
+def test_what_cannot_be_exported(run, made, line, message, tmp_path):
+    outcome = run(f"export {line.format(made=made)}")
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert not list(tmp_path.iterdir())

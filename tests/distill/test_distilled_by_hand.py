@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -348,3 +349,56 @@ def test_shared_features_come_last():
             [[3.0, 6.0, 7.0, 8.0], [4.0, 6.0, 9.0, 0.0]],
         ]
     ]
+
+
+# --- as a table ----------------------------------------------------------------------------------
+
+
+def wide(frame: pd.DataFrame, role: str) -> pd.DataFrame:
+    keys = ["window", "cluster", "step"]
+    return frame[frame["role"] == role].pivot(index=keys, columns="variable", values="value")
+
+
+def test_the_table_has_a_row_for_each_number(by_hand):
+    frame = by_hand.to_frame()
+    assert list(frame) == [
+        *("window", "cluster", "location", "weight", "role", "variable", "step", "value"),
+    ]
+    assert len(frame) == 2 * 2 * (2 * 5 + 1 * 2)  # windows, clusters; inputs and targets of each
+    inputs, targets = wide(frame, "x"), wide(frame, "y")
+    assert set(inputs) == set(FEATURES)
+    assert inputs.loc[(1, 0, -1)].to_dict() == {
+        "a": 20.0, "b": 120.0, "time_of_day_sin": 1.0, "time_of_day_cos": 0.0, "lat": 45.0,
+    }  # fmt: skip
+    assert inputs["lat"].unstack("cluster").drop_duplicates().to_numpy().tolist() == [[45.0, 60.0]]
+    assert targets.loc[(0, 1, 1)].to_dict() == {"a": 8.0, "b": 115.0}
+    assert np.isnan(targets.loc[(1, 1, 1), "b"])
+    assert targets["a"].notna().all()
+
+
+def test_rows_say_what_they_stand_for(by_hand):
+    frame = by_hand.to_frame()
+    once = frame.drop_duplicates("cluster").set_index("cluster")
+    assert once["location"].tolist() == ["s", "w"]
+    assert once["weight"].tolist() == [3, 1]
+    assert frame.attrs["title"] == "Roads"
+    assert frame.attrs["license"] == "CC0"
+
+
+def test_a_table_of_one_target(by_hand):
+    targets = wide(one_target(by_hand).to_frame(), "y")
+    assert targets["a"].tolist() == [12.0, 8.0, 14.0, 10.0]
+
+
+def test_a_table_of_clusters_with_times_of_their_own(by_hand):
+    x = by_hand.windows.x.clone()
+    x[:, :, 1, 2:4] = x[:, :, 1, 2:4].flip(0)  # the second cluster sees the other window's time
+    moved = replace(by_hand, windows=replace(by_hand.windows, x=x))
+    sines = wide(moved.to_frame(), "x")["time_of_day_sin"].unstack("step")
+    assert sines.to_numpy().tolist() == [SINE[0], SINE[1], SINE[1], SINE[0]]
+
+
+def test_names_of_files_say_their_format(by_hand, tmp_path):
+    with pytest.raises(InputError, match=r"'\.parquet': name it with one of \.nc, \.nc4, \.zarr"):
+        by_hand.save(tmp_path / "tiny.parquet")
+    assert not list(tmp_path.iterdir())

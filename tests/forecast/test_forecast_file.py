@@ -62,6 +62,27 @@ def test_blocks_are_written_as_the_whole(series, suffix, quantiles, tmp_path, mo
         assert (written["valid_time"].values == whole["valid_time"].values).all()
 
 
+@pytest.mark.parametrize("series", ["standard", "noleap"], indirect=True)
+def test_a_table_has_the_numbers_of_the_array(series, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    fitted = fit(series)
+    whole = as_dataset(fitted.predict(series, init_times="all"))
+    monkeypatch.setattr(fitted_module, "BLOCK_VALUES", 6 * 10)
+    blocks = (as_dataset(each) for each in fitted.predict_blocks(series, init_times="all"))
+    frame = pd.read_parquet(write_forecast(tmp_path / "f.parquet", blocks))
+    assert frame.attrs["title"] == whole.attrs["title"]
+    assert frame.attrs["units"] == '{"t": "K"}'
+    again = frame.set_index(["init_time", "horizon", "lat", "lon"]).to_xarray()
+    again = again.transpose("init_time", "horizon", "lat", "lon")
+    np.testing.assert_array_equal(again["t"], whole["t"])
+    valid = whole["valid_time"].values
+    if valid.dtype == object:
+        assert again["valid_time"][0, 0, 0, 0] == valid[0, 0].isoformat(sep=" ")
+    else:
+        np.testing.assert_array_equal(again["valid_time"][:, :, 0, 0], valid)
+        assert frame["lead_time"].unique().tolist() == [pd.Timedelta("90min"), pd.Timedelta("3h")]
+
+
 def test_the_first_of_many_times_does_not_limit_the_unit_of_the_others(tmp_path):
     time = pd.date_range("2020-01-01", periods=40, freq="6h")
     series = canonical_series(raw_grid(time))
@@ -90,5 +111,5 @@ def test_an_error_half_way_leaves_the_old_file(series, tmp_path):
 
 
 def test_other_formats_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"\.nc, \.zarr"):
+    with pytest.raises(InputError, match=r"\.nc, \.zarr, \.parquet"):
         write_forecast(tmp_path / "f.csv", iter([]))

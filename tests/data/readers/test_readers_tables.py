@@ -169,6 +169,8 @@ def test_hdf_files_that_hold_no_table_are_refused(tmp_path, frame):
     write_hdf(path, frame, format="table")
     with pytest.raises(InputError, match="in the fixed format"):
         read(path)
-    path.write_bytes(path.read_bytes()[:3000])
+    # Another file: HDF5 may remember the one it has just read.
+    cut = tmp_path / "cut.h5"
+    cut.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(InputError, match="is damaged or cut short"):
-        read(path)
+        read(cut)

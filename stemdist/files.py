@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from stemdist.errors import InputError, OutputError
+from stemdist.errors import InputError, OutputError, StemdistError
 
 PART = ".stemdist-part"
 """Ending of the hidden folders in which files are written before they replace their target."""
@@ -66,7 +66,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         yield part
         _share(part)
         _replace(part, target, old=scratch / f"{target.name}.replaced")
-    except OutputError:
+    except StemdistError:  # raised on purpose: it says what it has to say
         raise
     except OSError as error:
         raise _output_error(target, error) from error
@@ -211,10 +211,10 @@ def _output_error(target: Path, error: Exception) -> OutputError:
     )
 
 
-def write_json(target: str | Path, content: Any) -> None:
+def write_json(target: str | Path, content: Any, *, sort_keys: bool = True) -> None:
     """Write ``content`` as indented JSON, atomically."""
     with atomic_path(target) as path:
-        path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(content, indent=2, sort_keys=sort_keys) + "\n", encoding="utf-8")
 
 
 def sha256_of_file(path: str | Path) -> str:

@@ -113,6 +113,18 @@ COMMANDS = {
         target="stemdist.cli.card:card",
         summary="write the card of a distilled set, for whoever gets it",
     ),
+    "publish": Command(
+        target="stemdist.cli.publish:publish",
+        summary="publish a distilled set and its card on the Hugging Face hub",
+    ),
+    "leaderboard check": Command(
+        target="stemdist.cli.leaderboard:check",
+        summary="check files of results for the leaderboard",
+    ),
+    "leaderboard build": Command(
+        target="stemdist.cli.leaderboard:build",
+        summary="build the page of the leaderboard from files of results",
+    ),
     "catalogue list": Command(
         target="stemdist.cli.catalogue:list_recipes", summary="list the known data sets"
     ),
@@ -315,7 +327,8 @@ def _dispatch(name: str, arguments: list[str]) -> Result | None:
 
 
 def _overview() -> str:
-    lines = (f"  {name:16} {command.summary}" for name, command in COMMANDS.items())
+    width = max(map(len, COMMANDS))
+    lines = (f"  {name:{width}} {command.summary}" for name, command in COMMANDS.items())
     listing = "\n".join(lines)
     return f"""usage: stemdist COMMAND ... [--json] [--quiet] [--verbose] [--debug]
        stemdist COMMAND --help | stemdist --version

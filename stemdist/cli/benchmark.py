@@ -14,6 +14,7 @@ from stemdist.cli.outputs import (
     default_output,
     expert_folder,
     files_of,
+    output_file,
     output_folder,
     results_in,
     write_report,
@@ -22,6 +23,7 @@ from stemdist.cli.sources import series_and_settings, travelling
 from stemdist.data import OpenOptions
 from stemdist.errors import InputError, StemdistError
 from stemdist.evaluate import BenchmarkSettings
+from stemdist.files import write_json
 from stemdist.forecast import TaskOptions
 from stemdist.types import ErrorName
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @usual_options(
-    "output shares metric jobs device methods references ratios distill seeds forecasters",
+    "output shares metric jobs device submit methods references ratios distill seeds forecasters",
     "budget updates recipe variables select null_value start step_minutes lookback horizon split",
     "calendar targets graph",
 )
@@ -44,6 +46,7 @@ def benchmark(
     jobs: int = 1,
     device: str = "cpu",
     scheduler: str | None = None,
+    submit: str | None = None,
     settings: BenchmarkSettings,
     opening: OpenOptions,
     task: TaskOptions,
@@ -66,12 +69,14 @@ def benchmark(
     metric : str
         Error to print and draw.
     jobs : int
-        Distillations and training runs at the same time.
+        Distillations and trainings at a time.
     device : str
-        Where to distil, train and predict: cpu, cuda, cuda:0.
+        Where to compute: cpu, cuda, cuda:0.
     scheduler : str, optional
         A dask cluster on which data are read and jobs run: its address, tcp://host:8786, or
         processes for all cores of this machine. Workers must be able to read DATA.
+    submit : str, optional
+        Also write the results of the one method as a file for the leaderboard, .json.
 
     Examples
     --------
@@ -85,10 +90,15 @@ def benchmark(
     from stemdist.evaluate import benchmark as run_benchmark
     from stemdist.evaluate.comparison.tables import check_error
     from stemdist.evaluate.grid.tables import benchmark_text
+    from stemdist.evaluate.leaderboard.submission import check_submittable, submission
     from stemdist.evaluate.report import report_benchmark
 
     check_error(metric)
     folder = output_folder(output, *data, command="benchmark", force=console.force)
+    entry = None
+    if submit is not None:
+        method = check_submittable([default_output(name, "") for name in data], settings, shares)
+        entry = output_file(submit, (".json",), *data, command="benchmark", force=console.force)
     tasks = _tasks(data, opening, task, shares)
     with results_in(folder, "benchmark", console):
         found = run_benchmark(
@@ -105,6 +115,9 @@ def benchmark(
     print(benchmark_text(found, metric))
     print()
     written += write_report(lambda path: report_benchmark(path, found, column=metric), folder)
+    if entry is not None:
+        write_json(entry, submission(found, method), sort_keys=False)
+        written.append(("submission", str(entry)))
     print_fields("written", written)
     values = {
         "verdicts": found.verdicts(metric) if len(found.table) else [],

@@ -13,9 +13,11 @@ import xarray as xr
 
 from stemdist.cli.parser import option_text
 from stemdist.data import OpenOptions, dataset_recipe, list_datasets, open_raw, open_series
+from stemdist.data.downloads import is_downloaded, local_copy
 from stemdist.data.origin import recalled
+from stemdist.data.readers.addresses import is_store
 from stemdist.data.readers.base import is_address
-from stemdist.errors import InputError
+from stemdist.errors import InputError, StemdistError
 from stemdist.forecast import TaskOptions, TaskSettings, settings_for
 
 if TYPE_CHECKING:
@@ -167,10 +169,19 @@ def series_for(fitted: FittedForecaster, source: str, opening: OpenOptions) -> x
 
 
 def is_distilled(source: str) -> bool:
-    """Say whether ``source`` is a distilled set, from its attributes only."""
+    """Say whether ``source`` is a distilled set, from its attributes only.
+
+    A file at an address is downloaded for that, as it will be used in any case; whoever uses it
+    says what went wrong if it cannot be.
+    """
     from stemdist.distill.dataset import FORMAT
 
     path = Path(source)
+    if is_downloaded(source) and not is_store(source):
+        try:
+            path = local_copy(source)
+        except StemdistError:
+            return False
     if not path.exists() or path.suffix not in (".nc", ".zarr"):
         return False
     try:

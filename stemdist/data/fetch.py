@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from stemdist.data.catalogue import dataset_recipe, graph_recipe
 from stemdist.data.recipe import Source
@@ -105,8 +106,8 @@ def _download(source: Source, folder: Path, progress: bool) -> Path:
         )
     except requests.RequestException as error:
         raise DownloadError(
-            f"cannot download {source.url}: {_reason(error)}. Check the connection and try again, "
-            f"or get the file another way and save it as {place}"
+            f"cannot download {source.url}: {reason_of(error)}. Check the connection and try "
+            f"again, or get the file another way and save it as {place}"
         ) from error
     except ValueError as error:
         raise DownloadError(
@@ -124,29 +125,39 @@ def _download(source: Source, folder: Path, progress: bool) -> Path:
 
 def _transfer(url: str, part: str, progress: bool) -> None:
     """Download ``url`` to the file ``part``; pooch's own downloader leaves sockets open."""
+    with requested(url) as response:
+        response.raise_for_status()
+        write_body(response, Path(part), progress and sys.stderr.isatty())
+
+
+def requested(url: str, **headers: str) -> requests.Response:
+    """Ask for a file; its content is read later."""
     import requests
 
     # Compressed transfers would make the progress bar's total meaningless.
-    headers = {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity", **headers}
+    return requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS)
+
+
+def write_body(response: requests.Response, part: Path, progress: bool) -> None:
+    """Write the content of an answer to a file, with a bar if wanted."""
+    size = response.headers.get("Content-Length")
     with (
-        requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response,
-        open(part, "wb") as stream,
-    ):
-        response.raise_for_status()
-        size = response.headers.get("Content-Length")
-        shown = bar(
-            title=PurePosixPath(url).name,
+        part.open("wb") as stream,
+        bar(
+            title=PurePosixPath(urlsplit(response.url).path).name,
             total=None if size is None else int(size),
             unit="B",
             progress=None if progress else False,
-        )
-        with shown:
-            for chunk in response.iter_content(_CHUNK_BYTES):
-                stream.write(chunk)
-                shown.update(len(chunk))
+        ) as shown,
+    ):
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            stream.write(chunk)
+            shown.update(len(chunk))
 
 
-def _reason(error: requests.RequestException) -> str:
+def reason_of(error: requests.RequestException) -> str:
+    """Return in a few words why a download failed."""
     import requests
 
     if error.response is not None:

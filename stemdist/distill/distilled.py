@@ -18,6 +18,7 @@ import xarray as xr
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from stemdist.data.downloads import is_downloaded, local_copy
 from stemdist.data.origin import ORIGIN, check_origin
 from stemdist.display import Fields, Shown, share_picture, share_text
 from stemdist.distill.dataset import FORMAT, SetContents, dataset_of, fields_of
@@ -242,12 +243,22 @@ class DistilledSet(Shown, SetContents):
     def load(cls, path: str | Path) -> DistilledSet:
         """Read a file written by :meth:`save`.
 
+        Parameters
+        ----------
+        path : str or Path
+            A file or Zarr store; or the address of a file, ``https://...`` or
+            ``hf://OWNER/NAME[/FILE][@REVISION]`` (see
+            :func:`~stemdist.data.downloads.local_copy`).
+
         Raises
         ------
         InputError
             If there is no such file, or it is not a distilled set.
+        DownloadError
+            If it cannot be downloaded.
         """
-        path = recovered(path)
+        address = str(path)
+        path = local_copy(address) if is_downloaded(address) else recovered(path)
         if not path.exists():
             raise InputError(
                 f"there is no distilled file {str(path)!r}: make one with `stemdist distill DATA "

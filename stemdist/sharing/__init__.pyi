@@ -1,4 +1,5 @@
 from .card import card_of
+from .hub import Published, PublishError, files_for, publish
 from .quality import Quality
 
-__all__ = ["Quality", "card_of"]
+__all__ = ["PublishError", "Published", "Quality", "card_of", "files_for", "publish"]

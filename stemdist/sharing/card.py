@@ -15,8 +15,8 @@ import yaml
 from stemdist.data.conventions.attributes import ATTRIBUTION
 from stemdist.display import share_text
 from stemdist.distill import DistilledSet
-from stemdist.sharing.licences import forbids_adaptations, licence_keys
-from stemdist.sharing.markdown import UNKNOWN, fields_of, table_of, text_of
+from stemdist.markdown import UNKNOWN, fields_of, table_of, text_of
+from stemdist.sharing.licences import forbids_adaptations, licence_keys, licence_of
 from stemdist.sharing.quality import Quality
 
 MARK = "<!-- made by stemdist card -->"
@@ -77,7 +77,7 @@ def card_of(
 def front_matter(distilled: DistilledSet) -> dict[str, Any]:
     """Return the keys of the card that the hub reads."""
     return {
-        **licence_keys(_licence(distilled.record)),
+        **licence_keys(licence_of(distilled.record)),
         "task_categories": ["time-series-forecasting"],
         "tags": ["stemdist", "dataset-distillation", "spatio-temporal", "time-series", "xarray"],
         "size_categories": [_size_category(distilled.n_windows)],
@@ -93,10 +93,6 @@ def _size_category(n: int) -> str:
 def _title(distilled: DistilledSet) -> str:
     title = distilled.record.get("title") or ", ".join(distilled.variables)
     return f"{' '.join(str(title).split())}, distilled"
-
-
-def _licence(record: Mapping[str, Any]) -> str:
-    return str(_lower(record).get("license") or _lower(record).get("licence") or "")
 
 
 def _lower(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +112,7 @@ def _summary(distilled: DistilledSet) -> str:
 
 def _source(record: Mapping[str, Any]) -> str:
     own = _lower(record)
-    licence = _licence(record)
+    licence = licence_of(record)
     others = {name: own[name] for name in ATTRIBUTION if own.get(name)}
     fields = {
         "made from": record.get("source_name"),

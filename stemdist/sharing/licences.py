@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 OF_DATA = (
@@ -15,6 +16,18 @@ OF_DATA = (
 """Identifiers of the hub for licences that data come with."""
 
 _ALSO = {"odbl-1.0": "odbl", "odc-by-1.0": "odc-by", "pddl-1.0": "pddl"}
+
+
+def licence_of(record: Mapping[str, Any]) -> str:
+    """Return the licence of the source that a set records, or nothing.
+
+    Examples
+    --------
+    >>> licence_of({"License": "CC0-1.0"}), licence_of({})
+    ('CC0-1.0', '')
+    """
+    named = {name.lower(): str(value) for name, value in record.items()}
+    return named.get("license") or named.get("licence") or ""
 
 
 def licence_keys(text: str) -> dict[str, Any]:

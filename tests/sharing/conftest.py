@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hub_stand_in import TOKEN, Hub, serving
 
 import stemdist
 from stemdist.data import simulate
@@ -44,3 +46,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(shared: Path) -> DistilledSet:
     """The set, as others read it."""
     return DistilledSet.load(shared / "tiny.nc")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A stand-in for the hub, and a user who is logged in to it, in a folder of its own."""
+    from huggingface_hub import constants
+
+    with serving() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)
+        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setenv("STEMDIST_CACHE", str(tmp_path / "cache"))
+        monkeypatch.chdir(tmp_path)
+        yield server

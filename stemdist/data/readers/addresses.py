@@ -7,6 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from stemdist.data.downloads import is_downloaded, local_copy
 from stemdist.data.fetch import cache_folder
 from stemdist.data.readers.base import ReaderOptions, chunked, read
 from stemdist.data.readers.netcdf import open_zarr
@@ -17,7 +18,9 @@ from stemdist.errors import InputError, MissingDependencyError
 def open_address(address: str, reader: str | None, options: ReaderOptions) -> xr.Dataset:
     """Open what is at an address, through ``fsspec``.
 
-    A Zarr store is opened where it is, lazily. A file is downloaded to the cache and opened there.
+    A Zarr store is opened where it is, lazily. A file is downloaded to the cache and opened there:
+    from the web and from repositories of the Hugging Face hub by
+    :func:`~stemdist.data.downloads.local_copy`.
 
     Parameters
     ----------
@@ -35,11 +38,13 @@ def open_address(address: str, reader: str | None, options: ReaderOptions) -> xr
     MissingDependencyError
         If the protocol needs a library that is not installed.
     """
-    fsspec = require("fsspec", "zarr", f"opening {address!r}")
     how = dict(options.storage_options or {})
+    if not how and not is_store(address, reader) and is_downloaded(address):
+        return read(local_copy(address), reader, options)
+    fsspec = require("fsspec", "zarr", f"opening {address!r}")
     options = replace(options, storage_options=None)
     try:
-        if reader == "zarr" or address.rstrip("/").endswith(".zarr"):
+        if is_store(address, reader):
             require("zarr", "zarr", f"opening {address!r}")
             raw = open_zarr(address, options, storage_options=how)
             return chunked(raw, address, options.chunks)
@@ -60,3 +65,8 @@ def open_address(address: str, reader: str | None, options: ReaderOptions) -> xr
             "connection; or download it and give the file"
         ) from error
     return read(Path(local), reader, options)
+
+
+def is_store(address: str, reader: str | None = None) -> bool:
+    """Say whether an address is that of a Zarr store, which is read in place."""
+    return reader == "zarr" or address.rstrip("/").endswith(".zarr")

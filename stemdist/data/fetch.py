@@ -127,7 +127,7 @@ def _transfer(url: str, part: str, progress: bool) -> None:
     """Download ``url`` to the file ``part``; pooch's own downloader leaves sockets open."""
     with requested(url) as response:
         response.raise_for_status()
-        write_body(response, Path(part), progress and sys.stderr.isatty())
+        write_body(response, Path(part), progress)
 
 
 def requested(url: str, **headers: str) -> requests.Response:

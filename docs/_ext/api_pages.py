@@ -130,8 +130,9 @@ def registry_page(word: str, registry: Registry[Any]) -> str:
         item = registry.get(name)
         path = f"{item.__module__}.{item.__qualname__}"
         how = "autoclass" if inspect.isclass(item) else "autofunction"
-        parts += [heading(name, "-"), directive(how, path, no_contents_entry="")]
+        parts += [heading(name, "-"), directive(how, path)]
     return page(
+        ":tocdepth: 2",  # names beside the page, without the class below each
         heading(word.capitalize()),
         f"Built-in names. Other packages add theirs through the entry point "
         f"``{registry.group}`` (:doc:`/plugins`).",

@@ -28,6 +28,8 @@ MARKED = {
     "slow": (
         "stemdist/data/catalogue.py",
         "stemdist/data/source.py",
+        "stemdist/distill/distilled.py",
+        "stemdist/distill/figures.py",
         "stemdist/distill/pipeline.py",
         "stemdist/distill/settings.py",
         "stemdist/distill/synthesizers",

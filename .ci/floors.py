@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-OF_DEVELOPERS = {"lint", "mutation", "dev"}
+OF_DEVELOPERS = {"lint", "coverage", "mutation", "dev"}
 
 
 def floors() -> dict[str, str]:

@@ -75,8 +75,11 @@ class RankingRuns:
             for each in configurations
         ]
         runs = list(zip(configurations, trainings, strict=True))
-        identity = REFERENCES.get(reference)().identity(self._budget())
-        paths = [self._path([reference, identity], *run) for run in runs]
+        data_is = self._identity(reference)
+        paths = [
+            self._path([*data_is, run.forecaster, dict(run.options), asdict(how)])
+            for run, how in runs
+        ]
         missing = [place for place, path in enumerate(paths) if not path.exists()]
         if missing:
             data = self._data(reference)
@@ -93,10 +96,15 @@ class RankingRuns:
         """Return the recorded time of making the data of a reference."""
         if not REFERENCES.get(reference).sized:
             return 0.0
-        return self._data(reference).recorded_seconds
+        path = self._path([*self._identity(reference), "made"])
+        if not path.exists():  # making the data again, to resume a ranking, may take long
+            write_json(path, {"seconds": self._data(reference).recorded_seconds})
+        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
 
-    def _path(self, data: list[Any], run: Configuration, how: TrainingSettings) -> Path:
-        what = [*data, run.forecaster, dict(run.options), asdict(how)]
+    def _identity(self, reference: str) -> list[Any]:
+        return [reference, REFERENCES.get(reference)().identity(self._budget())]
+
+    def _path(self, what: list[Any]) -> Path:
         return self.folder / f"{hash_of([version('stemdist'), self.task.content_hash, what])}.json"
 
     def _data(self, reference: str) -> TrainingData:

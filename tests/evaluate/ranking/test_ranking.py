@@ -14,6 +14,7 @@ from stemdist.distill import train_on_distilled
 from stemdist.errors import InputError
 from stemdist.evaluate import RankingSettings, rank
 from stemdist.evaluate.ranking import ranking as rankings
+from stemdist.evaluate.ranking.runs import RankingRuns
 from stemdist.evaluate.ranking.scores import agreement
 from stemdist.search.configurations import Configuration
 
@@ -93,13 +94,15 @@ def test_scores_count_the_making_of_the_set(ranked, distilled):
     assert "distilling included" in ranked.sentence
 
 
-def test_finished_trainings_are_not_made_again(ranked, distilled, task, folder, monkeypatch):
+def test_nothing_finished_is_made_again(ranked, distilled, task, folder, monkeypatch):
     def fail(*args, **kwargs):
-        raise AssertionError("trained again")
+        raise AssertionError("made again")
 
     monkeypatch.setattr(Configuration, "validation_rmse", fail)
+    monkeypatch.setattr(RankingRuns, "_data", fail)  # random windows would be labelled
     again = rank(distilled, task, FEW, results=folder)
     pd.testing.assert_frame_equal(again.table, ranked.table)
+    assert again.made_seconds == ranked.made_seconds
 
 
 def test_a_configuration_that_fails_is_last(distilled, task):

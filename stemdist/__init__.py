@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         rolling_tasks,
     )
     from stemdist.forecast import (
+        Callback,
         FittedForecaster,
         Forecaster,
         ForecastTask,
@@ -71,6 +72,7 @@ _HOMES = {
         "rolling_tasks",
     ),
     "stemdist.forecast": (
+        "Callback",
         "FittedForecaster",
         "ForecastTask",
         "Forecaster",
@@ -87,6 +89,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Benchmark",
     "BenchmarkSettings",
+    "Callback",
     "DistillSettings",
     "DistilledSet",
     "Evaluation",

@@ -28,6 +28,7 @@ from stemdist.evaluate import (
 )
 from stemdist.evaluate import benchmark as run_benchmark
 from stemdist.forecast import (
+    Callback,
     FittedForecaster,
     ForecastTask,
     TaskOptions,
@@ -132,6 +133,7 @@ def train(
     *,
     validation: xr.Dataset | xr.DataArray | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Callback] = (),
     device: str = "cpu",
     progress: bool | None = None,
     **options: Unpack[TrainOptions],
@@ -151,6 +153,8 @@ def train(
         With a distilled set, real data whose validation part chooses the weights.
     hyperparameters : mapping, optional
         Of the forecaster.
+    callbacks : sequence of Callback
+        Told of the training: settings, each validation, the end.
     device : str
         Where to compute.
     progress : bool, optional
@@ -178,7 +182,12 @@ def train(
     """
     task, training = _sorted(options, TaskOptions, TrainingSettings)
     name, hyperparameters = _named_forecaster(forecaster, hyperparameters)
-    how: dict[str, Any] = {"options": hyperparameters, "device": device, "progress": progress}
+    how: dict[str, Any] = {
+        "options": hyperparameters,
+        "callbacks": callbacks,
+        "device": device,
+        "progress": progress,
+    }
     chosen = TrainingSettings(**training)
     if isinstance(data, DistilledSet):
         _refuse_task_options(task)
@@ -195,6 +204,7 @@ def teach(
     method: TeachMethod = "soft-labels",
     validation: xr.Dataset | xr.DataArray | None = None,
     cache: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
     device: str = "cpu",
     progress: bool | None = None,
     **options: Unpack[TeachOptions],
@@ -216,6 +226,8 @@ def teach(
         teachers are trained.
     cache : str or Path, optional
         Folder for trained teachers and their outputs, so that each is computed once.
+    callbacks : sequence of Callback
+        Told of each training of the student.
     device : str
         Where to compute.
     progress : bool, optional
@@ -262,6 +274,7 @@ def teach(
         else each
         for each in named or settings.teachers
     ]
+    how["callbacks"] = callbacks
     return teach_student(given, found, settings, validation=real, places=places, **how)
 
 

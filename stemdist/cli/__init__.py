@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -49,12 +49,17 @@ class Command:
     summary: str
     resumes: bool = False
 
+    def function(self) -> Callable[..., Result]:
+        """Import the command."""
+        module, _, attribute = self.target.partition(":")
+        found: Callable[..., Result] = getattr(import_module(module), attribute)
+        return found
+
     def run(self, name: str, argv: Sequence[str]) -> Result:
         """Import the command, parse ``argv`` and run it."""
         from stemdist.cli.arguments import call
 
-        module, _, attribute = self.target.partition(":")
-        return call(getattr(import_module(module), attribute), f"stemdist {name}", argv)
+        return call(self.function(), f"stemdist {name}", argv)
 
 
 COMMANDS = {
@@ -124,6 +129,10 @@ COMMANDS = {
     "leaderboard build": Command(
         target="stemdist.cli.leaderboard:build",
         summary="build the page of the leaderboard from files of results",
+    ),
+    "completion": Command(
+        target="stemdist.cli.completion:completion",
+        summary="print the script by which a shell completes commands and options",
     ),
     "catalogue list": Command(
         target="stemdist.cli.catalogue:list_recipes", summary="list the known data sets"

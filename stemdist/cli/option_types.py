@@ -166,5 +166,7 @@ def text_of_type(kind: Any) -> str:
         what = "names" if str in items else "numbers"
         count = f"{len(items)} " if len(items) > 1 else ""
         return f"{count}{what} separated by commas"
+    if choices := choices_of(kind):
+        return f"one of {', '.join(choices)}"
     names = [getattr(part, "__name__", str(part)) for part in _parts(kind)]
     return " or ".join(_PLAIN_TYPES.get(name, name) for name in names if name != "NoneType")

@@ -219,6 +219,10 @@ class CommandParser(ArgumentParser):
             return "." not in action.dest
         return action.dest in {*self._usual, *_ALWAYS_SHOWN, *self._configured_by}
 
+    def words(self) -> Iterator[Action]:
+        """Yield the arguments and options that can be typed, as the help shows them."""
+        yield from (action for action in self._actions if action.dest not in self._hidden)
+
     def format_help(self, formatter: Any = None, *, everything: bool = False) -> str:
         """Return the help: of the usual options, or of all."""
         hidden = {
@@ -273,6 +277,7 @@ class CommandParser(ArgumentParser):
         if choices:
             plugins = ", or of a plug-in" if str in plain_types(kind) else ""
             action.help = f"{action.help}; one of {', '.join(choices)}{plugins}"
+            action.completed = choices  # type: ignore[attr-defined]
             kind = action._typehint = as_text(kind)  # type: ignore[attr-defined]
         action.metavar = metavar_of(kind) if kind is not None else action.metavar
         if choices and action.metavar == "TEXT":

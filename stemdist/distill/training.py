@@ -36,7 +36,7 @@ def train_on_distilled(
         Real data whose validation part chooses the final weights; without it the last ones
         are kept.
     **how
-        ``options``, ``checkpoint``, ``watch``, ``device`` and ``progress`` of
+        ``options``, ``checkpoint``, ``callbacks``, ``device`` and ``progress`` of
         :func:`~stemdist.forecast.fit_windows`.
 
     Raises

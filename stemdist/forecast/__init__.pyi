@@ -1,4 +1,5 @@
 from .base import FORECASTERS, Forecaster, make_forecaster
+from .callbacks import Callback
 from .fit import (
     fit_forecaster,
     fit_once,
@@ -22,6 +23,7 @@ from .training_settings import TrainingSettings
 
 __all__ = [
     "FORECASTERS",
+    "Callback",
     "FittedForecaster",
     "ForecastTask",
     "Forecaster",

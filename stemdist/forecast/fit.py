@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from stemdist.data.windows import WindowSource
 from stemdist.errors import DamagedError, InputError
 from stemdist.files import hash_of, locked, recovered
 from stemdist.forecast.base import Forecaster, make_forecaster
+from stemdist.forecast.callbacks import Callback
 from stemdist.forecast.fitted import FittedForecaster
 from stemdist.forecast.objective import Objective
 from stemdist.forecast.task import ForecastTask
@@ -78,7 +79,7 @@ def fit_windows(
     objective: Objective | None = None,
     validation: tuple[WindowSource, Data, Tensor] | None = None,
     checkpoint: str | Path | None = None,
-    watch: Callable[[int, float], None] | None = None,
+    callbacks: Sequence[Callback] = (),
     device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> tuple[Forecaster, TrainingResult]:
@@ -88,7 +89,7 @@ def fit_windows(
     ----------
     name : str
         Registered name of the forecaster.
-    source, graph, training, objective, validation, checkpoint, watch, device, progress
+    source, graph, training, objective, validation, checkpoint, callbacks, device, progress
         As in :func:`~stemdist.forecast.train_forecaster`.
     options : mapping, optional
         Hyper-parameters of the forecaster.
@@ -107,7 +108,7 @@ def fit_windows(
         objective=objective,
         validation=validation,
         checkpoint=checkpoint,
-        watch=watch,
+        callbacks=callbacks,
         device=device,
         progress=progress,
     )
@@ -138,7 +139,7 @@ def fit_forecaster(
     training : TrainingSettings, optional
         Defaults are used without it.
     **how
-        ``options``, ``checkpoint``, ``watch``, ``device`` and ``progress`` of
+        ``options``, ``checkpoint``, ``callbacks``, ``device`` and ``progress`` of
         :func:`fit_windows`.
 
     Raises

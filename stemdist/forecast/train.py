@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -23,6 +23,7 @@ from stemdist.data.windows import Batch, WindowSource, evenly_spaced
 from stemdist.errors import DamagedError, InputError
 from stemdist.files import atomic_path, hash_of
 from stemdist.forecast.base import Forecaster
+from stemdist.forecast.callbacks import Callback
 from stemdist.forecast.device import check_device
 from stemdist.forecast.losses import LOSSES, get_loss
 from stemdist.forecast.objective import ForecastLoss, Objective, Update
@@ -62,6 +63,12 @@ class TrainingResult:
     validation_seconds: float
     best_validation_error: float
 
+    @property
+    def summary(self) -> dict[str, float]:
+        """Its numbers by name, without the history."""
+        names = ("updates", "seconds", "validation_seconds", "best_validation_error")
+        return {name: float(getattr(self, name)) for name in names}
+
 
 def train_forecaster(
     forecaster: Forecaster,
@@ -72,7 +79,7 @@ def train_forecaster(
     objective: Objective | None = None,
     validation: tuple[WindowSource, Data, Tensor] | None = None,
     checkpoint: str | Path | None = None,
-    watch: Callable[[int, float], None] | None = None,
+    callbacks: Sequence[Callback] = (),
     device: str | torch.device = "cpu",
     progress: bool | None = False,
 ) -> TrainingResult:
@@ -97,9 +104,8 @@ def train_forecaster(
     checkpoint : str or Path, optional
         File in which the state is kept; a run started again with the same arguments continues
         there exactly. The file is left for the caller to remove.
-    watch : callable, optional
-        Is given the number of updates and the validation error after each validation; what it
-        raises ends the training.
+    callbacks : sequence of Callback
+        Told of the training; what they raise ends it.
     device : str or torch.device
         Where the computation runs.
     progress : bool, optional
@@ -121,6 +127,8 @@ def train_forecaster(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         run.resume(checkpoint)
+        for callback in callbacks:
+            callback.on_train_begin(_described(forecaster, settings))
         for _ in bar(
             run.steps(),
             stage_or("train"),
@@ -132,9 +140,17 @@ def train_forecaster(
             if run.update % settings.validate_every == 0 or run.update == settings.updates:
                 run.record()
                 run.save(checkpoint)
-                if watch is not None:
-                    watch(run.update, run.rows[-1]["validation_error"])
-    return run.finish()
+                for callback in callbacks:
+                    callback.on_validation(dict(run.rows[-1]))
+    result = run.finish()
+    for callback in callbacks:
+        callback.on_train_end(result.summary)
+    return result
+
+
+def _described(forecaster: Forecaster, settings: TrainingSettings) -> dict[str, Any]:
+    """Return what is trained, and how."""
+    return {"forecaster": type(forecaster).__name__, **forecaster.config, **asdict(settings)}
 
 
 _KEPT = ("update", "terms", "rows", "best", "best_weights", "stale", "validating")

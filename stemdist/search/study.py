@@ -22,7 +22,7 @@ from stemdist.distill.problem import validating_within_reason
 from stemdist.durations import TimeLimit
 from stemdist.errors import InputError
 from stemdist.files import alive, hash_of, locked
-from stemdist.forecast import ForecastTask
+from stemdist.forecast import Callback, ForecastTask
 from stemdist.forecast.search_space import Choice, Parameter
 from stemdist.search.configurations import Configuration
 from stemdist.search.space import Spaces, default_values, space_text
@@ -163,21 +163,15 @@ class Search:
 
     def _score(self, trial: Trial) -> float:
         """Train a configuration and return its RMSE on real validation windows, scaled units."""
-        optuna = _optuna()
         chosen = self._configuration(trial)
         training = self.settings.training(chosen.training)
-
-        def watch(update: int, error: float) -> None:
-            trial.report(math.sqrt(error), update)
-            if trial.should_prune():
-                raise optuna.TrialPruned
 
         error, failure = chosen.validation_rmse(
             latest(self.distilled.windows, chosen.lookback),
             self.distilled.cluster_graph,
             validating_within_reason(training, self.task),
             validation=self._validation(chosen.lookback),
-            watch=watch,
+            callbacks=[_Pruning(trial, _optuna().TrialPruned)],
             device=self.device,
         )
         if failure is not None:
@@ -218,6 +212,18 @@ def latest(source: WindowSource, lookback: int | None) -> WindowSource:
 
 _NOT_SCORES = ("trials", "sampler", "pruner", "finalists", "final_updates")
 """Settings that do not change the score of a configuration."""
+
+
+class _Pruning(Callback):
+    """Tells the study of each validation, and stops a trial that it gives up."""
+
+    def __init__(self, trial: Trial, pruned: type[Exception]) -> None:
+        self.trial, self.pruned = trial, pruned
+
+    def on_validation(self, row: Mapping[str, float]) -> None:
+        self.trial.report(math.sqrt(row["validation_error"]), int(row["update"]))
+        if self.trial.should_prune():
+            raise self.pruned
 
 
 def suggested(trial: Trial, name: str, parameter: Parameter) -> Any:

@@ -16,6 +16,7 @@ from torch import Tensor
 from stemdist.data.windows import evenly_spaced
 from stemdist.errors import InputError
 from stemdist.forecast import (
+    Callback,
     FittedForecaster,
     Forecaster,
     ForecastTask,
@@ -132,6 +133,7 @@ def teach(
     *,
     validation: ForecastTask | None = None,
     places: Places | None = None,
+    callbacks: Sequence[Callback] = (),
     device: str = "cpu",
     progress: bool | None = False,
 ) -> FittedForecaster:
@@ -149,6 +151,8 @@ def teach(
         Real data whose validation part chooses the weights; the last weights are kept without.
     places : Places, optional
         Where teacher outputs, trained teachers and unfinished training are kept.
+    callbacks : sequence of Callback
+        Told of each training of the student.
     device : str
         Where the student is trained.
     progress : bool, optional
@@ -213,6 +217,7 @@ def teach(
                 objective=_objective(student, data, own, outputs),
                 validation=held,
                 checkpoint=places.checkpoint_of(weight, weights),
+                callbacks=callbacks,
                 device=device,
                 progress=progress,
             )

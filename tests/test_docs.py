@@ -100,7 +100,8 @@ def test_commands_parse(page: str, line: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_python_blocks_compile(page: Path) -> None:
     for block in blocks(page, "python", CELL):
-        compile(block, page_name(page), "exec")
+        code = re.sub(r"^:tags:.*\n", "", block)
+        compile(code, page_name(page), "exec")
 
 
 TUTORIALS = [page for page in WRITTEN if page.parent.name == "tutorials" and blocks(page, CELL)]

@@ -8,6 +8,7 @@ cartopy.feature.download physical`` gets them once.
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,14 +62,18 @@ def coastlines(limits: tuple[float, ...]) -> list[np.ndarray]:
     west, east, south, north = limits
     width = max(east - west, north - south)
     fitting = RESOLUTIONS[int(width > WIDE) + int(width > WIDER) :]
-    path = _shapes((*fitting, *RESOLUTIONS))
-    if path is None:
-        return []
     try:
-        return _within(path, limits)
-    except Exception as error:  # of a file that another program wrote: maps do without it
-        log.warning("the coastlines in %s cannot be read (%s): remove the file", path, error)
+        path = _shapes((*fitting, *RESOLUTIONS))
+        return [] if path is None else _within(path, limits)
+    except Exception as error:  # of libraries and files that are not ours: maps do without them
+        _warn(f"maps have no coastlines, for cartopy cannot read them: {error}")
         return []
+
+
+@cache
+def _warn(text: str) -> None:
+    """Say something once, not for each map."""
+    log.warning("%s", text)
 
 
 def _within(path: Path, limits: tuple[float, ...]) -> list[np.ndarray]:

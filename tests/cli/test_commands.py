@@ -304,7 +304,7 @@ def test_compare_ranks_forecasters_and_shows_their_cost(run: Run, made: Path) ->
     weights = {line.split()[0]: line.split()[-2] for line in table if line.startswith("linear ")}
     assert weights == {"linear": str(4 * 2 * 2 + 2)}  # lookback x features x horizon, and bias
     assert Path("results/table.csv").is_file()
-    assert "<h1>Evaluation: w.nc</h1>" in Path("results/report.html").read_text()
+    assert "<h1>Comparison of forecasters: w.nc</h1>" in Path("results/report.html").read_text()
     refused = run(f"compare {made}/w.nc --references full,random {options}")
     assert refused.status == 2
     assert (

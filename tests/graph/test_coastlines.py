@@ -18,6 +18,7 @@ cartopy = pytest.importorskip("cartopy")
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     """Coastlines of each resolution: a square island around (0, 50), wider where coarser."""
+    coastlines._warn.cache_clear()
     monkeypatch.setitem(cartopy.config, "pre_existing_data_dir", tmp_path / "none")
     monkeypatch.setitem(cartopy.config, "data_dir", tmp_path)
     folder = tmp_path / "shapefiles" / "natural_earth" / "physical"
@@ -83,7 +84,17 @@ def test_a_damaged_file_is_no_reason_to_fail(files, caplog):
     for path in files.glob("*"):
         path.write_bytes(b"damaged")
     assert coastlines.coastlines((-5, 5, 45, 55)) == []
-    assert "cannot be read" in caplog.text
+    assert coastlines.coastlines((-5, 5, 45, 55)) == []
+    assert caplog.text.count("cartopy cannot read them") == 1
+
+
+def test_a_library_that_does_not_load_is_no_reason_to_fail(monkeypatch, caplog):
+    def broken(*_):
+        raise AttributeError("partially initialized module")
+
+    monkeypatch.setattr(coastlines, "_shapes", broken)
+    assert not coastlines.draw_coastlines(new_figure(3, 3).subplots())
+    assert "partially initialized module" in caplog.text
 
 
 def test_without_cartopy_there_are_none(monkeypatch):

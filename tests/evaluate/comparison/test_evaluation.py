@@ -88,7 +88,7 @@ def test_text_says_what_was_done(evaluation):
     text = str(evaluation)
     for part in (
         "Test relative_rmse of speed at all 8 locations",
-        "K = 3",
+        "windows x 3 clusters",
         "12 updates of 8 windows",
         "2 seeds",
         "validation 172-229",

@@ -2,7 +2,7 @@
 
 A figure must not need the network, so that they are drawn only where they are there already:
 ``python -m cartopy.feature.download physical`` gets them once (extra ``maps``). cartopy itself is
-not imported: its PROJ and that of a library for GRIB files do not always live in one process.
+not imported: it loads PROJ, which failed in a process with many other libraries (decision 043).
 """
 
 from __future__ import annotations

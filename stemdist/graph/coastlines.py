@@ -1,16 +1,17 @@
-"""Coastlines behind maps, from Natural Earth through cartopy, where both are on this machine.
+"""Coastlines behind maps: those of Natural Earth that cartopy has downloaded to this machine.
 
-cartopy (extra ``maps``) downloads the shapes of coasts on first use. A figure must not need the
-network, so that they are drawn only where they are there already: ``python -m
-cartopy.feature.download physical`` gets them once.
+A figure must not need the network, so that they are drawn only where they are there already:
+``python -m cartopy.feature.download physical`` gets them once (extra ``maps``). cartopy itself is
+not imported: it loads PROJ, which failed in a process with many other libraries (decision 043).
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,7 @@ RESOLUTIONS = ("10m", "50m", "110m")
 WIDE, WIDER = 12.0, 60.0
 """Degrees from which the second and the third resolution are fine enough."""
 HINT = "python -m cartopy.feature.download physical"
+PLACE = Path("shapefiles") / "natural_earth" / "physical"
 log = logging.getLogger(__name__)
 
 
@@ -36,7 +38,7 @@ def draw_coastlines(axes: Axes) -> bool:
     Returns
     -------
     bool
-        Whether any were drawn: not without cartopy, nor without its files.
+        Whether any were drawn: not without the files of cartopy.
     """
     limits = (*axes.get_xlim(), *axes.get_ylim())
     lines = coastlines(limits)
@@ -62,11 +64,13 @@ def coastlines(limits: tuple[float, ...]) -> list[np.ndarray]:
     west, east, south, north = limits
     width = max(east - west, north - south)
     fitting = RESOLUTIONS[int(width > WIDE) + int(width > WIDER) :]
+    path = _shapes((*fitting, *RESOLUTIONS))
+    if path is None:
+        return []
     try:
-        path = _shapes((*fitting, *RESOLUTIONS))
-        return [] if path is None else _within(path, limits)
-    except Exception as error:  # of libraries and files that are not ours: maps do without them
-        _warn(f"maps have no coastlines, for cartopy cannot read them: {error}")
+        return _near(path, limits)
+    except Exception as error:  # of a file that another program wrote: maps do without it
+        _warn(f"maps have no coastlines, for {path} cannot be read: {error}")
         return []
 
 
@@ -76,35 +80,33 @@ def _warn(text: str) -> None:
     log.warning("%s", text)
 
 
-def _within(path: Path, limits: tuple[float, ...]) -> list[np.ndarray]:
-    from cartopy.io.shapereader import Reader
-    from shapely import box, get_parts
+def _near(path: Path, limits: tuple[float, ...]) -> list[np.ndarray]:
+    """Return the lines of a shapefile whose boxes touch a box; matplotlib cuts them to the map."""
+    import shapefile
 
     west, east, south, north = limits
     found = []
-    for turn in (-360.0, 0.0, 360.0):  # longitudes of data may run from 0 to 360
-        view = box(west - turn, south, east - turn, north)
-        for shape in Reader(path).geometries():
-            if shape.intersects(view):
-                parts = get_parts(shape.intersection(view))
-                found += [np.asarray(each.coords)[:, :2] + (turn, 0.0) for each in parts]
-    return [line for line in found if len(line) > 1]
+    with shapefile.Reader(str(path)) as reader:
+        for shape in reader.iterShapes():
+            points = np.asarray(shape.points, dtype=float)[:, :2]
+            for line in np.split(points, shape.parts[1:]):
+                (left, bottom), (right, top) = line.min(axis=0), line.max(axis=0)
+                for turn in (-360.0, 0.0, 360.0):  # longitudes of data may run from 0 to 360
+                    across = left + turn <= east and right + turn >= west
+                    if across and bottom <= north and top >= south:
+                        found.append(line + np.array([turn, 0.0]))
+    return found
 
 
 def _shapes(resolutions: tuple[str, ...]) -> Path | None:
-    """Return the file of the first resolution that is here, without a download."""
-    try:
-        from cartopy import config
-        from cartopy.io.shapereader import NEShpDownloader
-    except ImportError:
-        return None
+    """Return the file of the first resolution that is where cartopy keeps them."""
+    home = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "cartopy"
+    given = os.environ.get("CARTOPY_DATA_DIR")
+    folders = [home] if given is None else [Path(given), home]
     for resolution in resolutions:
-        kind: dict[str, Any] = {"category": "physical", "name": "coastline"}
-        key = ("shapefiles", "natural_earth", *kind.values(), resolution)
-        source = NEShpDownloader.from_config(key)
-        fields = {"config": config, "resolution": resolution, **kind}
-        for path in (source.pre_downloaded_path(fields), source.target_path(fields)):
-            if path is not None and Path(path).is_file():
-                return Path(path)
+        for folder in folders:
+            path = folder / PLACE / f"ne_{resolution}_coastline.shp"
+            if path.is_file():
+                return path
     log.info("maps have no coastlines, whose shapes are not on this machine: %s", HINT)
     return None

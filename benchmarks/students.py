@@ -69,6 +69,8 @@ from stemdist.students import Places, StudentSettings, find_teacher, teach
 from stemdist.students.teachers.forecaster import ForecasterTeacher
 
 Rows = list[dict[str, Any]]
+Student = tuple[str, str, dict[str, Any], dict[str, Any]]
+"""Method, forecaster, its options, and changes of the method's settings."""
 
 
 def measured(study: Study, fitted: FittedForecaster, part: str) -> dict[str, float]:
@@ -144,16 +146,9 @@ class Runs:
         study = self.study
         return [study.teacher, study.teacher_options, repr(study.teacher_training)]
 
-    def row(
-        self,
-        method: str,
-        student: str,
-        options: dict[str, Any],
-        changes: dict[str, Any],
-        rate: float,
-        seed: int,
-    ) -> dict[str, Any]:
+    def row(self, how: Student, rate: float, seed: int) -> dict[str, Any]:
         """Train one student and return its errors."""
+        method, student, options, changes = how
         training = replace(self.study.training, learning_rate=rate, seed=seed)
         settings = StudentSettings.of(
             method, student=student, student_options=options, training=training, **changes
@@ -188,41 +183,29 @@ class Runs:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
-    def chosen(
-        self,
-        method: str,
-        student: str,
-        options: dict[str, Any],
-        changes: dict[str, Any],
-        rate: float,
-        seed: int,
-    ) -> dict[str, Any]:
+    def chosen(self, how: Student, rate: float, seed: int) -> dict[str, Any]:
         """Return the row of the teacher weight that is best on validation, as ``teach`` does.
 
         The trainings of each weight are rows of their own, so that 0 and 1 are not run again.
         """
-        weights = changes.get("teacher_weight", (1.0,))
-        rows = {}
-        for weight in weights:
-            own = {**changes, "teacher_weight": weight} if weight != 1 else _plain(changes)
-            how = (method, own) if weight else ("undistilled", {})
-            rows[weight] = self.row(how[0], student, options, how[1], rate, seed)
+        weights = how[3].get("teacher_weight", (1.0,))
+        rows = {weight: self.row(_weighed(how, weight), rate, seed) for weight in weights}
         taken = min(rows, key=lambda weight: float(rows[weight]["validation_mse"]))
         return {**rows[taken], "teacher_weight": taken}
 
-    def best_rate(
-        self, method: str, student: str, options: dict[str, Any], changes: dict[str, Any]
-    ) -> float:
+    def best_rate(self, how: Student) -> float:
         """Return the learning rate that is best on validation with seed 0."""
-        rows = {
-            rate: self.row(method, student, options, _plain(changes), rate, 0)
-            for rate in self.study.rates
-        }
+        rows = {rate: self.row(_weighed(how, 1.0), rate, 0) for rate in self.study.rates}
         return min(rows, key=lambda rate: float(rows[rate]["validation_mse"]))
 
 
-def _plain(changes: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in changes.items() if name != "teacher_weight"}
+def _weighed(how: Student, weight: float) -> Student:
+    """Return how a student is taught with one weight of the teacher; 0 is without it."""
+    method, student, options, changes = how
+    if not weight:
+        return "undistilled", student, options, {}
+    rest = {name: value for name, value in changes.items() if name != "teacher_weight"}
+    return method, student, options, rest if weight == 1 else {**rest, "teacher_weight": weight}
 
 
 def report(study: Study, output: Path, columns: Sequence[str], seeds: int) -> Rows:
@@ -251,16 +234,16 @@ def report(study: Study, output: Path, columns: Sequence[str], seeds: int) -> Ro
 
     line(f"teacher {study.teacher}", [teacher], None)
 
-    def taught(method: str, student: str, options: dict[str, Any], changes: Any) -> Rows:
-        rate = runs.best_rate(method, student, options, changes)
-        return [runs.chosen(method, student, options, changes, rate, i) for i in range(seeds)]
+    def taught(how: Student) -> Rows:
+        rate = runs.best_rate(how)
+        return [runs.chosen(how, rate, seed) for seed in range(seeds)]
 
     for name, student, options, changes in study.students:
         title = f"{student}{size_text(options)}"
-        alone = taught("undistilled", student, options, {})
+        alone = taught(("undistilled", student, options, {}))
         if not any(cell[0] == f"{title} untaught" for cell in cells):
             line(f"{title} untaught", alone, None)
-        own = taught(name.partition(",")[0], student, options, changes)
+        own = taught((name.partition(",")[0], student, options, changes))
         line(f"{title} by {name}", own, alone)
         weights = [f"{row['teacher_weight']:g}" for row in own]
         if "teacher_weight" in changes:

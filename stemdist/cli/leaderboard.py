@@ -90,6 +90,9 @@ def build(folder: str, *, output: str = "leaderboard.html", console: Console) ->
 def _failure(faults: Sequence[Fault], files: Sequence[str]) -> StemdistError | None:
     if not faults:
         return None
-    first, several = faults[0], len(faults) > 1
-    count = f"{len(faults)} faults" if several else "1 fault"
-    return StemdistError(f"{count} in {len(files)} files, the first: {first}")
+    count, where = _counted(len(faults), "fault"), _counted(len(files), "file")
+    return StemdistError(f"{count} in {where}, the first: {faults[0]}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)

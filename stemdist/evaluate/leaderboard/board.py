@@ -13,7 +13,7 @@ from stemdist.dependencies import require
 from stemdist.evaluate.comparison.tables import Rows
 from stemdist.evaluate.comparison.verdict import WORSE_MARK
 from stemdist.evaluate.grid.settings import ratio_pair
-from stemdist.evaluate.report.page import Page, Section, Table
+from stemdist.evaluate.report.page import Page, Paragraph, Section, Table
 from stemdist.markdown import table_of, text_of
 
 TITLE = "Leaderboard"
@@ -155,7 +155,8 @@ def page_of(entries: Sequence[Entry]) -> Page:
         Section(
             title=board.title,
             parts=[
-                Table(caption=NOTE, rows=board.rows()),
+                Paragraph(text=NOTE),
+                Table(caption="Excess over the full data, in per cent", rows=board.rows()),
                 Table(
                     caption="Methods",
                     rows=board.about(),

@@ -24,6 +24,7 @@ PACKAGES = tuple(
         ".students",
         ".search",
         ".evaluate",
+        ".sharing",
     )
 )
 

@@ -10,11 +10,10 @@ from statistics import fmean
 from typing import Any
 
 from stemdist.dependencies import require
-from stemdist.evaluate.comparison.tables import Rows
 from stemdist.evaluate.comparison.verdict import WORSE_MARK
 from stemdist.evaluate.grid.settings import ratio_pair
-from stemdist.evaluate.report.page import Page, Paragraph, Section, Table
 from stemdist.markdown import table_of, text_of
+from stemdist.page.elements import Page, Paragraph, Rows, Section, Table
 
 TITLE = "Leaderboard"
 MARK = "made by stemdist leaderboard"

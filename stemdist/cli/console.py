@@ -63,7 +63,7 @@ class Console:
         level = logging.INFO if self.verbose else logging.WARNING
         logger = logging.getLogger("stemdist")
         stream = logging.StreamHandler(sys.stderr)
-        stream.setLevel(logging.ERROR if self.quiet else level)
+        stream.setLevel(logging.ERROR if self.quiet else logging.NOTSET)
         stream.setFormatter(_PrintableFormatter("stemdist: %(message)s"))
         before, threads = logger.level, torch.get_num_threads()
         torch.set_num_threads(self.threads)

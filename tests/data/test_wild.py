@@ -16,7 +16,7 @@ from stemdist.data import canonical_series, open_series
 from stemdist.data.conventions.attributes import clean_attributes
 from stemdist.data.conventions.times import decoded_times, months_later, regular_times
 from stemdist.data.time_axis import calendar_months, gap_positions, step_seconds
-from stemdist.errors import InputError
+from stemdist.errors import InputError, StemdistError
 from stemdist.graph import GraphSettings, build_graph
 
 HOURS = pd.date_range("2024-01-01", periods=48, freq="h")
@@ -379,7 +379,7 @@ def test_data_behind_a_web_server(served, monkeypatch, name):
         grid().to_netcdf(folder / place / "w.nc")
     expected = VALUES.reshape(48, 12)
     np.testing.assert_array_equal(open_series(f"{address}/open/{name}")["t"].values, expected)
-    with pytest.raises(InputError, match=r"cannot read"):
+    with pytest.raises(StemdistError, match=r"cannot read"):
         open_series(f"{address}/closed/{name}")
     secret = {"client_kwargs": {"headers": {"Authorization": "Bearer open-sesame"}}}
     series = open_series(f"{address}/closed/{name}", storage_options=secret)

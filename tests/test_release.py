@@ -143,19 +143,29 @@ def test_the_conda_recipe_asks_for_the_same():
     assert script == f"stemdist = {PROJECT['scripts']['stemdist']}"
 
 
-def test_archives_lack_nothing_and_hold_nothing_else(ci):
+def test_archives_lack_nothing_and_hold_nothing_else(ci, tmp_path):
     from archives import expected, faults_of_source, faults_of_wheel
 
-    whole = expected(ROOT)
-    assert "stemdist/catalogue/graphs/generic/knn-8.yaml" in whole
+    for name in (
+        *("stemdist/py.typed", "stemdist/cli/info.py", "stemdist/cli/__pycache__/info.pyc"),
+        *("datasets/traffic/my-city.yaml", "graphs/generic/knn-8.yaml", "tests/conftest.py"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    whole = expected(tmp_path)
+    assert whole == {
+        *("stemdist/py.typed", "stemdist/cli/info.py"),
+        "stemdist/catalogue/datasets/traffic/my-city.yaml",
+        "stemdist/catalogue/graphs/generic/knn-8.yaml",
+    }
     metadata = {"stemdist-0.1.0.dist-info/METADATA"}
-    assert faults_of_wheel(whole | metadata) == []
+    assert faults_of_wheel(whole | metadata, tmp_path) == []
     spoiled = (whole | {"tests/test_api.py"}) - {"stemdist/py.typed"}
-    assert faults_of_wheel(spoiled) == [
+    assert faults_of_wheel(spoiled, tmp_path) == [
         "the wheel lacks stemdist/py.typed",
         "the wheel should not hold tests/test_api.py",
     ]
-    faults = faults_of_source({"stemdist-0.1.0/stemdist/__pycache__/a.pyc"})
+    faults = faults_of_source({"stemdist-0.1.0/stemdist/__pycache__/a.pyc"}, tmp_path)
     assert "the source archive lacks tests/conftest.py" in faults
     assert faults[-1] == "the source archive should not hold stemdist/__pycache__/a.pyc"
 

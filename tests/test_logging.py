@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
@@ -41,6 +42,25 @@ def test_a_command_leaves_the_logger_as_it_was(capsys: pytest.CaptureFixture[str
     before = (log.level, list(log.handlers))
     assert main(["catalogue", "show", "metr-la", "--verbose"]) == 0
     assert (log.level, list(log.handlers)) == before
+
+
+@pytest.mark.parametrize(("option", "said"), [("", True), ("--verbose", True), ("--quiet", False)])
+def test_a_command_says_how_far_it_is_where_there_is_no_terminal(
+    option: str, said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = f"simulate weather-sim -o {tmp_path}/w.nc --settings days=1,n_lat=3,n_lon=3 {option}"
+    assert main(line.split()) == 0
+    assert ("stemdist: simulate: starting (24 steps)" in capsys.readouterr().err) == said
+
+
+def test_progress_is_no_warning_of_the_json_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = f"simulate weather-sim -o {tmp_path}/w.nc --settings days=1,n_lat=3,n_lon=3 --json"
+    assert main(line.split()) == 0
+    printed = capsys.readouterr()
+    assert "simulate: starting" in printed.err
+    assert json.loads(printed.out)["warnings"] == []
 
 
 def test_warnings_of_libraries_go_through_the_logger(

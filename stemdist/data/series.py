@@ -259,7 +259,9 @@ def _chosen(raw: xr.Dataset, candidates: list[str], variables: Sequence[str] | N
         if len(candidates) > 1:
             raise InputError(
                 f"several variables could be the target: {', '.join(candidates)}. "
-                "Choose with --variable (the first is the target, more are input features)"
+                f"Choose with --variable {candidates[0]} (variables={candidates[:1]} in Python); "
+                f"of --variable {','.join(candidates[:2])} the first is the target, the second an "
+                "input feature"
             )
         return candidates
     chosen = check_distinct("--variable", variables)
@@ -271,7 +273,8 @@ def _chosen(raw: xr.Dataset, candidates: list[str], variables: Sequence[str] | N
                 f"be numeric and vary in time. Choose from: {', '.join(candidates)}"
             )
         if name not in candidates:
-            raise unknown_name("variable", name, candidates, "Choose with --variable")
+            hint = "Choose with --variable (variables=... in Python)"
+            raise unknown_name("variable", name, candidates, hint)
     return list(chosen)
 
 

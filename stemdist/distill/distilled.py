@@ -272,10 +272,15 @@ class DistilledSet(Shown, SetContents):
             raise InputError(
                 f"{str(path)!r} cannot be read as a distilled file: {error}"
             ) from error
-        if dataset.attrs.get("stemdist_format") != FORMAT:
+        if "stemdist_format" not in dataset.attrs:
+            raise InputError(
+                f"{str(path)!r} is not a distilled set: `stemdist distill DATA` makes one, and "
+                "`stemdist info FILE` says what is in a file"
+            )
+        if dataset.attrs["stemdist_format"] != FORMAT:
             raise InputError(
                 f"{str(path)!r} is not a distilled file of this version (its stemdist_format is "
-                f"{dataset.attrs.get('stemdist_format')!r}, expected {FORMAT!r}): make one with "
+                f"{dataset.attrs['stemdist_format']!r}, expected {FORMAT!r}): make one with "
                 "`stemdist distill`"
             )
         try:

@@ -152,8 +152,12 @@ def test_not_a_distilled_file(tmp_path):
     with pytest.raises(InputError, match="cannot be read as a distilled file"):
         DistilledSet.load(tmp_path / "text.nc")
     xr.Dataset({"a": ("b", np.zeros(2))}).to_netcdf(tmp_path / "plain.nc", engine="netcdf4")
-    with pytest.raises(InputError, match="is not a distilled file of this version"):
+    with pytest.raises(InputError, match="is not a distilled set: `stemdist distill DATA` makes"):
         DistilledSet.load(tmp_path / "plain.nc")
+    later = xr.Dataset({"a": ("b", np.zeros(2))}, attrs={"stemdist_format": "stemdist-distilled-9"})
+    later.to_netcdf(tmp_path / "later.nc", engine="netcdf4")
+    with pytest.raises(InputError, match="is not a distilled file of this version"):
+        DistilledSet.load(tmp_path / "later.nc")
 
 
 def test_a_failed_save_leaves_the_old_file(distilled, tmp_path, monkeypatch):

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 WIDTH = 10.0
 HEADROOM = 1.4
 """Largest upper limit of an axis as a multiple of the highest mean, for wide intervals."""
+FAR = 2.0
+"""Baselines beyond this multiple of the highest mean of a forecaster are not drawn in dot plots."""
 
 
 def plot_evaluation(evaluation: Comparison | pd.DataFrame, column: str = "relative_rmse") -> Figure:
@@ -48,7 +50,8 @@ def plot_evaluation(evaluation: Comparison | pd.DataFrame, column: str = "relati
     -------
     matplotlib.figure.Figure
         A dot plot: one row per reference, one colour and marker per forecaster, and a dashed line
-        for each baseline. Intervals that would leave no room for the means are cut and marked.
+        for each baseline. Intervals that would leave no room for the means are cut and marked, and
+        baselines of more than twice the highest mean are in the legend only.
 
     Raises
     ------
@@ -139,10 +142,16 @@ def draw_errors(axes: Axes, table: pd.DataFrame, column: str) -> list[Any]:
         trained = {(name, title): row for (title, name), row in trained.items()}
         rows, kind = list(dict.fromkeys(name for name, _ in trained)), "forecaster"
     handles, dots = _draw_dots(axes, trained, rows)
+    highest = max((row["mean"] for row in trained.values()), default=0.0)
+    furthest = FAR * highest if highest > 0 else np.inf
     for (method, value), dash in zip(baselines.items(), cycle(DASHES), strict=False):
-        label = f"{method}: {value:.3f}"
-        handles.append(axes.axvline(value, color="0.35", linestyle=dash, lw=1.2, label=label))
-    cut = cut_intervals(axes, "x", dots, baselines.values())
+        look: dict[str, Any] = {"color": "0.35", "linestyle": dash, "lw": 1.2}
+        if value <= furthest:
+            handles.append(axes.axvline(value, **look, label=f"{method}: {value:.3f}"))
+        else:
+            handles += axes.plot([], [], **look, label=f"{method}: {value:.3f}, not drawn")
+    near = [value for value in baselines.values() if value <= furthest]
+    cut = cut_intervals(axes, "x", dots, near)
     axes.set_yticks(range(len(rows)), rows)
     axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=error_label(column), ylabel=kind)
     axes.grid(axis="x", color="0.92")

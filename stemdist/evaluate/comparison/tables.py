@@ -225,6 +225,7 @@ def heading(
     some = settings["locations_per_update"]
     where = "where they mix or converge" if CONVERGED in evaluation.budgets else "where they mix"
     used = f" ({some} locations per update {where})" if some else ""
+    seeds = f"{settings['seeds']} seed{'s' if settings['seeds'] != 1 else ''}"
     held = facts.get("held_out_locations")
     where = f"{held} held-out" if held else f"all {facts['locations']}"
     return "\n".join(
@@ -233,8 +234,8 @@ def heading(
             f"{sizes}; {facts['test_windows']} test windows",
             f"split (time steps): {split}",
             f"{updates_text(settings)}{used} "
-            f"for every reference; {settings['seeds']} seeds; on validation with seed "
-            f"{settings['first_seed']} chosen: {tuning_text(settings)}",
+            f"for every reference; {seeds}; "
+            f"on validation with seed {settings['first_seed']} chosen: {tuning_text(settings)}",
         ]
     )
 

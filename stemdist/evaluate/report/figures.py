@@ -32,7 +32,8 @@ LEAST_TRAININGS = 10.0
 
 def plot_horizon(by_horizon: pd.DataFrame, forecaster: str, column: str) -> Figure:
     """Draw the error of every reference and baseline by horizon step."""
-    figure, axes = _panel()
+    legend_rows = math.ceil(by_horizon["method"].nunique() / 2)
+    figure, axes = _panel(height=HEIGHT + 0.2 * max(0, legend_rows - 4))  # the label needs room
     draw_horizon(axes, by_horizon, forecaster, column)
     _legend_below(figure, axes)
     return figure

@@ -134,6 +134,16 @@ def test_dots_are_means_and_references_are_lines():
     assert [label for label in labels if label != "_cut"][-1] == "persistence: 0.900"
 
 
+def test_a_baseline_far_from_the_forecasters_leaves_them_their_room():
+    far = table()
+    far.loc[len(far)] = ("climatology", "", 0, 1.01)  # more than twice 0.5
+    far["relative_rmse"] = [0.5, 0.5] * 4 + [0.9, 1.01]
+    figure = plot_evaluation(far)
+    assert figure.axes[0].get_xlim()[1] < 1.0
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[2:] == ["persistence: 0.900", "climatology: 1.010, not drawn"]
+
+
 def test_a_table_read_back_is_the_same_figure(tmp_path):
     table().to_csv(tmp_path / "table.csv", index=False)
     figures = (plot_evaluation(table()), plot_evaluation(pd.read_csv(tmp_path / "table.csv")))

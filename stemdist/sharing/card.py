@@ -212,8 +212,10 @@ def _quality(file_name: str, quality: Quality | None, record: Mapping[str, Any])
     if quality is None:
         source = record.get("source_name") or "SOURCE"
         return (
-            "Unknown: this card was made without an evaluation. With the source, make one by\n\n"
-            f"```\nstemdist evaluate {file_name} --data {_one_line(source)}\n```"
+            "Unknown: this card was made without an evaluation. With the source, make one, and a "
+            "card with it, by\n\n```\n"
+            f"stemdist evaluate {file_name} --data {_one_line(source)} -o evaluation\n"
+            f"stemdist card {file_name} --evaluation evaluation\n```"
         )
     tables = [quality.error_rows(), quality.ranking_rows()]
     shown = [

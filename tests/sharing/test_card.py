@@ -54,6 +54,7 @@ def test_what_is_not_recorded_is_unknown(tiny):
         assert row_of(text, name) == "unknown"
     assert "No licence was recorded" in text
     assert "Unknown: this card was made without an evaluation" in text
+    assert "--evaluation evaluation" in text
 
 
 def test_a_licence_the_hub_does_not_list_is_named(tiny):

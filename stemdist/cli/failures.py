@@ -12,7 +12,7 @@ from stemdist.errors import StemdistError
 EXIT_BUG, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
 
 EXIT_CODES = {
-    0: "the command did what it was asked for",
+    0: "success",
     EXIT_BUG: "a fault of stemdist itself: please report it",
     EXIT_ERROR: "an option, a file or the machine is at fault; the message says what to do",
     129: "hung up (SIGHUP)",

@@ -103,20 +103,16 @@ class Search:
         InputError
             If the study there was made from other data, settings or search spaces.
         """
-        library = _optuna()
-        library.logging.set_verbosity(library.logging.WARNING)
-        storage: Any = self.storage
         with locked(self.storage):  # processes that begin together would both make it
-            if "://" in storage and not storage.startswith("redis"):
-                wait = {"timeout": _WAIT_SECONDS} if storage.startswith("sqlite") else {}
-                storage = library.storages.RDBStorage(storage, engine_kwargs={"connect_args": wait})
-            return self._made(storage)
+            return self._created_or_loaded()
 
-    def _made(self, storage: Any) -> optuna.Study:
-        study: optuna.Study = _optuna().create_study(
+    def _created_or_loaded(self) -> optuna.Study:
+        library, storage = _optuna(), self._database()
+        library.logging.set_verbosity(library.logging.WARNING)
+        study: optuna.Study = library.create_study(
             study_name=self.name,
             storage=storage,
-            pruner=PRUNERS[self.settings.pruner](_optuna().pruners),
+            pruner=PRUNERS[self.settings.pruner](library.pruners),
             load_if_exists=True,
         )
         known = study.user_attrs.get(IDENTITY)
@@ -130,6 +126,13 @@ class Search:
                 "or search spaces: name another output, or repeat what it was made with"
             )
         return study
+
+    def _database(self) -> Any:
+        """Return the storage as Optuna takes it; a file waits while another process writes."""
+        if "://" not in self.storage or self.storage.startswith("redis"):
+            return self.storage
+        wait = {"timeout": _WAIT_SECONDS} if self.storage.startswith("sqlite") else {}
+        return _optuna().storages.RDBStorage(self.storage, engine_kwargs={"connect_args": wait})
 
     def work(self, limit: TimeLimit, tell: Callable[[FrozenTrial], None] | None = None) -> None:
         """Train configurations until there are enough, or the time is over.

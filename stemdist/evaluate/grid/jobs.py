@@ -220,12 +220,14 @@ class MethodJob(Job):
         task, settings = self.grid_task.task, self.settings(context)
         distilled = context.made(task, settings)
         looks = context.fidelity(task, distilled, _set_key(task, settings))
+        seconds = float(distilled.record["seconds"])
         n = context.settings.trainings
         evaluation = context.settings.evaluation(("distilled",), seeds=n, first_seed=self.seed * n)
         facts = {
             "method": self.method,
             "surrogate": self.surrogate,
-            "distill_seconds": float(distilled.record["seconds"]),
+            "distill_seconds": seconds,
+            "data_seconds": seconds,  # its own, though equal sets share their trainings
             "expert_seconds": float(distilled.record["expert_seconds"]),
             "distill_peak_memory_bytes": float(distilled.record["peak_memory_bytes"]),
             **{f"fidelity_{name}": value for name, value in looks.items()},

@@ -129,6 +129,20 @@ def test_seeds_make_different_sets_and_trainings(found):
     assert ours["fidelity_wasserstein"].nunique() == 2
 
 
+def test_equal_sets_share_a_training_and_keep_their_own_seconds(task, results, counted):
+    same = {"method": "kmeans", "labels": "observed"}
+    variants = {"one": same, "other": {**same, "judge_seeds": 2}}  # which no start needs
+    own = {"variants": variants, "methods": ("one", "other"), "surrogates": (), "distill": {}}
+    grid = settings(**own, references=(), seeds=1)
+    counts = counted()
+    rows = benchmark({"sim": task}, grid, results=results).table.set_index("method")
+    rows = rows.loc[["one", "other"]]
+    assert counts == {"distillations": 2, "trainings": 1}
+    assert rows["relative_rmse"].nunique() == 1
+    assert rows["distill_seconds"].nunique() == 2
+    assert (rows["data_seconds"] == rows["distill_seconds"]).all()
+
+
 def test_a_second_run_repeats_nothing_and_a_larger_grid_only_what_is_new(
     task, results, found, counted
 ):

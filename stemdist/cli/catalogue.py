@@ -83,7 +83,7 @@ def fetch_files(name: str, *, folder: str | None = None, console: Console) -> Re
     --------
       stemdist catalogue fetch los-loop
     """
-    path = fetch(name, folder, progress=not console.quiet)
+    path = fetch(name, folder, progress=console.progress)
     print(path)
     return Result(values={"path": path, "bytes": path.stat().st_size}, written=[path])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,24 @@ _HUB = re.compile(
 _FACTS = "download.json"
 _VALIDATORS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 """What a server says of a version of a file, and how it is asked for a newer one."""
+_ASKED: ContextVar[dict[str, Path] | None] = ContextVar("asked", default=None)
+
+
+@contextmanager
+def asked_once() -> Iterator[None]:
+    """Ask for every address once in the block: all that reads it there has the same copy.
+
+    Examples
+    --------
+    >>> with asked_once():  # doctest: +SKIP
+    ...     local_copy("https://example.org/a.nc") == local_copy("https://example.org/a.nc")
+    True
+    """
+    token = _ASKED.set({})
+    try:
+        yield
+    finally:
+        _ASKED.reset(token)
 
 
 def is_downloaded(address: str) -> bool:
@@ -55,7 +73,7 @@ def local_copy(address: str, progress: bool | None = None) -> Path:
         ``https://...``, or ``hf://OWNER/NAME[/FILE][@REVISION]``, a file in a data set
         repository of the Hugging Face hub; without FILE the one NetCDF file in it.
     progress : bool, optional
-        Show a bar; None shows it on a terminal only.
+        Show a bar, or nothing; None shows it on a terminal, and else logs lines.
 
     Raises
     ------
@@ -66,12 +84,17 @@ def local_copy(address: str, progress: bool | None = None) -> Path:
     MissingDependencyError
         If ``hf://`` needs huggingface_hub.
     """
-    if address.startswith("hf://"):
-        return HubFile.parse(address).local_copy()
-    return _web_copy(address, sys.stderr.isatty() if progress is None else progress)
+    asked = _ASKED.get()
+    if asked is not None and address in asked:
+        return asked[address]
+    hub = address.startswith("hf://")
+    found = HubFile.parse(address).local_copy() if hub else _web_copy(address, progress)
+    if asked is not None:
+        asked[address] = found
+    return found
 
 
-def _web_copy(address: str, progress: bool) -> Path:
+def _web_copy(address: str, progress: bool | None) -> Path:
     import requests
 
     name = PurePosixPath(unquote(urlsplit(address).path)).name or "file"
@@ -95,7 +118,7 @@ def _web_copy(address: str, progress: bool) -> Path:
     return target
 
 
-def _write(target: Path, response: requests.Response, address: str, progress: bool) -> None:
+def _write(target: Path, response: requests.Response, address: str, progress: bool | None) -> None:
     """Write what a server sends, whole or not at all."""
     import requests
 

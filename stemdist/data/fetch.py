@@ -39,7 +39,7 @@ def cache_folder() -> Path:
     return Path(chosen or pooch.os_cache("stemdist")).expanduser().absolute()
 
 
-def fetch(name: str, folder: str | Path | None = None, progress: bool = True) -> Path:
+def fetch(name: str, folder: str | Path | None = None, progress: bool | None = None) -> Path:
     """Download the file of a catalogued data set, and that of its graph, unless already there.
 
     A file already in ``folder`` with the right SHA-256 is not downloaded again, so fetching
@@ -51,8 +51,8 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
         A data set in the catalogue.
     folder : str or Path, optional
         Where to put the files; by default :func:`cache_folder`.
-    progress : bool
-        Show progress: a bar on a terminal or in a notebook, else lines of a log.
+    progress : bool, optional
+        Show a bar, or nothing; None shows it on a terminal or in a notebook, and else logs lines.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
     return path
 
 
-def _download(source: Source, folder: Path, progress: bool) -> Path:
+def _download(source: Source, folder: Path, progress: bool | None) -> Path:
     """Download one file; pooch checks a temporary file, then moves it to the target."""
     import pooch
     import requests
@@ -123,7 +123,7 @@ def _download(source: Source, folder: Path, progress: bool) -> Path:
         ) from error
 
 
-def _transfer(url: str, part: str, progress: bool) -> None:
+def _transfer(url: str, part: str, progress: bool | None) -> None:
     """Download ``url`` to the file ``part``; pooch's own downloader leaves sockets open."""
     with requested(url) as response:
         response.raise_for_status()
@@ -139,8 +139,8 @@ def requested(url: str, **headers: str) -> requests.Response:
     return requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS)
 
 
-def write_body(response: requests.Response, part: Path, progress: bool) -> None:
-    """Write the content of an answer to a file, with a bar if wanted."""
+def write_body(response: requests.Response, part: Path, progress: bool | None) -> None:
+    """Write the content of an answer to a file, and show progress as :func:`bar` does."""
     size = response.headers.get("Content-Length")
     with (
         part.open("wb") as stream,
@@ -148,7 +148,7 @@ def write_body(response: requests.Response, part: Path, progress: bool) -> None:
             title=PurePosixPath(urlsplit(response.url).path).name,
             total=None if size is None else int(size),
             unit="B",
-            progress=None if progress else False,
+            progress=progress,
         ) as shown,
     ):
         for chunk in response.iter_content(_CHUNK_BYTES):

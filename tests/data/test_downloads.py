@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 
 from stemdist.data import open_series
-from stemdist.data.downloads import local_copy
+from stemdist.data.downloads import asked_once, local_copy
 from stemdist.data.fetch import CACHE_VARIABLE, DownloadError
 from stemdist.data.simulate import simulate
 
@@ -88,6 +88,23 @@ def test_a_server_that_says_nothing_of_versions_is_asked_again(site):
     for _ in range(2):
         local_copy(f"{site.address}/a.nc")
     assert site.answers == [200, 200]
+
+
+def test_a_command_reads_one_version_and_asks_for_it_once(site):
+    site.validated, site.files["/a.nc"] = False, b"one"
+    with asked_once():
+        path = local_copy(f"{site.address}/a.nc")
+        site.files["/a.nc"] = b"two"
+        assert local_copy(f"{site.address}/a.nc") == path
+    assert (path.read_bytes(), site.answers) == (b"one", [200])
+    assert local_copy(f"{site.address}/a.nc").read_bytes() == b"two"
+
+
+def test_a_download_without_a_terminal_is_said(site, caplog):
+    site.files["/a.nc"] = b"content"
+    with caplog.at_level("INFO"):
+        local_copy(f"{site.address}/a.nc")
+    assert "a.nc: ended, 0.0 MB" in caplog.text
 
 
 def test_a_copy_that_was_cut_off_is_fetched_again(site):

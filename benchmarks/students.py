@@ -71,6 +71,7 @@ from stemdist.students.teachers.forecaster import ForecasterTeacher
 Rows = list[dict[str, Any]]
 Student = tuple[str, str, dict[str, Any], dict[str, Any]]
 """Method, forecaster, its options, and changes of the method's settings."""
+UNTAUGHT = "untaught"
 
 
 def measured(study: Study, fitted: FittedForecaster, part: str) -> dict[str, float]:
@@ -220,7 +221,8 @@ def report(study: Study, output: Path, columns: Sequence[str], seeds: int) -> Ro
     }
     times = side_by_side(study, kinds)
 
-    def line(name: str, own: Rows, alone: Rows | None) -> None:
+    def line(student: str, method: str, own: Rows, alone: Rows | None = None) -> None:
+        name = f"{student} {method}"
         errors = [[row[column] for row in own] for column in columns]
         shown = [text(interval(values)) for values in errors]
         difference = ""
@@ -230,9 +232,10 @@ def report(study: Study, output: Path, columns: Sequence[str], seeds: int) -> Ro
         spent = next(times[kind] for kind in times if name == kind or name.startswith(f"{kind} "))
         costs = [f"{own[0]['weights']:,}", f"{spent:.3f}"]
         cells.append([name, *shown, difference, *costs])
-        rows.extend({"data": study.name, "row": name, "seed": i, **r} for i, r in enumerate(own))
+        who = {"data": study.name, "student": student, "method": method}
+        rows.extend({**who, "seed": seed, **row} for seed, row in enumerate(own))
 
-    line(f"teacher {study.teacher}", [teacher], None)
+    line("teacher", study.teacher, [teacher])
 
     def taught(how: Student) -> Rows:
         rate = runs.best_rate(how)
@@ -241,10 +244,10 @@ def report(study: Study, output: Path, columns: Sequence[str], seeds: int) -> Ro
     for name, student, options, changes in study.students:
         title = f"{student}{size_text(options)}"
         alone = taught(("undistilled", student, options, {}))
-        if not any(cell[0] == f"{title} untaught" for cell in cells):
-            line(f"{title} untaught", alone, None)
+        if not any(cell[0] == f"{title} {UNTAUGHT}" for cell in cells):
+            line(title, UNTAUGHT, alone)
         own = taught((name.partition(",")[0], student, options, changes))
-        line(f"{title} by {name}", own, alone)
+        line(title, f"by {name}", own, alone)
         weights = [f"{row['teacher_weight']:g}" for row in own]
         if "teacher_weight" in changes:
             print(f"{title} by {name}: {', '.join(weights)} of the teacher taken")
@@ -257,6 +260,25 @@ def report(study: Study, output: Path, columns: Sequence[str], seeds: int) -> Ro
         f"student and takes {slowest / min(times.values()):.0f} times the time of the fastest"
     )
     return rows
+
+
+def summary(rows: Rows) -> str:
+    """Return a line for every taught student of all studies: MSE untaught and taught."""
+    lines = [["", "student", "teacher", "untaught", "taught", "taught - untaught", "%", "taken"]]
+    table = pd.DataFrame(rows)
+    for (data, student), own in table.groupby(["data", "student"], sort=False):
+        alone = own[own["method"] == UNTAUGHT].set_index("seed")["mse"]
+        teacher = table[(table["data"] == data) & (table["student"] == "teacher")]["mse"].mean()
+        for method, taught in own[own["method"].str.startswith("by ")].groupby(
+            "method", sort=False
+        ):
+            errors = taught.set_index("seed")["mse"]
+            gain = text(interval((errors - alone).tolist()), sign=True)
+            percent = f"{100 * (errors.mean() / alone.mean() - 1):+.1f}"
+            taken = " ".join(f"{weight:g}" for weight in taught["teacher_weight"])
+            known = (f"{error:.4f}" for error in (teacher, alone.mean(), errors.mean()))
+            lines.append([data, f"{student} {method}", *known, gain, percent, taken])
+    return aligned(lines)
 
 
 def size_text(options: dict[str, Any]) -> str:
@@ -298,6 +320,7 @@ def main() -> None:
         if options.only in name
         for row in report(study(), options.output, shown, options.seeds)
     ]
+    print(f"\nMSE, and the weight of the teacher that validation chose\n{summary(rows)}")
     pd.DataFrame(rows).to_csv(options.output / f"{options.study}.csv", index=False)
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
 import xarray as xr
 from torch import nn
 
-from stemdist.data import open_series
+from stemdist.arguments import (
+    canonical_of,
+    matching_task,
+    named_forecaster,
+    refuse_task_options,
+    refuse_validation,
+    sorted_options,
+    task_of,
+)
 from stemdist.distill import (
     DistilledSet,
     DistillSettings,
@@ -18,7 +25,7 @@ from stemdist.distill import (
     prepare,
     train_on_distilled,
 )
-from stemdist.errors import InputError, unknown_name
+from stemdist.errors import InputError
 from stemdist.evaluate import (
     Benchmark,
     BenchmarkSettings,
@@ -117,8 +124,8 @@ def distill_series(
     >>> tiny.windows.y.shape
     torch.Size([9, 12, 6])
     """
-    task, own = _sorted(options, TaskOptions, DistillSettings)
-    series = _canonical(series, task)
+    task, own = sorted_options(options, TaskOptions, DistillSettings)
+    series = canonical_of(series, task)
     settings = DistillSettings.for_series(series, method, effort=effort, **own)
     prepared = prepare(
         series, settings_for(series, task), settings, memory=memory, progress=progress
@@ -180,8 +187,8 @@ def train(
     >>> train(raw, "linear", updates=2).record["updates"]
     2
     """
-    task, training = _sorted(options, TaskOptions, TrainingSettings)
-    name, hyperparameters = _named_forecaster(forecaster, hyperparameters)
+    task, training = sorted_options(options, TaskOptions, TrainingSettings)
+    name, hyperparameters = named_forecaster(forecaster, hyperparameters)
     how: dict[str, Any] = {
         "options": hyperparameters,
         "callbacks": callbacks,
@@ -190,11 +197,11 @@ def train(
     }
     chosen = TrainingSettings(**training)
     if isinstance(data, DistilledSet):
-        _refuse_task_options(task)
-        real = None if validation is None else _matching(validation, data)
+        refuse_task_options(task)
+        real = None if validation is None else matching_task(validation, data)
         return train_on_distilled(data, name, chosen, validation=real, **how)
-    _refuse_validation(validation)
-    return fit_forecaster(_prepared(data, task), name, chosen, **how)
+    refuse_validation(validation)
+    return fit_forecaster(task_of(data, task), name, chosen, **how)
 
 
 def teach(
@@ -251,16 +258,16 @@ def teach(
     >>> student.name, student.record["teachers"]
     ('linear', ['gru'])
     """
-    task, training, own = _sorted(options, TaskOptions, TrainingSettings, StudentSettings)
+    task, training, own = sorted_options(options, TaskOptions, TrainingSettings, StudentSettings)
     if isinstance(data, DistilledSet):
-        _refuse_task_options(task)
+        refuse_task_options(task)
         given = data.training_set()
-        real = None if validation is None else _matching(validation, data)
+        real = None if validation is None else matching_task(validation, data)
         if real is not None:
             data.check_features(real)
     else:
-        _refuse_validation(validation)
-        real = _prepared(data, task)
+        refuse_validation(validation)
+        real = task_of(data, task)
         given = TrainingSet.of_task(real)
     settings = StudentSettings.of(method, training=TrainingSettings(**training), **own)
     named = (teachers,) if isinstance(teachers, FittedForecaster | Teacher | str) else teachers
@@ -323,11 +330,11 @@ def tune(
     >>> len(found.study.trials), found.configuration["forecaster"]
     (2, 'linear')
     """
-    (own,) = _sorted(options, TuneSettings)
+    (own,) = sorted_options(options, TuneSettings)
     how: dict[str, Any] = {"storage": storage, "space": space, "time_limit": time_limit}
     how |= {"n_jobs": n_jobs, "device": device, "progress": progress}
     return run_search(
-        distilled, _matching(series, distilled), TuneSettings(**own), folder=folder, **how
+        distilled, matching_task(series, distilled), TuneSettings(**own), folder=folder, **how
     )
 
 
@@ -354,8 +361,8 @@ def evaluate_distilled(
     **options
         Fields of :class:`~stemdist.evaluate.EvaluationSettings`, e.g. ``seeds=3``.
     """
-    (own,) = _sorted(options, EvaluationSettings)
-    task = _matching(series, distilled)
+    (own,) = sorted_options(options, EvaluationSettings)
+    task = matching_task(series, distilled)
     return evaluate(distilled, task, EvaluationSettings(**own), results=results, progress=progress)
 
 
@@ -399,7 +406,7 @@ def benchmark(
             f"settings and {', '.join(sorted(options))} are both given: put the options into the "
             "settings"
         )
-    (own,) = _sorted(options, BenchmarkSettings)
+    (own,) = sorted_options(options, BenchmarkSettings)
     tasks = {
         name: ForecastTask.from_series(given) if isinstance(given, xr.Dataset) else given
         for name, given in data.items()
@@ -412,85 +419,3 @@ def benchmark(
         device=device,
         progress=progress,
     )
-
-
-def _canonical(
-    series: xr.Dataset | xr.DataArray,
-    task: Mapping[str, Any],
-    variables: Sequence[str] | None = None,
-) -> xr.Dataset:
-    """Return the canonical series, with the variables that the options name."""
-    if not isinstance(series, xr.Dataset | xr.DataArray):
-        raise InputError(
-            f"the series is {type(series).__name__}: give an xarray.Dataset or xarray.DataArray; "
-            "stemdist.open_series opens files and data sets of the catalogue"
-        )
-    canonical = "target" in series.attrs and "location" in series.dims
-    if canonical and isinstance(series, xr.Dataset):
-        return series
-    if variables is None and task.get("targets"):
-        variables = [*_names(task["targets"]), *_names(task.get("future", ()))]
-    return open_series(series, variables=variables, static=task.get("static", ()))
-
-
-def _prepared(series: xr.Dataset | xr.DataArray, task: Mapping[str, Any]) -> ForecastTask:
-    """Return the task of a series with the options, or what its recipe says."""
-    opened = _canonical(series, task)
-    return ForecastTask.from_series(opened, settings_for(opened, task))
-
-
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _matching(series: xr.Dataset | xr.DataArray, distilled: DistilledSet) -> ForecastTask:
-    """Return the task of real data with the settings of a distilled set."""
-    settings = distilled.settings
-    opened = _canonical(series, {"static": settings.static}, distilled.variables)
-    return ForecastTask.from_series(opened, settings)
-
-
-def _named_forecaster(
-    forecaster: str | nn.Module | Callable[..., nn.Module],
-    hyperparameters: Mapping[str, Any] | None,
-) -> tuple[str, Mapping[str, Any] | None]:
-    """Return a registered name and its options; modules of the user's own are wrapped."""
-    if isinstance(forecaster, str):
-        return forecaster, hyperparameters
-    if not callable(forecaster):
-        raise InputError(
-            f"the forecaster is {forecaster!r}: give a registered name, an nn.Module, its class, "
-            "or a function that makes one"
-        )
-    return "module", {"factory": forecaster, **(hyperparameters or {})}
-
-
-def _refuse_task_options(task: Mapping[str, Any]) -> None:
-    if task:
-        raise InputError(
-            f"{', '.join(sorted(task))}: no use here, because a distilled set fixes what is "
-            "forecast from what: leave it out"
-        )
-
-
-def _refuse_validation(validation: object) -> None:
-    if validation is not None:
-        raise InputError(
-            "validation is for learning from a distilled set: a series in full has its own "
-            "validation part (see split)"
-        )
-
-
-def _sorted(options: Mapping[str, Any], *kinds: type[Any]) -> list[dict[str, Any]]:
-    """Return the options of each kind of settings; the first kind that has a name gets it."""
-    found: list[dict[str, Any]] = [{} for _ in kinds]
-    names = [
-        {field.name for field in fields(kind)} if is_dataclass(kind) else set(kind.__annotations__)
-        for kind in kinds
-    ]
-    for key, value in options.items():
-        owner = next((i for i, own in enumerate(names) if key in own), None)
-        if owner is None:
-            raise unknown_name("option", key, set().union(*names))
-        found[owner][key] = value
-    return found

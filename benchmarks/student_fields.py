@@ -104,10 +104,14 @@ def classic_study(pair: str, field: str) -> Study:
     method = how.get("method", pair)
     teacher = how.get("teacher", METHODS[method]["teachers"][0])
     student = METHODS[method].get("student", "mlp")
-    training = TrainingSettings(updates=400, batch_windows=32, validate_every=50)
+    task = field_task(field)
+    at_once = 32 if task.n_locations > 32 else None
+    training = TrainingSettings(
+        updates=400, batch_windows=32, validate_every=50, locations_per_update=at_once
+    )
     return Study(
         name=f"{field}, {teacher} -> {student}",
-        task=field_task(field),
+        task=task,
         teacher=teacher,
         teacher_options=METHODS[method].get("teacher_options", {}),
         teacher_training=training,

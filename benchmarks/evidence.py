@@ -47,6 +47,7 @@ METHODS = ("default", "start")
 VARIANTS: dict[str, dict[str, Any]] = {
     "start": {"method": "kmeans", "labels": "expert"},
     "random-own": {"method": "random", "labels": "expert"},
+    "gru-expert": {"method": "default", "experts": ("mlp", "gru")},
 }
 UNTOUCHED = ("paris", "beijing", "sst")
 GROUPS = {

@@ -14,7 +14,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary, finalize
 
 import netCDF4
 import numpy as np
@@ -77,6 +78,31 @@ class OnlineOutputs(TeacherOutputs):
         return _chosen(*self.teacher.answer(self.data, windows, self.kinds), locations)
 
 
+class _OpenFile:
+    """A file of outputs, open once however many read it, until the last of them is gone.
+
+    HDF5 2.2 ends the process where a file is opened while one of several earlier openings of it
+    has been closed and another has not.
+    """
+
+    _open: ClassVar[WeakValueDictionary[tuple[int, ...], _OpenFile]] = WeakValueDictionary()
+
+    def __init__(self, path: Path) -> None:
+        self.dataset = netCDF4.Dataset(path)
+        self.dataset.set_auto_mask(False)
+        finalize(self, self.dataset.close)
+
+    @classmethod
+    def of(cls, path: Path) -> _OpenFile:
+        """Return the open file, opened if it is not or if another file has its name now."""
+        facts = path.stat()
+        key = (facts.st_dev, facts.st_ino, facts.st_mtime_ns)
+        found = cls._open.get(key)
+        if found is None:
+            found = cls._open[key] = cls(path)
+        return found
+
+
 class StoredOutputs(TeacherOutputs):
     """Outputs from a file written by :func:`write_teacher_outputs`; the teacher does not run.
 
@@ -103,38 +129,31 @@ class StoredOutputs(TeacherOutputs):
         self.path, self.data, self.kinds = path, data, tuple(sorted(kinds))
         self.identity = teacher_outputs_key(teacher, data, self.kinds)
         try:
-            self._file = netCDF4.Dataset(path)
+            opened = _OpenFile.of(path)
         except OSError as error:
             raise InputError(
                 f"the teacher outputs {str(path)!r} cannot be read ({error}): delete the file, "
                 "and they are computed again"
             ) from error
-        self._file.set_auto_mask(False)
-        check_teacher_outputs(path, self._attributes(), teacher, data)
+        file = opened.dataset
+        attributes = {name: str(file.getncattr(name)) for name in file.ncattrs()}
+        check_teacher_outputs(path, attributes, teacher, data)
         for kind in ("forecast", *self.kinds):
-            if kind not in self._file.variables:
+            if kind not in file.variables:
                 raise InputError(
                     f"the teacher outputs {str(path)!r} hold no {kind}: name another file, and "
                     "they are computed with it"
                 )
         names = ("forecast", *self.kinds)
-        size = sum(4 * int(np.prod(self._file.variables[name].shape)) for name in names)
-        self._whole = None
+        size = sum(4 * int(np.prod(file.variables[name].shape)) for name in names)
+        self._held: _OpenFile | States = opened
         if size <= IN_MEMORY_BYTES:
-            self._whole = {name: self._read(name, slice(None)) for name in names}
-            self._file.close()
-
-    def _attributes(self) -> dict[str, str]:
-        return {name: str(self._file.getncattr(name)) for name in self._file.ncattrs()}
-
-    def _read(self, name: str, window: slice | int) -> Tensor:
-        values = np.asarray(self._file.variables[name][window], dtype=np.float32)
-        return torch.from_numpy(np.ascontiguousarray(values))
+            self._held = {name: _read(opened, name, slice(None)) for name in names}
 
     def _windows(self, name: str, windows: Tensor) -> Tensor:
-        if self._whole is not None:
-            return self._whole[name][windows]
-        return torch.stack([self._read(name, int(window)) for window in windows])
+        if isinstance(self._held, _OpenFile):
+            return torch.stack([_read(self._held, name, int(window)) for window in windows])
+        return self._held[name][windows]
 
     def at(self, windows: Tensor, locations: Tensor | None = None) -> tuple[Tensor, States]:
         """Read the outputs."""
@@ -142,6 +161,11 @@ class StoredOutputs(TeacherOutputs):
         scaled = self.data.window_scaler.scale_targets(forecast, self.data.source.n_targets)
         states = {kind: self._windows(kind, windows) for kind in self.kinds}
         return _chosen(scaled, states, locations)
+
+
+def _read(file: _OpenFile, name: str, window: slice | int) -> Tensor:
+    values = np.asarray(file.dataset.variables[name][window], dtype=np.float32)
+    return torch.from_numpy(np.ascontiguousarray(values))
 
 
 def _chosen(forecast: Tensor, states: States, locations: Tensor | None) -> tuple[Tensor, States]:

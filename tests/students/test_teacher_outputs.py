@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
+import netCDF4
 import numpy as np
 import pytest
 import torch
@@ -60,11 +62,37 @@ def test_large_files_are_read_window_by_window(data, make_teacher, tmp_path, mon
     at_once = teacher_outputs_of(make_teacher(), data, ["features"], cache=tmp_path)
     monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
     piecewise = teacher_outputs_of(make_teacher(), data, ["features"], cache=tmp_path)
-    assert piecewise._whole is None
     index = torch.tensor([5, 0, 17])
     (rows, states), (again, stored) = (each.at(index) for each in (at_once, piecewise))
     assert torch.equal(rows, again)
     assert torch.equal(states["features"], stored["features"])
+
+
+def test_a_large_file_is_open_once_however_many_read_it(data, make_teacher, tmp_path, monkeypatch):
+    opened = []
+
+    class Recorded(netCDF4.Dataset):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            opened.append(self)
+
+    def outputs():
+        return teacher_outputs_of(make_teacher(), data, path=tmp_path / "outputs.nc")
+
+    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
+    outputs()
+    monkeypatch.setattr(module.netCDF4, "Dataset", Recorded)
+    first, second = outputs(), outputs()
+    assert len(opened) == 1
+    del first
+    gc.collect()
+    assert opened[0].isopen()
+    rows, _ = second.at(torch.tensor([1]))
+    del second
+    gc.collect()
+    assert not opened[0].isopen()
+    assert torch.equal(outputs().at(torch.tensor([1]))[0], rows)
+    assert len(opened) == 2
 
 
 def test_a_second_student_asks_the_teacher_nothing(data, task, make_teacher, quick, tmp_path):

@@ -69,19 +69,18 @@ def test_large_files_are_read_window_by_window(data, make_teacher, tmp_path, mon
 
 
 def test_a_large_file_is_open_once_however_many_read_it(data, make_teacher, tmp_path, monkeypatch):
-    opened = []
+    opened, real = [], netCDF4.Dataset
 
-    class Recorded(netCDF4.Dataset):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            opened.append(self)
+    def recorded(path):
+        opened.append(real(path))
+        return opened[-1]
 
     def outputs():
         return teacher_outputs_of(make_teacher(), data, path=tmp_path / "outputs.nc")
 
     monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
     outputs()
-    monkeypatch.setattr(module.netCDF4, "Dataset", Recorded)
+    monkeypatch.setattr(module.netCDF4, "Dataset", recorded)
     first, second = outputs(), outputs()
     assert len(opened) == 1
     del first

@@ -248,9 +248,6 @@ def report(study: Study, output: Path, columns: Sequence[str], seeds: int) -> Ro
             line(title, UNTAUGHT, alone)
         own = taught((name.partition(",")[0], student, options, changes))
         line(title, f"by {name}", own, alone)
-        weights = [f"{row['teacher_weight']:g}" for row in own]
-        if "teacher_weight" in changes:
-            print(f"{title} by {name}: {', '.join(weights)} of the teacher taken")
     smallest = min(row["weights"] for row in rows)
     slowest = times[f"teacher {study.teacher}"]
     print(f"\n{study.name}: {len(runs.data.source)} training windows, {hardware(1)}")

@@ -17,7 +17,7 @@ from stemdist.cli.option_types import (
     type_hints,
 )
 from stemdist.cli.parser import CommandParser
-from stemdist.data.downloads import asked_once
+from stemdist.data.downloads import requested_once
 from stemdist.errors import InputError
 
 Command = TypeVar("Command", bound=Callable[..., Result])
@@ -94,7 +94,7 @@ def call(function: Callable[..., Result], prog: str, argv: Sequence[str]) -> Res
             arguments[name] = {key: _tuples(values[key]) for key in names}
         else:
             arguments[name] = _build(kind, values) if is_group(kind) else values[name]
-    with console.installed(), asked_once(), _scheduler(arguments.get("scheduler")):
+    with console.installed(), requested_once(), _scheduler(arguments.get("scheduler")):
         return function(**arguments)
 
 

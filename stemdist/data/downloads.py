@@ -30,24 +30,24 @@ _HUB = re.compile(
 _FACTS = "download.json"
 _VALIDATORS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 """What a server says of a version of a file, and how it is asked for a newer one."""
-_ASKED: ContextVar[dict[str, Path] | None] = ContextVar("asked", default=None)
+_COPIES: ContextVar[dict[str, Path] | None] = ContextVar("copies", default=None)
 
 
 @contextmanager
-def asked_once() -> Iterator[None]:
-    """Ask for every address once in the block: all that reads it there has the same copy.
+def requested_once() -> Iterator[None]:
+    """Request every address once in the block: whatever reads it there has the same copy.
 
     Examples
     --------
-    >>> with asked_once():  # doctest: +SKIP
+    >>> with requested_once():  # doctest: +SKIP
     ...     local_copy("https://example.org/a.nc") == local_copy("https://example.org/a.nc")
     True
     """
-    token = _ASKED.set({})
+    token = _COPIES.set({})
     try:
         yield
     finally:
-        _ASKED.reset(token)
+        _COPIES.reset(token)
 
 
 def is_downloaded(address: str) -> bool:
@@ -61,7 +61,7 @@ def is_downloaded(address: str) -> bool:
     return address.startswith(("https://", "http://", "hf://"))
 
 
-def local_copy(address: str, progress: bool | None = None) -> Path:
+def local_copy(address: str) -> Path:
     """Return a local copy of a file, downloaded if there is none or it is not the newest.
 
     What is downloaded appears in the cache only when it is whole. Where the server cannot be
@@ -72,8 +72,6 @@ def local_copy(address: str, progress: bool | None = None) -> Path:
     address : str
         ``https://...``, or ``hf://OWNER/NAME[/FILE][@REVISION]``, a file in a data set
         repository of the Hugging Face hub; without FILE the one NetCDF file in it.
-    progress : bool, optional
-        Show a bar, or nothing; None shows it on a terminal, and else logs lines.
 
     Raises
     ------
@@ -84,17 +82,17 @@ def local_copy(address: str, progress: bool | None = None) -> Path:
     MissingDependencyError
         If ``hf://`` needs huggingface_hub.
     """
-    asked = _ASKED.get()
-    if asked is not None and address in asked:
-        return asked[address]
+    copies = _COPIES.get()
+    if copies is not None and address in copies:
+        return copies[address]
     hub = address.startswith("hf://")
-    found = HubFile.parse(address).local_copy() if hub else _web_copy(address, progress)
-    if asked is not None:
-        asked[address] = found
+    found = HubFile.parse(address).local_copy() if hub else _web_copy(address)
+    if copies is not None:
+        copies[address] = found
     return found
 
 
-def _web_copy(address: str, progress: bool | None) -> Path:
+def _web_copy(address: str) -> Path:
     import requests
 
     name = PurePosixPath(unquote(urlsplit(address).path)).name or "file"
@@ -107,7 +105,7 @@ def _web_copy(address: str, progress: bool | None) -> Path:
             if response.status_code == requests.codes.not_modified and known:
                 return target
             response.raise_for_status()
-            _write(target, response, address, progress)
+            _write(target, response, address)
             kept = {key: response.headers[key] for key in _VALIDATORS if key in response.headers}
     except requests.RequestException as error:
         if known and error.response is None:
@@ -118,13 +116,13 @@ def _web_copy(address: str, progress: bool | None) -> Path:
     return target
 
 
-def _write(target: Path, response: requests.Response, address: str, progress: bool | None) -> None:
+def _write(target: Path, response: requests.Response, address: str) -> None:
     """Write what a server sends, whole or not at all."""
     import requests
 
     with atomic_path(target) as part:
         try:
-            write_body(response, part, progress)
+            write_body(response, part, progress=None)
         except requests.RequestException as error:  # an OSError, but not of the disk
             raise _failed(address, error) from error
 

@@ -81,8 +81,8 @@ class OnlineOutputs(TeacherOutputs):
 class _OpenFile:
     """A file of outputs, open once however many read it, until the last of them is gone.
 
-    HDF5 2.2 ends the process where a file is opened while one of several earlier openings of it
-    has been closed and another has not.
+    HDF5 2.2 crashes when a file is opened again after one of several open handles of it has been
+    closed and another has not.
     """
 
     _open: ClassVar[WeakValueDictionary[tuple[int, ...], _OpenFile]] = WeakValueDictionary()

@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 
 from stemdist.data import open_series
-from stemdist.data.downloads import asked_once, local_copy
+from stemdist.data.downloads import local_copy, requested_once
 from stemdist.data.fetch import CACHE_VARIABLE, DownloadError
 from stemdist.data.simulate import simulate
 
@@ -90,9 +90,9 @@ def test_a_server_that_says_nothing_of_versions_is_asked_again(site):
     assert site.answers == [200, 200]
 
 
-def test_a_command_reads_one_version_and_asks_for_it_once(site):
+def test_a_command_requests_an_address_once_and_reads_one_version(site):
     site.validated, site.files["/a.nc"] = False, b"one"
-    with asked_once():
+    with requested_once():
         path = local_copy(f"{site.address}/a.nc")
         site.files["/a.nc"] = b"two"
         assert local_copy(f"{site.address}/a.nc") == path
